@@ -1,0 +1,1 @@
+"""CPS cards as a login: read the card, judge its certificate, prove the holder."""

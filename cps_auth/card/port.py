@@ -1,0 +1,164 @@
+"""What a card, a reader service and a source of cards are to the product.
+
+Everything that touches hardware implements one of these from outside: PC/SC in
+`cps_auth.card.pcsc`, vendor modules in `cps_auth.card.pkcs11`, virtual ones in the
+`cps-auth-mocks` distribution. `tests/contract/` holds the promises written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
+
+from cps_auth.model import (
+    CardDescription,
+    CardEvent,
+    CardSignature,
+    Challenge,
+    ReaderState,
+    Snapshot,
+)
+
+
+class Transport(Protocol):
+    """A powered card that takes command APDUs (ISO 7816-3 and -4)."""
+
+    @property
+    def protocol(self) -> int:
+        """Return 0 for T=0 (no Le in a case-4 command) or 1 for T=1."""
+
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command APDU and return data, SW1, SW2 as the card sent them.
+
+        Raises:
+            CardRemoved: the card left, was swapped or lost power.
+            CardMisbehaved: fewer than two bytes came back.
+            ReaderServiceLost: the PC/SC service went away.
+        """
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other programs off the card inside the block (SCardBeginTransaction).
+
+        Raises:
+            CardBusy: another program holds it.
+            CardRemoved, ReaderServiceLost: as in `transmit`.
+        """
+
+    def reset(self) -> None:
+        """Forget every verification: reset the card. Never raises."""
+
+    def close(self) -> None:
+        """Let go of the card, resetting it. Never raises, may be called twice."""
+
+
+class ReaderService(Protocol):
+    """The PC/SC resource manager, seen by one thread (`cancel` from any thread)."""
+
+    def snapshot(self) -> Snapshot:
+        """Return all readers now.
+
+        Raises:
+            ReaderServiceLost: the service does not run or went away.
+        """
+
+    def wait_for_change(self, seen: Snapshot, timeout_s: float) -> Snapshot:
+        """Block until something differs from `seen`, the timeout, or `cancel`; return what is.
+
+        Raises:
+            ReaderServiceLost: the service does not run or went away.
+        """
+
+    def cancel(self) -> None:
+        """End the blocked `wait_for_change` of another thread at once, and the next one too."""
+
+    def connect(self, reader: str) -> Transport:
+        """Power the card in `reader` and return it.
+
+        Raises:
+            NoReader, NoCard, CardBusy, CardRemoved, ReaderServiceLost
+            CardMisbehaved: the card does not answer.
+        """
+
+    def close(self) -> None:
+        """Release the service. Never raises, may be called twice."""
+
+
+class Card(Protocol):
+    """One card, in use. A context manager that closes it.
+
+    Every method raises CardRemoved when the card has left or was swapped, ReaderServiceLost
+    when the service went away, CardMisbehaved when an answer breaks the standards.
+    """
+
+    @property
+    def description(self) -> CardDescription:
+        """Return what the card says of itself; read once when it was opened."""
+
+    def read_authentication_certificate(self) -> bytes:
+        """Return the authentication certificate, DER, unverified."""
+
+    def pin_attempts_left(self) -> int | None:
+        """Return how many PIN attempts are left; None when the card does not say. Costs none."""
+
+    def prove(
+        self, pin: bytearray, challenge: Challenge, *, last_attempt_allowed: bool = False
+    ) -> CardSignature:
+        """Verify the PIN, sign the challenge, forget the PIN: one operation.
+
+        Args:
+            pin: ASCII digits; not kept, and wiped by its owner, not here.
+            challenge: made by `cps_auth.login.challenge`.
+            last_attempt_allowed: the person was told and said yes.
+
+        Raises:
+            PinMalformed: not four digits; nothing was sent.
+            LastAttempt: one attempt left, or unknown; nothing was sent.
+            PinBlocked: none left.
+            WrongPin: the card compared and refused; carries the attempts left.
+            ContactlessNotEnough: this interface has no PIN.
+        """
+
+    def close(self) -> None:
+        """Let go of the card. Never raises, may be called twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+CardListener = Callable[[CardEvent], None]
+"""Called in the watcher's thread, one event at a time. Must return quickly and not raise."""
+
+
+class Watch(Protocol):
+    """A running watcher."""
+
+    def stop(self) -> None:
+        """End it within milliseconds; WATCHER_STOPPED comes last. May be called twice."""
+
+
+class CardSource(Protocol):
+    """Where cards come from: what composition roots hand to the login, the lock and Flask."""
+
+    def readers(self) -> tuple[ReaderState, ...]:
+        """Return all readers now.
+
+        Raises:
+            ReaderServiceLost: nobody can tell.
+        """
+
+    def open_card(self, reader: str | None = None) -> Card:
+        """Open the one usable card, or the one in the named reader.
+
+        A card in contact is preferred over the same card's contactless interface.
+
+        Raises:
+            ReaderServiceLost, NoReader, NoCard, CardBusy, CardRemoved, CardMisbehaved
+            UnsupportedCard: cards are present, none is a CPS.
+            SeveralCards: more than one CPS and `reader` is None.
+            ModuleUnusable: the PKCS#11 module failed.
+        """
+
+    def watch(self, listener: CardListener) -> Watch:
+        """Start telling `listener` every change; cards already present come first, as inserted."""

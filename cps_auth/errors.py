@@ -1,0 +1,322 @@
+"""Every error of cps-auth, as one tree.
+
+The tree is split by what the person in front of the reader can do about it. Data
+is on the exception, words are in `cps_auth.wording`, and each surface translates
+the tree with one table: `cps_auth.exit_codes`, `cps_auth.flask.outcome` and
+`pam_helper.outcome`. `tests/unit/test_outcomes.py` walks every leaf through all three.
+
+No exception carries a PIN, and no message carries the name of a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, dataclass_transform
+
+
+@dataclass_transform(eq_default=False)
+class CpsAuthError(Exception):
+    """Root of the tree; never raised itself.
+
+    Attributes:
+        code: stable identifier for logs, JSON and scripts: lower-case words, hyphens.
+        person_can_retry: whether the person can put it right alone, now.
+    """
+
+    code: ClassVar[str] = "error"
+    person_can_retry: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(eq=False)(cls)  # each leaf's annotations are its data
+
+    def data(self) -> dict[str, object]:
+        """Return what the exception knows, ready for a log line or JSON."""
+        names = getattr(self, "__dataclass_fields__", ())
+        return {
+            name: getattr(self, name) for name in names if name not in ("code", "person_can_retry")
+        }
+
+    def __str__(self) -> str:
+        return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
+
+
+# --- The card cannot be used: something to do with the hardware ------------------
+
+
+class CardUnavailable(CpsAuthError):
+    """The person can act on the hardware. Never raised itself."""
+
+    person_can_retry = True
+
+
+class ReaderServiceLost(CardUnavailable):
+    """The PC/SC service is not running, died, or refuses us."""
+
+    code = "reader-service-lost"
+    person_can_retry = False
+    reason: str = ""  # what the service or the system said, for the log
+
+
+class NoReader(CardUnavailable):
+    """The service runs, and no reader (or not the named one) is attached."""
+
+    code = "no-reader"
+    reader: str | None = None
+
+
+class NoCard(CardUnavailable):
+    """There is a reader, and no card in it."""
+
+    code = "no-card"
+
+
+class CardRemoved(CardUnavailable):
+    """The card left the reader, or was swapped, while it was being used."""
+
+    code = "card-removed"
+
+
+class CardBusy(CardUnavailable):
+    """Another program holds the card."""
+
+    code = "card-busy"
+
+
+class SeveralCards(CardUnavailable):
+    """More than one usable card is present and none was named."""
+
+    code = "several-cards"
+    readers: tuple[str, ...]  # names of the readers that hold one
+
+
+class UnsupportedCard(CardUnavailable):
+    """The card is not a CPS that this driver knows."""
+
+    code = "unsupported-card"
+    atr_hex: str = ""  # its answer to reset, upper-case hexadecimal
+
+
+class ContactlessNotEnough(CardUnavailable):
+    """The card answers without contact: its key signs without a PIN, so it proves nobody."""
+
+    code = "contactless-not-enough"
+
+
+class CardMisbehaved(CpsAuthError):
+    """The card answered something that the standards do not allow at this point."""
+
+    code = "card-misbehaved"
+    what: str  # the operation, in technical words
+    status_word_hex: str | None = None  # None when there was no status word
+
+
+# --- The code porteur ------------------------------------------------------------
+
+
+class PinRefused(CpsAuthError):
+    """About the code porteur. Never raised itself."""
+
+
+class WrongPin(PinRefused):
+    """The card compared the PIN and said no: an attempt was spent."""
+
+    code = "wrong-pin"
+    person_can_retry = True
+    attempts_left: int | None  # attempts before the card blocks, None when the card did not say
+
+
+class PinMalformed(PinRefused):
+    """Not four digits. It never reached the card: no attempt was spent."""
+
+    code = "pin-malformed"
+    person_can_retry = True
+
+
+class LastAttempt(PinRefused):
+    """Only one attempt is left (or the card does not say), and the caller did not
+    say explicitly to use it. Nothing was sent to the card.
+    """
+
+    code = "last-attempt"
+    person_can_retry = True
+    attempts_left: int | None = 1  # 1, or None when the card did not say
+
+
+class PinBlocked(PinRefused):
+    """No attempt is left. Nothing was sent, or the card refused to compare."""
+
+    code = "pin-blocked"
+
+
+class PinEntryCancelled(PinRefused):
+    """The person gave up, or did not answer in time."""
+
+    code = "pin-entry-cancelled"
+    person_can_retry = True
+
+
+# --- The certificate -------------------------------------------------------------
+
+
+class CertificateRefused(CpsAuthError):
+    """About the card's authentication certificate. Never raised itself."""
+
+    sha256_hex: str  # SHA-256 of the certificate as it was read, lower-case hexadecimal
+
+
+class CertificateMalformed(CertificateRefused):
+    """Not a certificate, or one that breaks the rules of X.509 or of the CPS profile."""
+
+    code = "certificate-malformed"
+    what: str  # what could not be read, in technical words
+
+
+class CertificateExpired(CertificateRefused):
+    """Its validity is over."""
+
+    code = "certificate-expired"
+    not_after: datetime  # end of validity, aware UTC
+
+
+class CertificateNotYetValid(CertificateRefused):
+    """Its validity has not begun; often a PC whose clock is wrong."""
+
+    code = "certificate-not-yet-valid"
+    not_before: datetime  # start of validity, aware UTC
+
+
+class UntrustedIssuer(CertificateRefused):
+    """No chain of valid CA certificates leads from it to a trusted anchor."""
+
+    code = "untrusted-issuer"
+    reason: str  # stable reason code, see `cps_auth.pki.chain`
+    trust: str  # name of the trust store that was asked
+
+
+class WrongPurpose(CertificateRefused):
+    """Genuine, and not made for logging a person in here."""
+
+    code = "wrong-purpose"
+    reason: str  # stable reason code, see `cps_auth.pki.purpose`
+
+
+class CertificateRevoked(CertificateRefused):
+    """On the issuer's revocation list (mise en opposition)."""
+
+    code = "certificate-revoked"
+    revoked_at: datetime  # since when, aware UTC
+    reason: str  # RFC 5280 section 5.3.1 reason, or "unspecified"
+
+
+class RevocationUnknown(CertificateRefused):
+    """Whether it is revoked cannot be told. Distinct from revoked; refused by default."""
+
+    code = "revocation-unknown"
+    why: str  # stable reason code, see `cps_auth.pki.revocation`
+    valid_until: datetime | None = None  # end of the newest evidence, aware UTC
+
+
+# --- The proof -------------------------------------------------------------------
+
+
+class ProofRefused(CpsAuthError):
+    """The signature does not prove what it should. Never raised itself."""
+
+    person_can_retry = True
+
+
+class ChallengeUnknown(ProofRefused):
+    """Never issued, issued to another session, or used already."""
+
+    code = "challenge-unknown"
+
+
+class ChallengeExpired(ProofRefused):
+    """Issued, and answered too late."""
+
+    code = "challenge-expired"
+
+
+class BadSignature(ProofRefused):
+    """The signature over the challenge was not made by the judged certificate's key."""
+
+    code = "bad-signature"
+    person_can_retry = False
+
+
+# --- The right to be here --------------------------------------------------------
+
+
+class HolderNotAllowed(CpsAuthError):
+    """Genuine card and holder, and not allowed here: no account, or another's."""
+
+    code = "holder-not-allowed"
+    reason: str = "no-account"  # stable reason code given by the account mapping
+
+
+class RequestRefused(CpsAuthError):
+    """The program that asks may not ask this, or not so often. Never raised itself."""
+
+
+class PeerNotAllowed(RequestRefused):
+    """The asking process or machine has no right to ask this."""
+
+    code = "peer-not-allowed"
+
+
+class TooManyRequests(RequestRefused):
+    """Asked too often."""
+
+    code = "too-many-requests"
+    person_can_retry = True
+    retry_after_s: float  # seconds after which asking again makes sense
+
+
+class RequestMalformed(RequestRefused):
+    """The request is not one of the protocol's."""
+
+    code = "request-malformed"
+
+
+# --- The installation ------------------------------------------------------------
+
+
+class InstallationError(CpsAuthError):
+    """For the administrator or the programmer. Never raised itself."""
+
+
+class ConfigurationError(InstallationError):
+    """A setting is missing, unknown, unsafe or contradictory."""
+
+    code = "configuration-error"
+    what: str  # the setting and what is wrong with it, in English
+
+
+class TrustStoreUnusable(InstallationError):
+    """The certificates of the CAs are missing, unreadable or not the pinned ones."""
+
+    code = "trust-store-unusable"
+    what: str  # what was looked for and where
+
+
+class ModuleUnusable(InstallationError):
+    """The PKCS#11 module cannot be loaded, crashed, or did not answer in time."""
+
+    code = "module-unusable"
+    what: str  # what happened, in technical words
+
+
+class DaemonUnreachable(InstallationError):
+    """The card daemon does not answer."""
+
+    code = "daemon-unreachable"
+
+
+def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:
+    """Return every class of the tree that can be raised, in a stable order."""
+    found: list[type[CpsAuthError]] = []
+    for cls in root.__subclasses__():
+        found.extend(leaves(cls) if cls.__subclasses__() else (cls,))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Proves the holder: challenge, proof, and the numbered steps of a login."""

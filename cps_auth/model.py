@@ -1,0 +1,195 @@
+"""The frozen values that the layers hand to each other. No behaviour beyond their own rules."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+# --- The card and its reader -----------------------------------------------------
+
+
+class CardKind(enum.Enum):
+    """What a card is, as told by its answer to reset (or by the PKCS#11 module)."""
+
+    CPS3 = "cps3"
+    CPS3_CONTACTLESS = "cps3-contactless"
+    CPS4 = "cps4"
+    VENDOR_MODULE = "vendor-module"  # a PKCS#11 module answers for it
+    UNKNOWN = "unknown"
+
+    @property
+    def is_contactless(self) -> bool:
+        """Whether the key of this kind of card signs without a PIN."""
+        return self is CardKind.CPS3_CONTACTLESS
+
+
+@dataclass(frozen=True, slots=True)
+class CardIdentity:
+    """Which card this is. Never its ATR, which all cards of a model share."""
+
+    serial: str  # as the card or the token says, digits or hexadecimal
+    certificate_sha256_hex: str  # of the authentication certificate, lower case
+
+
+@dataclass(frozen=True, slots=True)
+class CardDescription:
+    """What a card says of itself without a PIN. Not proof of anything."""
+
+    kind: CardKind
+    reader: str
+    serial: str
+    label: str = ""  # PKCS#15 TokenInfo label, such as CPS3v3-2900099999
+    atr_hex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderState:
+    """One reader at one moment."""
+
+    name: str
+    atr: bytes | None  # None: no card in it
+    event_count: int = 0  # insertions and removals that PC/SC counted (MS-RDPESC 2.2.1.5)
+    generation: int = 0  # rises with every change of this reader's card, set by the watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All readers at one moment; `service_up` is False when nobody can tell."""
+
+    readers: tuple[ReaderState, ...] = ()
+    service_up: bool = True
+
+
+class CardEventKind(enum.Enum):
+    """What changed. Whatever is not listed here has not been seen."""
+
+    SERVICE_LOST = "service-lost"
+    SERVICE_BACK = "service-back"
+    READER_ADDED = "reader-added"
+    READER_GONE = "reader-gone"
+    CARD_INSERTED = "card-inserted"
+    CARD_REMOVED = "card-removed"
+    CARD_SWAPPED = "card-swapped"
+    WATCHER_STOPPED = "watcher-stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class CardEvent:
+    """One change, in the order in which it was seen."""
+
+    kind: CardEventKind
+    reader: str = ""
+    atr: bytes | None = None
+    generation: int = 0
+    reason: str = ""
+
+
+# --- The holder ------------------------------------------------------------------
+
+
+class CardType(enum.IntEnum):
+    """gipCardType, OID 1.2.250.1.71.1.2.2, table G02 of ANS."""
+
+    CPS = 0  # health professional
+    CPF = 1  # health professional in training
+    CPE = 2  # staff of an establishment
+    CPA = 3  # authorised staff
+
+
+@dataclass(frozen=True, slots=True)
+class Practitioner:
+    """The holder, as the certificate names them. Optional where real certificates leave it out."""
+
+    ps_idnat: str  # national identifier: type prefix and identifier (table G08)
+    card_type: CardType | None
+    surname: str | None = None
+    given_name: str | None = None
+    rpps: str | None = None  # 11 digits, when ps_idnat starts with 8
+    profession_code: str | None = None  # table G15, decimal text
+    profession: str | None = None  # label in French, None for a code we do not know
+    specialities: tuple[str, ...] = ()  # table R01, such as SM26
+    title: str | None = None  # X.520 title, display only
+    organisation: str | None = None
+    structure_id: str | None = None  # Struct_IdNat of the organisation (table G07)
+    card_number: str | None = None  # gipCardID, issuer/serial
+
+    @property
+    def display_name(self) -> str:
+        """A name fit to show; a CPE may have none, then its organisation and identifier."""
+        names = " ".join(part for part in (self.given_name, self.surname) if part)
+        return names or " ".join(part for part in (self.organisation, self.ps_idnat) if part)
+
+
+# --- Proof -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What the card signs. Made only by `cps_auth.login.challenge`; a test holds that.
+
+    The signed message is SHA-256(origin) followed by SHA-256(nonce), as in Web eID 1.0: two
+    fixed lengths, so no other pair of texts gives the same message, and no caller can choose
+    the bytes that reach the authentication key.
+    """
+
+    nonce: str  # base64 text of 32 bytes from os.urandom
+    origin: str  # who asks: https://host[:port], or a name of ours for local use
+    issued_at: datetime
+    lifetime: timedelta
+
+    def message(self) -> bytes:
+        """Return the 64 bytes that are signed (Web eID 1.0, authentication token)."""
+        return (
+            hashlib.sha256(self.origin.encode()).digest()
+            + hashlib.sha256(self.nonce.encode()).digest()
+        )
+
+
+class SignatureAlgorithm(enum.Enum):
+    """RFC 7518 section 3.1 names."""
+
+    RS256 = "RS256"  # RSASSA-PKCS1-v1_5, all that a CPS3 does
+    PS256 = "PS256"  # RSASSA-PSS, MGF1 and salt of SHA-256
+    ES256 = "ES256"
+
+
+@dataclass(frozen=True, slots=True)
+class CardSignature:
+    """What the card returned over `Challenge.message()`."""
+
+    algorithm: SignatureAlgorithm
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedProof:
+    """A certificate and a signature that somebody sent; nothing about them is known yet."""
+
+    unverified_certificate_der: bytes = field(repr=False)
+    signature: CardSignature
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationEvidence:
+    """What said that the certificates of the chain are not revoked."""
+
+    source: str  # "crl"
+    issuer: str  # common name of the issuer of the list
+    crl_number: int | None
+    this_update: datetime
+    next_update: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedHolder:
+    """A login. Made only by `cps_auth.login.verify`, as its last act; a test holds that."""
+
+    practitioner: Practitioner
+    card: CardIdentity
+    certificate_serial_hex: str
+    certificate_not_after: datetime
+    trust: str  # name of the trust store under which the chain was verified
+    revocation: tuple[RevocationEvidence, ...]  # one per certificate below the anchor, leaf first
+    verified_at: datetime

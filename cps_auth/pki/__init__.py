@@ -1,0 +1,1 @@
+"""Judges the certificate: identity, anchors, chain, purpose, revocation."""

@@ -1,0 +1,1 @@
+"""The cabinet PC: the card daemon, the PAM side and the screen lock."""

@@ -1,0 +1,1 @@
+"""A small practice application that uses the CPS as its login."""
