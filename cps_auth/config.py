@@ -1,0 +1,118 @@
+"""The settings file: strict TOML to frozen, typed values. No setting names a mock.
+
+A setting that is unknown, of the wrong type, or in a file that others could write is refused:
+trust is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from cps_auth.errors import ConfigurationError
+
+CONFIG_PATH = Path("/etc/cps-auth/config.toml")
+MAX_CONFIG_BYTES = 64 * 1024
+
+
+class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which certificates are believed."""
+
+    folder: str | None = None  # replaces the production pins; absent: production
+
+
+class CardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which reader and which driver."""
+
+    module: str | None = None  # PKCS#11 module; absent: the native driver
+    reader: str | None = None  # absent: the one reader that holds a CPS
+
+
+class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a session is locked, in the order in which it is tried."""
+
+    lockers: tuple[Literal["logind", "command"], ...] = ("logind",)
+    command: tuple[str, ...] = ()  # argv of the "command" locker, run as the session's user
+    confirm_within_s: float = 2.0  # then the next locker is asked
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. Every part has defaults: an empty file is a valid one."""
+
+    trust: TrustSettings = TrustSettings()
+    card: CardSettings = CardSettings()
+    lock: LockSettings = LockSettings()
+    language: Literal["fr", "en"] = "fr"
+
+
+def read_settings(path: Path = CONFIG_PATH) -> Settings:
+    """Read the settings file; a file that is absent means all defaults.
+
+    Args:
+        path: the TOML file.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigurationError: unreadable, too long, not TOML, unknown or wrongly typed setting,
+            or a file that somebody other than its owner or root could have written.
+    """
+    try:
+        content = read_protected(path, MAX_CONFIG_BYTES)
+    except FileNotFoundError:
+        return Settings()
+    try:
+        settings = msgspec.toml.decode(content, type=Settings)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    if "command" in settings.lock.lockers and not settings.lock.command:
+        raise ConfigurationError(f"{path}: lock.lockers names 'command', lock.command is empty")
+    return settings
+
+
+def read_protected(path: Path, max_bytes: int) -> bytes:
+    """Read a file that decides about trust or accounts.
+
+    Args:
+        path: the file.
+        max_bytes: the most that it may hold.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigurationError: not a regular file, owned by another than root or this process's
+            user, writable by group or others, too long, or unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            check_protected(path, status)
+            content = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    if len(content) > max_bytes:
+        raise ConfigurationError(f"{path}: longer than {max_bytes} bytes")
+    return content
+
+
+def check_protected(path: Path, status: os.stat_result) -> None:
+    """Check that nobody but root or this process's user could have written a file.
+
+    Raises:
+        ConfigurationError: somebody could.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"{path}: not a regular file")
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(f"{path}: owned by uid {status.st_uid}, not by root")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(f"{path}: writable by group or others")

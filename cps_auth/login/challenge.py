@@ -1,0 +1,93 @@
+"""Challenges: fresh by os.urandom, bound to who asked, single use by construction."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cps_auth.errors import ChallengeExpired, ChallengeUnknown
+from cps_auth.model import Challenge
+
+NONCE_BYTES = 32
+"""Web eID 1.0 asks for at least 32 bytes (256 bits) of entropy."""
+
+LIFETIME = timedelta(seconds=300)
+"""Default life of a challenge, as in Web eID's validators."""
+
+CLOCK_STEP_BACK = timedelta(seconds=5)
+"""A challenge from further in the future than this was not issued by this clock."""
+
+
+def issue_challenge(origin: str, *, at: datetime, lifetime: timedelta = LIFETIME) -> Challenge:
+    """Make a fresh challenge.
+
+    Args:
+        origin: who asks, from configuration and never from the request.
+        at: now, aware UTC.
+        lifetime: how long an answer is accepted.
+
+    Returns:
+        A challenge whose nonce has never been given out.
+    """
+    nonce = base64.b64encode(os.urandom(NONCE_BYTES)).decode()
+    return Challenge(nonce=nonce, origin=origin, issued_at=at, lifetime=lifetime)
+
+
+def check_fresh(challenge: Challenge, *, at: datetime) -> None:
+    """Check that an answer to the challenge is still accepted.
+
+    Raises:
+        ChallengeExpired: too late, or the clock went back behind its making.
+    """
+    age = at - challenge.issued_at
+    if age > challenge.lifetime or age < -CLOCK_STEP_BACK:
+        raise ChallengeExpired
+
+
+class ChallengeStore(Protocol):
+    """Where issued challenges wait for their answer, one per pre-login session."""
+
+    def put(self, session_id: str, challenge: Challenge) -> None:
+        """Keep the challenge for this session, replacing an earlier one."""
+
+    def take(self, session_id: str) -> Challenge:
+        """Remove and return the session's challenge, atomically across threads and processes.
+
+        The caller checks freshness with `check_fresh` before it does any cryptography.
+
+        Raises:
+            ChallengeUnknown: none is waiting, or somebody took it first.
+        """
+
+
+class MemoryChallengeStore:
+    """A `ChallengeStore` for one process; the oldest challenges go when it is full."""
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[str, Challenge] = OrderedDict()
+        self._capacity = capacity
+
+    def put(self, session_id: str, challenge: Challenge) -> None:
+        """Keep the challenge for this session, replacing an earlier one."""
+        with self._lock:
+            self._waiting.pop(session_id, None)
+            self._waiting[session_id] = challenge
+            while len(self._waiting) > self._capacity:
+                self._waiting.popitem(last=False)
+
+    def take(self, session_id: str) -> Challenge:
+        """Remove and return the session's challenge.
+
+        Raises:
+            ChallengeUnknown: none is waiting, or somebody took it first.
+        """
+        with self._lock:
+            challenge = self._waiting.pop(session_id, None)
+        if challenge is None:
+            raise ChallengeUnknown
+        return challenge

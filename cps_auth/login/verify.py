@@ -1,0 +1,146 @@
+"""The login, in numbered steps. Nothing else in the product decides one.
+
+    1  a card is present and of an accepted kind        (no PIN attempt is at risk
+    2  its authentication certificate is read            in steps 1 to 6)
+    3  a chain leads to a trusted anchor, now
+    4  its purpose is logging a person in
+    5  it is not revoked, with evidence
+    6  this holder may do this here
+    7  the PIN has attempts left
+    8  PIN and signature over a fresh challenge
+    9  the signature verifies with the judged certificate's key
+
+Steps 2 to 5 are `cps_auth.pki.judge`; 7 and 8 are one operation of the card. A holder who
+comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from cps_auth.card.port import Card
+from cps_auth.errors import ContactlessNotEnough
+from cps_auth.login.challenge import check_fresh, issue_challenge
+from cps_auth.login.proof import check_signature
+from cps_auth.model import (
+    CardIdentity,
+    CardSignature,
+    Challenge,
+    Practitioner,
+    UnverifiedProof,
+    VerifiedHolder,
+)
+from cps_auth.pki.judge import Judge, JudgedCertificate
+
+AccountCheck = Callable[[Practitioner], None]
+"""Step 6: returns if this holder may log in here, raises HolderNotAllowed otherwise."""
+
+
+def show_holder(card: Card, *, judge: Judge, at: datetime) -> JudgedCertificate:
+    """Read and judge the card's certificate: steps 1 to 5, no PIN, no login.
+
+    Args:
+        card: an open card.
+        judge: trust, revocation and accepted card types.
+        at: now, aware UTC.
+
+    Raises:
+        CardRemoved, CardMisbehaved, ReaderServiceLost: the card could not be read.
+        CertificateRefused: any of its leaves; says which step said no.
+    """
+    return judge.judge(card.read_authentication_certificate(), at=at)
+
+
+def log_in(
+    card: Card,
+    pin: bytearray,
+    *,
+    origin: str,
+    judge: Judge,
+    allow: AccountCheck,
+    clock: Callable[[], datetime],
+    last_attempt_allowed: bool = False,
+) -> VerifiedHolder:
+    """Log in the holder of a card in a reader of this machine: all nine steps.
+
+    Args:
+        card: an open card.
+        pin: ASCII digits; its owner wipes it afterwards.
+        origin: the name that this surface signs under, from configuration.
+        judge: trust, revocation and accepted card types.
+        allow: the account mapping.
+        clock: tells the time, aware UTC; asked before and after the card's slow work.
+        last_attempt_allowed: the person was told that one attempt is left, and said yes.
+
+    Returns:
+        The verified holder; there is no other way to get one.
+
+    Raises:
+        CardUnavailable, CardMisbehaved: any leaf; the card left or failed.
+        CertificateRefused: any leaf; steps 3 to 5.
+        HolderNotAllowed: step 6.
+        PinRefused: any leaf; steps 7 and 8.
+        BadSignature, ChallengeExpired: step 9.
+    """
+    if card.description.kind.is_contactless:  # 1
+        raise ContactlessNotEnough
+    judged = show_holder(card, judge=judge, at=clock())  # 2 to 5
+    allow(judged.certificate.practitioner)  # 6
+    challenge = issue_challenge(origin, at=clock())
+    signature = card.prove(pin, challenge, last_attempt_allowed=last_attempt_allowed)  # 7, 8
+    return _conclude(judged, challenge, signature, card.description.serial, at=clock())  # 9
+
+
+def verify_proof(
+    proof: UnverifiedProof,
+    challenge: Challenge,
+    *,
+    judge: Judge,
+    allow: AccountCheck,
+    at: datetime,
+) -> VerifiedHolder:
+    """Log in a holder whose card is elsewhere: steps 2 to 6 and 9 on what was sent.
+
+    Args:
+        proof: certificate and signature as they came.
+        challenge: taken from the store just now, so that nobody can use it again.
+        judge, allow: as in `log_in`.
+        at: now, aware UTC.
+
+    Returns:
+        The verified holder; its card serial is the certificate's gipCardID.
+
+    Raises:
+        ChallengeExpired: the answer came too late.
+        CertificateRefused: any leaf; steps 3 to 5.
+        HolderNotAllowed: step 6.
+        BadSignature: step 9.
+    """
+    check_fresh(challenge, at=at)
+    judged = judge.judge(proof.unverified_certificate_der, at=at)
+    allow(judged.certificate.practitioner)
+    serial = judged.certificate.practitioner.card_number or ""
+    return _conclude(judged, challenge, proof.signature, serial, at=at)
+
+
+def _conclude(
+    judged: JudgedCertificate,
+    challenge: Challenge,
+    signature: CardSignature,
+    card_serial: str,
+    *,
+    at: datetime,
+) -> VerifiedHolder:
+    """Step 9, and the one place where a login becomes true."""
+    check_fresh(challenge, at=at)
+    check_signature(judged.certificate.x509.public_key(), challenge, signature)
+    return VerifiedHolder(
+        practitioner=judged.certificate.practitioner,
+        card=CardIdentity(card_serial, judged.certificate.sha256_hex),
+        certificate_serial_hex=judged.certificate.serial_hex,
+        certificate_not_after=judged.certificate.x509.not_valid_after_utc,
+        trust=judged.trust,
+        revocation=judged.revocation,
+        verified_at=at,
+    )

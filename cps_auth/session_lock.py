@@ -1,0 +1,209 @@
+"""The session-lock hook: a pure, total table, and the small object that walks it.
+
+A session is opened by a verified login and bound to the card that opened it. Whatever could
+mean that this card is no longer there locks it; whatever nobody foresaw locks it too. Only a
+verified login of the session's own holder leads back to `OPEN`. A lock that nobody confirms
+goes on to the next locker, and in the end the session itself is ended.
+
+This module knows no clock, no PAM and no PC/SC: its owner feeds it events and performs the
+actions that it returns.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Mapping
+
+from cps_auth.model import CardEvent, CardEventKind, VerifiedHolder
+
+
+class LockPhase(enum.Enum):
+    """Where a session stands."""
+
+    OPEN = "open"
+    LOCKING = "locking"  # asked, not confirmed: treat as open to the world
+    LOCKED = "locked"  # the locker confirmed it
+    ENDING = "ending"  # no locker did, the session is being ended
+    ENDED = "ended"
+
+
+class LockEvent(enum.Enum):
+    """What can happen to a session."""
+
+    CARD_IN = "card-in"
+    CARD_OUT = "card-out"
+    CARD_SWAPPED = "card-swapped"
+    READER_GONE = "reader-gone"
+    SERVICE_LOST = "service-lost"
+    SERVICE_BACK = "service-back"
+    WATCHER_STOPPED = "watcher-stopped"
+    SUSPENDING = "suspending"
+    RESUMED = "resumed"
+    IDLE = "idle"
+    LOCK_ASKED = "lock-asked"  # by the person or the administrator
+    VERIFIED_LOGIN = "verified-login"  # of the session's own holder, card and PIN, just now
+    LOCK_CONFIRMED = "lock-confirmed"
+    LOCK_REFUSED = "lock-refused"
+    DEADLINE_PASSED = "deadline-passed"  # nothing was confirmed in time
+    LOCKERS_EXHAUSTED = "lockers-exhausted"
+    SESSION_ENDED = "session-ended"
+
+
+class LockAction(enum.Enum):
+    """What the owner has to do after an event."""
+
+    NOTHING = "nothing"
+    ASK_FIRST_LOCKER = "ask-first-locker"
+    ASK_NEXT_LOCKER = "ask-next-locker"
+    UNLOCK = "unlock"
+    END_SESSION = "end-session"
+
+
+Step = tuple[LockPhase, LockAction]
+
+_LOCK: Step = (LockPhase.LOCKING, LockAction.ASK_FIRST_LOCKER)
+
+
+def _row(
+    phase: LockPhase, default: Step, exceptions: Mapping[LockEvent, Step]
+) -> dict[tuple[LockPhase, LockEvent], Step]:
+    return {(phase, event): exceptions.get(event, default) for event in LockEvent}
+
+
+_ENDED: Step = (LockPhase.ENDED, LockAction.NOTHING)
+_STAY_OPEN: Step = (LockPhase.OPEN, LockAction.NOTHING)
+
+TABLE: Mapping[tuple[LockPhase, LockEvent], Step] = {
+    # Open: everything locks, but the few events that are known to be harmless.
+    **_row(
+        LockPhase.OPEN,
+        _LOCK,
+        {
+            LockEvent.CARD_IN: _STAY_OPEN,
+            LockEvent.SERVICE_BACK: _STAY_OPEN,
+            LockEvent.VERIFIED_LOGIN: _STAY_OPEN,
+            LockEvent.LOCK_CONFIRMED: (LockPhase.LOCKED, LockAction.NOTHING),
+            LockEvent.SESSION_ENDED: _ENDED,
+        },
+    ),
+    # Locking: only a confirmation makes it locked, only a fresh login calls it off.
+    **_row(
+        LockPhase.LOCKING,
+        (LockPhase.LOCKING, LockAction.NOTHING),
+        {
+            LockEvent.LOCK_CONFIRMED: (LockPhase.LOCKED, LockAction.NOTHING),
+            LockEvent.LOCK_REFUSED: (LockPhase.LOCKING, LockAction.ASK_NEXT_LOCKER),
+            LockEvent.DEADLINE_PASSED: (LockPhase.LOCKING, LockAction.ASK_NEXT_LOCKER),
+            LockEvent.LOCKERS_EXHAUSTED: (LockPhase.ENDING, LockAction.END_SESSION),
+            LockEvent.VERIFIED_LOGIN: (LockPhase.OPEN, LockAction.UNLOCK),
+            LockEvent.SESSION_ENDED: _ENDED,
+        },
+    ),
+    # Locked: the return of the card changes nothing; card and PIN do.
+    **_row(
+        LockPhase.LOCKED,
+        (LockPhase.LOCKED, LockAction.NOTHING),
+        {
+            LockEvent.VERIFIED_LOGIN: (LockPhase.OPEN, LockAction.UNLOCK),
+            LockEvent.SESSION_ENDED: _ENDED,
+        },
+    ),
+    # Ending: nobody could lock it, so nobody gets it back.
+    **_row(
+        LockPhase.ENDING,
+        (LockPhase.ENDING, LockAction.NOTHING),
+        {
+            LockEvent.DEADLINE_PASSED: (LockPhase.ENDING, LockAction.END_SESSION),
+            LockEvent.SESSION_ENDED: _ENDED,
+        },
+    ),
+    **_row(LockPhase.ENDED, _ENDED, {}),
+}
+
+_OF_ANY_READER: Mapping[CardEventKind, LockEvent] = {
+    CardEventKind.SERVICE_LOST: LockEvent.SERVICE_LOST,
+    CardEventKind.SERVICE_BACK: LockEvent.SERVICE_BACK,
+    CardEventKind.WATCHER_STOPPED: LockEvent.WATCHER_STOPPED,
+}
+
+_OF_OUR_READER: Mapping[CardEventKind, LockEvent] = {
+    CardEventKind.CARD_INSERTED: LockEvent.CARD_IN,
+    CardEventKind.CARD_REMOVED: LockEvent.CARD_OUT,
+    CardEventKind.CARD_SWAPPED: LockEvent.CARD_SWAPPED,
+    CardEventKind.READER_GONE: LockEvent.READER_GONE,
+    CardEventKind.READER_ADDED: LockEvent.CARD_OUT,  # a reader that is new holds no card of ours
+}
+
+
+class SessionLock:
+    """One session, bound to the card that opened it. Safe to feed from several threads."""
+
+    def __init__(
+        self, holder: VerifiedHolder, reader: str, perform: Callable[[LockAction], None]
+    ) -> None:
+        """Bind an open session to the card that has just opened it.
+
+        Args:
+            holder: the verified login.
+            reader: name of the reader that holds the card.
+            perform: does what an action says; called outside the lock, must not raise.
+        """
+        self._mutex = threading.Lock()
+        self._perform = perform
+        self._phase = LockPhase.OPEN
+        self.holder = holder
+        self.reader = reader
+
+    @property
+    def phase(self) -> LockPhase:
+        """Return where the session stands now."""
+        return self._phase
+
+    def feed(self, event: LockEvent) -> LockAction:
+        """Take one step of the table and perform its action.
+
+        Args:
+            event: what happened. A verified login goes through `reopen` instead.
+
+        Returns:
+            The action that was performed.
+
+        Raises:
+            ValueError: VERIFIED_LOGIN without the login.
+        """
+        if event is LockEvent.VERIFIED_LOGIN:
+            raise ValueError("a verified login needs its holder: use reopen()")
+        return self._step(event)
+
+    def feed_card_event(self, event: CardEvent) -> LockAction:
+        """Take the step that a card event means for this session's reader, if any.
+
+        Returns:
+            The action that was performed; NOTHING for another reader's card.
+        """
+        lock_event = _OF_ANY_READER.get(event.kind)
+        if lock_event is None and event.reader == self.reader:
+            lock_event = _OF_OUR_READER[event.kind]
+        return LockAction.NOTHING if lock_event is None else self._step(lock_event)
+
+    def reopen(self, holder: VerifiedHolder, reader: str) -> bool:
+        """Let the session's own holder in again, and bind to the card that was used now.
+
+        Returns:
+            True if the session is open; False if the holder is another person, or the
+            session is over.
+        """
+        if holder.practitioner.ps_idnat != self.holder.practitioner.ps_idnat:
+            return False
+        with self._mutex:
+            self.holder, self.reader = holder, reader
+        self._step(LockEvent.VERIFIED_LOGIN)
+        return self._phase is LockPhase.OPEN
+
+    def _step(self, event: LockEvent) -> LockAction:
+        with self._mutex:
+            self._phase, action = TABLE[self._phase, event]
+        if action is not LockAction.NOTHING:
+            self._perform(action)
+        return action
