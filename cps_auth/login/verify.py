@@ -17,6 +17,7 @@ comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from cps_auth.card.port import Card
@@ -52,6 +53,69 @@ def show_holder(card: Card, *, judge: Judge, at: datetime) -> JudgedCertificate:
     return judge.judge(card.read_authentication_certificate(), at=at)
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Steps 1 to 6 passed; nobody is logged in. Made only by `admit`; a test holds that."""
+
+    judged: JudgedCertificate
+    card_serial: str
+
+
+def admit(card: Card, *, judge: Judge, allow: AccountCheck, at: datetime) -> Admission:
+    """Do all that can be done before a PIN is asked for: steps 1 to 6.
+
+    Args:
+        card: an open card.
+        judge: trust, revocation and accepted card types.
+        allow: the account mapping.
+        at: now, aware UTC.
+
+    Raises:
+        ContactlessNotEnough: step 1.
+        CardRemoved, CardMisbehaved, ReaderServiceLost: the card could not be read.
+        CertificateRefused: any leaf; steps 3 to 5.
+        HolderNotAllowed: step 6.
+    """
+    if card.description.kind.is_contactless:  # 1
+        raise ContactlessNotEnough
+    judged = show_holder(card, judge=judge, at=at)  # 2 to 5
+    allow(judged.certificate.practitioner)  # 6
+    return Admission(judged, card.description.serial)
+
+
+def prove(
+    card: Card,
+    pin: bytearray,
+    admission: Admission,
+    *,
+    origin: str,
+    clock: Callable[[], datetime],
+    last_attempt_allowed: bool = False,
+) -> VerifiedHolder:
+    """Finish a login that was admitted: steps 7 to 9.
+
+    Args:
+        card: the card that was admitted, still open. Another one fails step 9.
+        pin: ASCII digits; its owner wipes it afterwards.
+        admission: what `admit` returned just now.
+        origin: the name that this surface signs under, from configuration.
+        clock: tells the time, aware UTC; asked before and after the card's slow work.
+        last_attempt_allowed: the person was told that one attempt is left, and said yes.
+
+    Returns:
+        The verified holder.
+
+    Raises:
+        PinRefused: any leaf; steps 7 and 8.
+        CardRemoved, CardBusy, CardMisbehaved, ReaderServiceLost: the card left or failed.
+        BadSignature, ChallengeExpired: step 9.
+    """
+    challenge = issue_challenge(origin, at=clock())
+    signature = card.prove(pin, challenge, last_attempt_allowed=last_attempt_allowed)  # 7, 8
+    serial = admission.card_serial
+    return _conclude(admission.judged, challenge, signature, serial, at=clock())  # 9
+
+
 def log_in(
     card: Card,
     pin: bytearray,
@@ -66,15 +130,11 @@ def log_in(
 
     Args:
         card: an open card.
-        pin: ASCII digits; its owner wipes it afterwards.
-        origin: the name that this surface signs under, from configuration.
-        judge: trust, revocation and accepted card types.
-        allow: the account mapping.
-        clock: tells the time, aware UTC; asked before and after the card's slow work.
-        last_attempt_allowed: the person was told that one attempt is left, and said yes.
+        pin, origin, clock, last_attempt_allowed: as in `prove`.
+        judge, allow: as in `admit`.
 
     Returns:
-        The verified holder; there is no other way to get one.
+        The verified holder.
 
     Raises:
         CardUnavailable, CardMisbehaved: any leaf; the card left or failed.
@@ -83,13 +143,15 @@ def log_in(
         PinRefused: any leaf; steps 7 and 8.
         BadSignature, ChallengeExpired: step 9.
     """
-    if card.description.kind.is_contactless:  # 1
-        raise ContactlessNotEnough
-    judged = show_holder(card, judge=judge, at=clock())  # 2 to 5
-    allow(judged.certificate.practitioner)  # 6
-    challenge = issue_challenge(origin, at=clock())
-    signature = card.prove(pin, challenge, last_attempt_allowed=last_attempt_allowed)  # 7, 8
-    return _conclude(judged, challenge, signature, card.description.serial, at=clock())  # 9
+    admission = admit(card, judge=judge, allow=allow, at=clock())
+    return prove(
+        card,
+        pin,
+        admission,
+        origin=origin,
+        clock=clock,
+        last_attempt_allowed=last_attempt_allowed,
+    )
 
 
 def verify_proof(
