@@ -14,9 +14,9 @@ from cps_auth.errors import CardMisbehaved
 
 _log = logging.getLogger(__name__)
 
-GET_RESPONSE = 0xC0  # ISO/IEC 7816-4:2020 section 11.8.1
+GET_RESPONSE = 0xC0  # ISO/IEC 7816-4:2005 section 7.6.1
 _SECRET_INSTRUCTIONS = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
-"""VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (ISO/IEC 7816-4:2020 section 11.6)."""
+"""VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (ISO/IEC 7816-4:2005 section 7.5)."""
 
 _MAX_DETOURS = 20  # APDUs that one command may cost beyond itself
 _MAX_RESPONSE_BYTES = 4096  # no command of ours is answered with more than 256
@@ -64,7 +64,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class StatusWord:
-    """SW1 and SW2 (ISO/IEC 7816-4:2020 section 5.6)."""
+    """SW1 and SW2 (ISO/IEC 7816-4:2005 section 5.1.3)."""
 
     value: int  # 0x0000 to 0xFFFF
 

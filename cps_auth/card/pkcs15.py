@@ -1,34 +1,25 @@
-"""What a card says of its objects in PKCS#15 (ISO/IEC 7816-15:2016): pure parsing of file bytes.
+"""The objects that a card declares in PKCS#15 (RSA Laboratories v1.1, 2000), and which to use.
 
-Tolerant where real cards differ (relative paths of any length, flags of zero bits with an odd
-unused-bits octet, key references written as negative integers), strict where a choice depends
-on it. No file identifier is assumed but 2F00, 5031 and 5032, which the standard fixes.
+No file identifier is assumed but 2F00, 5031 and 5032, which its section 5.6 fixes.
+`cps_auth.card.pkcs15_parse` reads the objects from the bytes of the files.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from cps_auth.card import asn1
-from cps_auth.card.tlv import Tlv, find, read_all
 from cps_auth.errors import CardMisbehaved
 
 MF = bytes.fromhex("3F00")
-EF_DIR = bytes.fromhex("3F002F00")  # ISO/IEC 7816-15:2016 section 7.4
-EF_ODF = bytes.fromhex("5031")  # section 7.5.1, under the application DF
-EF_TOKEN_INFO = bytes.fromhex("5032")  # section 7.5.7, under the application DF
-
-_CURRENT_APPLICATION = bytes.fromhex("3FFF")  # ISO/IEC 7816-4:2020 section 7.4.1
-_MAX_ENTRIES = 64  # per directory file; a CPS has a handful
-
-_T = TypeVar("_T")
+EF_DIR = bytes.fromhex("3F002F00")  # section 5.4.1
+EF_ODF = bytes.fromhex("5031")  # section 5.5.1, under the application DF
+EF_TOKEN_INFO = bytes.fromhex("5032")  # section 5.5.8, under the application DF
 
 
 class Directory(enum.IntEnum):
-    """Which kind of objects an entry of the ODF points to: its context tag (section 8.3)."""
+    """Which kind of objects an entry of the ODF points to: its tag in PKCS15Objects."""
 
     PRIVATE_KEYS = 0xA0
     CERTIFICATES = 0xA4
@@ -36,14 +27,14 @@ class Directory(enum.IntEnum):
 
 
 class KeyUsage(enum.IntEnum):
-    """The bits of KeyUsageFlags that matter here (section 8.4.1)."""
+    """The bits of KeyUsageFlags that matter here."""
 
     SIGN = 2
     NON_REPUDIATION = 9
 
 
 class PasswordFlag(enum.IntEnum):
-    """The bits of PasswordFlags that matter here (section 8.9.2)."""
+    """The bits of PinFlags that matter here."""
 
     NEEDS_PADDING = 5
     UNBLOCKING = 6
@@ -125,73 +116,7 @@ def resolve(application: bytes, path: bytes) -> bytes:
         raise CardMisbehaved("PKCS#15 path that is not a list of file identifiers")
     if path.startswith(MF):
         return path
-    return application + path.removeprefix(_CURRENT_APPLICATION)
-
-
-def read_dir(unverified: bytes) -> tuple[Application, ...]:
-    """Read EF.DIR (ISO/IEC 7816-4:2020 section 12.2.1): application templates, tag 61.
-
-    Raises:
-        CardMisbehaved: not BER-TLV.
-    """
-    templates = (entry.children() for entry in _entries(unverified, 0x61))
-    return tuple(
-        Application(
-            asn1.value(template, 0x4F), asn1.text(template, 0x50), asn1.value(template, 0x51)
-        )
-        for template in templates
-    )
-
-
-def read_odf(unverified: bytes) -> tuple[tuple[Directory, FileReference], ...]:
-    """Read the ODF: which directory files there are. Kinds that do not matter are left out.
-
-    Raises:
-        CardMisbehaved: not BER-TLV, or a reference that is not a path.
-    """
-    found = []
-    for entry in _bounded(read_all(unverified)):
-        path = entry.child(asn1.SEQUENCE) if entry.tag in set(Directory) else None
-        if path is not None:
-            found.append((Directory(entry.tag), _file_reference(path)))
-    return tuple(found)
-
-
-def read_token_label(unverified: bytes) -> str:
-    """Return the label of TokenInfo (section 8.10), empty when it has none.
-
-    Raises:
-        CardMisbehaved: not BER-TLV.
-    """
-    token_info = find(read_all(unverified), asn1.SEQUENCE)
-    return asn1.text(token_info.children(), 0x80) if token_info else ""
-
-
-def read_aodf(unverified: bytes) -> tuple[Password, ...]:
-    """Read the AODF; entries that are not passwords, or cannot be read, are left out.
-
-    Raises:
-        CardMisbehaved: not BER-TLV at all.
-    """
-    return _readable(_entries(unverified, asn1.SEQUENCE), _password)
-
-
-def read_prkdf(unverified: bytes) -> tuple[PrivateKey, ...]:
-    """Read the PrKDF; entries that cannot be read are left out.
-
-    Raises:
-        CardMisbehaved: not BER-TLV at all.
-    """
-    return _readable(_entries(unverified, asn1.SEQUENCE), _private_key)
-
-
-def read_cdf(unverified: bytes) -> tuple[Certificate, ...]:
-    """Read the CDF; entries that cannot be read are left out.
-
-    Raises:
-        CardMisbehaved: not BER-TLV at all.
-    """
-    return _readable(_entries(unverified, asn1.SEQUENCE), _certificate)
+    return application + path
 
 
 def authentication_key(
@@ -216,92 +141,3 @@ def authentication_key(
     if len(found) != 1:
         raise CardMisbehaved(f"{len(found)} authentication keys with a certificate in PKCS#15")
     return found[0], by_id[found[0].key_id]
-
-
-def _bounded(objects: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
-    if len(objects) > _MAX_ENTRIES:
-        raise CardMisbehaved("PKCS#15 directory with too many entries")
-    return objects
-
-
-def _entries(unverified: bytes, tag: int) -> tuple[Tlv, ...]:
-    return tuple(entry for entry in _bounded(read_all(unverified)) if entry.tag == tag)
-
-
-def _readable(entries: Iterable[Tlv], parse: Callable[[Tlv], _T]) -> tuple[_T, ...]:
-    found = []
-    for entry in entries:
-        try:
-            found.append(parse(entry))
-        except CardMisbehaved:
-            continue  # an object of a kind that we do not use
-    return tuple(found)
-
-
-def _password(entry: Tlv) -> Password:
-    _, common, attributes = _parts(entry)
-    values = attributes.children()
-    numbers = [asn1.integer(value) for value in values if value.tag == asn1.INTEGER]
-    reference = find(values, 0x80)
-    padding = asn1.value(values, asn1.OCTET_STRING)
-    return Password(
-        auth_id=asn1.required(common.children(), asn1.OCTET_STRING).value,
-        flags=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
-        reference=asn1.integer(reference) & 0xFF if reference else 0,
-        stored_length=_stored_length(numbers),
-        padding=padding[0] if padding else 0xFF,
-    )
-
-
-def _stored_length(numbers: list[int]) -> int:
-    # PasswordAttributes: minLength, storedLength, maxLength OPTIONAL (section 8.9.2)
-    if len(numbers) < 2 or not 0 < numbers[1] <= 16:
-        raise CardMisbehaved("PKCS#15 password without a stored length")
-    return numbers[1]
-
-
-def _private_key(entry: Tlv) -> PrivateKey:
-    common, key, attributes = _parts(entry)
-    values = key.children()
-    auth_id = find(common.children(), asn1.OCTET_STRING)
-    path = find(attributes.children(), asn1.SEQUENCE)
-    return PrivateKey(
-        label=asn1.text(common.children(), asn1.UTF8_STRING),
-        key_id=asn1.required(values, asn1.OCTET_STRING).value,
-        auth_id=auth_id.value if auth_id else None,
-        usage=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
-        reference=asn1.integer(asn1.required(values, asn1.INTEGER)) & 0xFF,
-        path=asn1.value(path.children(), asn1.OCTET_STRING) if path else b"",
-    )
-
-
-def _certificate(entry: Tlv) -> Certificate:
-    common, certificate, attributes = _parts(entry)
-    return Certificate(
-        label=asn1.text(common.children(), asn1.UTF8_STRING),
-        key_id=asn1.required(certificate.children(), asn1.OCTET_STRING).value,
-        file=_file_reference(asn1.required(attributes.children(), asn1.SEQUENCE)),
-    )
-
-
-def _parts(entry: Tlv) -> tuple[Tlv, Tlv, Tlv]:
-    """Split an object: common attributes, class attributes, type attributes (section 8.2.1)."""
-    parts = entry.children()
-    sequences = [part for part in parts if part.tag == asn1.SEQUENCE]
-    wrapper = find(parts, 0xA1)
-    if len(sequences) != 2 or wrapper is None:
-        raise CardMisbehaved("PKCS#15 object of an unexpected shape")
-    return sequences[0], sequences[1], asn1.required(wrapper.children(), asn1.SEQUENCE)
-
-
-def _file_reference(path: Tlv) -> FileReference:
-    values = path.children()
-    index, length = find(values, asn1.INTEGER), find(values, 0x80)
-    reference = FileReference(
-        asn1.required(values, asn1.OCTET_STRING).value,
-        asn1.integer(index) if index else 0,
-        asn1.integer(length) if length else None,
-    )
-    if reference.offset < 0 or (reference.length is not None and reference.length < 0):
-        raise CardMisbehaved("PKCS#15 path with a negative position")
-    return reference

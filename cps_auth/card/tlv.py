@@ -1,4 +1,4 @@
-"""A strict, bounded reader of BER-TLV data objects (ISO/IEC 7816-4:2020 section 6.3).
+"""A strict, bounded reader of BER-TLV data objects (ISO/IEC 7816-4:2005 section 5.2.2).
 
 Definite lengths only, tags of at most three bytes, nothing that runs past its container.
 Cards pad their files, so bytes 00 and FF between data objects are skipped.
