@@ -17,15 +17,9 @@ from typing import Any, ClassVar, dataclass_transform
 
 @dataclass_transform(eq_default=False)
 class CpsAuthError(Exception):
-    """Root of the tree; never raised itself.
-
-    Attributes:
-        code: stable identifier for logs, JSON and scripts: lower-case words, hyphens.
-        person_can_retry: whether the person can put it right alone, now.
-    """
+    """Root of the tree; never raised itself. `code` is stable: for logs, JSON and scripts."""
 
     code: ClassVar[str] = "error"
-    person_can_retry: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -33,10 +27,7 @@ class CpsAuthError(Exception):
 
     def data(self) -> dict[str, object]:
         """Return what the exception knows, ready for a log line or JSON."""
-        names = getattr(self, "__dataclass_fields__", ())
-        return {
-            name: getattr(self, name) for name in names if name not in ("code", "person_can_retry")
-        }
+        return {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())}
 
     def __str__(self) -> str:
         return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
@@ -48,14 +39,11 @@ class CpsAuthError(Exception):
 class CardUnavailable(CpsAuthError):
     """The person can act on the hardware. Never raised itself."""
 
-    person_can_retry = True
-
 
 class ReaderServiceLost(CardUnavailable):
     """The PC/SC service is not running, died, or refuses us."""
 
     code = "reader-service-lost"
-    person_can_retry = False
     reason: str = ""  # what the service or the system said, for the log
 
 
@@ -123,7 +111,6 @@ class WrongPin(PinRefused):
     """The card compared the PIN and said no: an attempt was spent."""
 
     code = "wrong-pin"
-    person_can_retry = True
     attempts_left: int | None  # attempts before the card blocks, None when the card did not say
 
 
@@ -131,16 +118,12 @@ class PinMalformed(PinRefused):
     """Not four digits. It never reached the card: no attempt was spent."""
 
     code = "pin-malformed"
-    person_can_retry = True
 
 
 class LastAttempt(PinRefused):
-    """Only one attempt is left (or the card does not say), and the caller did not
-    say explicitly to use it. Nothing was sent to the card.
-    """
+    """One attempt left, or unknown, and the caller did not say to use it. Nothing was sent."""
 
     code = "last-attempt"
-    person_can_retry = True
     attempts_left: int | None = 1  # 1, or None when the card did not say
 
 
@@ -154,7 +137,6 @@ class PinEntryCancelled(PinRefused):
     """The person gave up, or did not answer in time."""
 
     code = "pin-entry-cancelled"
-    person_can_retry = True
 
 
 # --- The certificate -------------------------------------------------------------
@@ -224,8 +206,6 @@ class RevocationUnknown(CertificateRefused):
 class ProofRefused(CpsAuthError):
     """The signature does not prove what it should. Never raised itself."""
 
-    person_can_retry = True
-
 
 class ChallengeUnknown(ProofRefused):
     """Never issued, issued to another session, or used already."""
@@ -243,7 +223,6 @@ class BadSignature(ProofRefused):
     """The signature over the challenge was not made by the judged certificate's key."""
 
     code = "bad-signature"
-    person_can_retry = False
 
 
 # --- The right to be here --------------------------------------------------------
@@ -270,7 +249,6 @@ class TooManyRequests(RequestRefused):
     """Asked too often."""
 
     code = "too-many-requests"
-    person_can_retry = True
     retry_after_s: float  # seconds after which asking again makes sense
 
 

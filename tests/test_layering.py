@@ -1,0 +1,174 @@
+"""The table of allowed imports, and the few names that only one module may make or touch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TREES = ("cps_auth", "pam_helper", "webdemo", "hardware_mocks")
+
+ALLOWED = {
+    # a module or folder of modules: what of the project it may import, besides its own folder
+    "cps_auth.errors": (),
+    "cps_auth.model": (),
+    "cps_auth.wording": ("cps_auth.errors",),
+    "cps_auth.exit_codes": ("cps_auth.errors",),
+    "cps_auth.config": ("cps_auth.errors",),
+    "cps_auth.pin_entry": ("cps_auth.errors",),
+    "cps_auth.session_lock": ("cps_auth.model", "cps_auth.errors"),
+    "cps_auth.card": ("cps_auth.model", "cps_auth.errors"),
+    "cps_auth.pki": ("cps_auth.model", "cps_auth.errors"),
+    "cps_auth.login": ("cps_auth.model", "cps_auth.errors", "cps_auth.pki", "cps_auth.card.port"),
+    "cps_auth.flask": (
+        "cps_auth.model",
+        "cps_auth.errors",
+        "cps_auth.wording",
+        "cps_auth.pin_entry",
+        "cps_auth.login",
+        "cps_auth.pki.judge",
+        "cps_auth.card.port",
+    ),
+    "cps_auth.report": (
+        "cps_auth.model",
+        "cps_auth.wording",
+        "cps_auth.card.atr",
+        "cps_auth.pki.judge",
+    ),
+    "cps_auth.cli": ("cps_auth",),
+    "cps_auth": ("cps_auth",),
+    "pam_helper": (
+        "cps_auth.model",
+        "cps_auth.errors",
+        "cps_auth.wording",
+        "cps_auth.config",
+        "cps_auth.pin_entry",
+        "cps_auth.session_lock",
+        "cps_auth.login",
+        "cps_auth.pki",
+        "cps_auth.card.port",
+        "cps_auth.card.open",
+    ),
+    "webdemo": ("cps_auth", "hardware_mocks"),
+    "hardware_mocks": ("cps_auth",),
+}
+"""The longest matching key holds. `webdemo` sees the mocks because its program passes them."""
+
+ONE_MODULE_EACH = {
+    "smartcard": "cps_auth.card.pcsc",
+    "pkcs11": "cps_auth.card.pkcs11_child",
+    "subprocess": "cps_auth.card.pkcs11_process",
+    "click": "cps_auth.cli",
+    "termios": "cps_auth.pin_entry",
+}
+"""Foreign libraries that touch the world, and the one module of `cps_auth` that may."""
+
+ONLY_MADE_IN = {
+    "Challenge": "cps_auth.login.challenge",
+    "Admission": "cps_auth.login.verify",
+    "VerifiedHolder": "cps_auth.login.verify",
+}
+"""Values whose existence means something, and the module that may construct them."""
+
+
+def _modules(*trees: str) -> Iterator[tuple[str, ast.Module]]:
+    for tree in trees:
+        for path in sorted((ROOT / tree).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), ast.parse(path.read_text())
+
+
+def _imports(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise AssertionError(f"relative import of {node.module}")
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_under(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(folder + ".")
+
+
+def _rule(name: str) -> str:
+    return max((key for key in ALLOWED if _is_under(name, key)), key=len)
+
+
+MODULES = dict(_modules(*TREES))
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_follow_the_arrows(name: str) -> None:
+    """A module imports of the project only what stands below it in the table."""
+    rule = _rule(name)
+    own = rule if rule.count(".") or rule in TREES[1:] else name
+    for imported in _imports(MODULES[name]):
+        if imported.split(".")[0] not in TREES:
+            continue
+        if rule == "cps_auth" and name != "cps_auth":
+            raise AssertionError(f"{name} has no row in the table of allowed imports")
+        assert any(_is_under(imported, allowed) for allowed in (*ALLOWED[rule], own)), (
+            f"{name} may not import {imported}"
+        )
+
+
+def test_the_product_never_imports_a_mock() -> None:
+    """A security rule: nothing under cps_auth or pam_helper names the mocks or the demo."""
+    for name, module in _modules("cps_auth", "pam_helper"):
+        for imported in _imports(module):
+            assert imported.split(".")[0] not in ("hardware_mocks", "webdemo"), name
+
+
+def test_no_setting_or_entry_point_names_a_mock() -> None:
+    """The word does not occur in the product's code, its share files or its entry points."""
+    product = [*(ROOT / "cps_auth").rglob("*"), *(ROOT / "pam_helper").rglob("*")]
+    for path in product:
+        if path.is_file() and path.suffix in (".py", ".toml", ".service", ".conf", ""):
+            assert "hardware_mocks" not in path.read_text(errors="replace"), path
+    scripts = (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[1].split("\n[")[0]
+    assert "mock" not in scripts
+
+
+@pytest.mark.parametrize("library", sorted(ONE_MODULE_EACH))
+def test_a_library_that_touches_the_world_has_one_module(library: str) -> None:
+    """Hardware, processes and terminals are reached from one module of cps_auth each."""
+    users = {
+        name
+        for name, module in _modules("cps_auth")
+        if any(_is_under(imported, library) for imported in _imports(module))
+    }
+    assert users == {ONE_MODULE_EACH[library]}
+
+
+def test_only_the_flask_folder_imports_flask() -> None:
+    """The library works without Flask."""
+    for name, module in _modules("cps_auth", "pam_helper"):
+        if not _is_under(name, "cps_auth.flask"):
+            names = {imported.split(".")[0] for imported in _imports(module)}
+            assert not names & {"flask", "flask_login", "werkzeug", "jinja2"}, name
+
+
+@pytest.mark.parametrize("value", sorted(ONLY_MADE_IN))
+def test_a_value_that_means_something_is_made_in_one_module(value: str) -> None:
+    """Nobody but the login makes a challenge, an admission or a verified holder."""
+    makers = {
+        name
+        for name, module in _modules("cps_auth", "pam_helper", "webdemo")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", getattr(node.func, "attr", None)) == value
+    }
+    assert makers == {ONLY_MADE_IN[value]}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_no_module_outgrows_its_idea(name: str) -> None:
+    """No module of the product is longer than 300 lines."""
+    path = ROOT / Path(*name.split("."))
+    source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    assert len(source.read_text().splitlines()) <= 300
