@@ -1,0 +1,180 @@
+"""Cards through a vendor's PKCS#11 module: ANS Cryptolib, OpenSC, SoftHSM2.
+
+The module runs in a child process (`pkcs11_child`), a fresh one for each opened card:
+freshly initialised, so without stale token information after a swap, and ended with the
+card, so that no PIN outlives it. Whether a card is there is asked of PC/SC only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from cps_auth.card import pkcs11_wire as wire
+from cps_auth.card.pkcs11_card import Pkcs11Card
+from cps_auth.card.pkcs11_presence import ReaderPresence, no_pcsc
+from cps_auth.card.pkcs11_process import ModuleProcess
+from cps_auth.card.pkcs11_selection import (
+    Seat,
+    authentication_certificate,
+    choose_seat,
+    explain_absence,
+    reader_of,
+)
+from cps_auth.card.port import CardListener, ReaderService, Watch
+from cps_auth.card.watch import CardWatcher
+from cps_auth.errors import ModuleUnusable, ReaderServiceLost
+from cps_auth.model import ReaderState, Snapshot
+
+OPEN_DEADLINE_S: Final = 10.0  # OpenSC takes 3 s to give up on an unknown card
+PROVE_DEADLINE_S: Final = 30.0
+
+
+class Pkcs11Cards:
+    """A `CardSource` over one module."""
+
+    def __init__(
+        self,
+        module: Path,
+        services: Callable[[], ReaderService] | None = None,
+        *,
+        open_deadline_s: float = OPEN_DEADLINE_S,
+        prove_deadline_s: float = PROVE_DEADLINE_S,
+    ) -> None:
+        """Remember where the module is; nothing is loaded yet.
+
+        Args:
+            module: the shared library of the vendor.
+            services: makes a PC/SC service; without it only soft tokens can be used.
+            open_deadline_s: for each question that needs no PIN.
+            prove_deadline_s: for PIN and signature together.
+        """
+        self._module = module
+        self._services = services or no_pcsc
+        self._presence = ReaderPresence(self._services)
+        self._open_deadline_s = open_deadline_s
+        self._prove_deadline_s = prove_deadline_s
+
+    def readers(self) -> tuple[ReaderState, ...]:
+        """Return PC/SC's readers; where it has none, the module's soft tokens.
+
+        Raises:
+            ReaderServiceLost: PC/SC does not answer and the module has no soft token.
+            ModuleUnusable: there is no reader, and the module failed.
+        """
+        snapshot, lost = self._look()
+        if snapshot.readers:
+            return snapshot.readers
+        soft = self._soft_tokens()
+        if lost and not soft:
+            raise lost
+        return soft
+
+    def open_card(self, reader: str | None = None) -> Pkcs11Card:
+        """Open the one usable card, or the one in the named reader.
+
+        Raises:
+            ReaderServiceLost, NoReader, NoCard, CardRemoved, UnsupportedCard, SeveralCards
+            ModuleUnusable: the module cannot be loaded, crashed or did not answer in time.
+        """
+        snapshot, lost = self._look()
+        process = self._start()
+        try:
+            slots = self._slots(process)
+            seat = choose_seat(self._seats(process, slots, snapshot, reader))
+            if seat is not None and seat.reader is not None:
+                self._presence.require(seat.reader)
+        except BaseException:
+            process.stop()
+            raise
+        if seat is None:
+            process.stop()
+            only_soft = slots and not any(slot.removable for slot in slots)
+            raise explain_absence(snapshot, slots, reader) if only_soft or not lost else lost
+        return self._card(seat, process)
+
+    def watch(self, listener: CardListener) -> Watch:
+        """Start telling `listener` what PC/SC sees: see `cps_auth.card.watch`."""
+        return CardWatcher(self._services, listener)
+
+    def _look(self) -> tuple[Snapshot, ReaderServiceLost | None]:
+        try:
+            return self._presence.snapshot(), None
+        except ReaderServiceLost as lost:
+            return Snapshot(service_up=False), lost
+
+    def _start(self) -> ModuleProcess:
+        return ModuleProcess(
+            self._module,
+            open_deadline_s=self._open_deadline_s,
+            longest_deadline_s=max(self._open_deadline_s, self._prove_deadline_s),
+        )
+
+    def _slots(self, process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
+        reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
+        if not isinstance(reply, wire.SlotsSeen):
+            raise ModuleUnusable(f"slots: {reply.name if isinstance(reply, wire.Failed) else ''}")
+        return reply.slots
+
+    def _seats(
+        self,
+        process: ModuleProcess,
+        slots: Sequence[wire.SlotSeen],
+        snapshot: Snapshot,
+        reader: str | None,
+    ) -> list[Seat]:
+        seats = []
+        for slot in slots:
+            state = reader_of(slot, snapshot.readers)
+            if reader not in (None, slot.description, state.name if state else None):
+                continue
+            has_card = state.atr is not None if state else not slot.removable
+            if not has_card:
+                continue  # says PC/SC, whatever the module believes
+            seat = self._seat(process, slot, state)
+            seats += [seat] if seat else []
+        return seats
+
+    def _seat(
+        self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
+    ) -> Seat | None:
+        token = self._token(process, slot, state)
+        certificate = authentication_certificate(token.certificates) if token else None
+        if token is None or certificate is None:
+            return None
+        return Seat(slot, token, certificate, state)
+
+    def _token(
+        self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
+    ) -> wire.TokenSeen | None:
+        request = wire.ReadToken(slot.slot_id)
+        try:
+            reply = process.ask(request, deadline_s=self._open_deadline_s)
+        except ModuleUnusable:
+            if state is not None:
+                self._presence.require(state)  # it may have died of the removal
+            raise
+        return reply if isinstance(reply, wire.TokenSeen) and reply.initialised else None
+
+    def _soft_tokens(self) -> tuple[ReaderState, ...]:
+        process = self._start()
+        try:
+            soft = [slot for slot in self._slots(process) if not slot.removable]
+            return tuple(
+                ReaderState(name=slot.description, atr=b"")
+                for slot in soft
+                if self._token(process, slot, None)
+            )
+        finally:
+            process.stop()
+
+    def _card(self, seat: Seat, process: ModuleProcess) -> Pkcs11Card:
+        return Pkcs11Card(
+            seat,
+            process,
+            start=self._start,
+            presence=self._presence,
+            open_deadline_s=self._open_deadline_s,
+            prove_deadline_s=self._prove_deadline_s,
+        )

@@ -1,0 +1,222 @@
+"""The process that loads a vendor's PKCS#11 module: `python -I -m cps_auth.card.pkcs11_child`.
+
+The module is foreign C code: it may crash, hang, print, or keep the PIN. Here it can do so
+without harm: this process answers one parent over two pipes, serves one card, and ends. The
+PIN is received into a bytearray, handed to C_Login from that very buffer, and wiped.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import FileIO
+from itertools import islice
+from typing import Final, NoReturn
+
+import msgspec
+import pkcs11
+from pkcs11 import Attribute, Mechanism, ObjectClass, SlotFlag, TokenFlag
+
+from cps_auth.card import pkcs11_wire as wire
+
+_MEMORY_LIMIT_BYTES: Final = 2 << 30  # an attribute of absurd size fails instead of swapping
+_OBJECTS_READ_AT_MOST: Final = 64
+_CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
+_DETAIL_CHARACTERS_AT_MOST: Final = 200
+
+
+class NoPrivateKey(Exception):
+    """The token has no private key for the certificate."""
+
+
+class _Pin:
+    """Gives C_Login our own buffer: python-pkcs11 calls `encode` on what it is given."""
+
+    def __init__(self, buffer: bytearray) -> None:
+        self._buffer = buffer
+
+    def encode(self, _encoding: str) -> bytearray:
+        """Return the buffer itself, uncopied."""
+        return self._buffer
+
+
+class Module:
+    """The loaded module, reduced to the three requests of the wire."""
+
+    def __init__(self, path: str) -> None:
+        self._library = pkcs11.lib(path)
+
+    def slots(self) -> wire.SlotsSeen:
+        """Return every slot."""
+        return wire.SlotsSeen(tuple(_slot_seen(slot) for slot in self._library.get_slots()))
+
+    def token(self, slot_id: int) -> wire.TokenSeen:
+        """Return what the token says now, its certificates included."""
+        token = self._token(slot_id)
+        flags = token.flags
+        return wire.TokenSeen(
+            serial=token.serial.rstrip(b"\0 ").decode("ascii", "replace"),
+            label=token.label.rstrip("\0 "),
+            initialised=bool(flags & TokenFlag.TOKEN_INITIALIZED),
+            login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
+            pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
+            pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
+            certificates=tuple(_certificates(token)),
+        )
+
+    def prove(self, request: wire.Prove, pin: bytearray) -> wire.Signed:
+        """Log in, sign with the certificate's key, log out."""
+        session = self._token(request.slot_id).open(user_pin=_Pin(pin))
+        try:
+            key = _private_key(session, request)
+            signature = key.sign(request.digest_info, mechanism=Mechanism.RSA_PKCS)
+        finally:
+            _close(session)
+        return wire.Signed(signature)
+
+    def finalize(self) -> None:
+        """Let go of the reader (C_Finalize)."""
+        self._library.finalize()
+
+    def _token(self, slot_id: int) -> pkcs11.Token:
+        for slot in self._library.get_slots():
+            if slot.slot_id == slot_id:
+                return slot.get_token()
+        raise pkcs11.TokenNotPresent
+
+
+def _slot_seen(slot: pkcs11.Slot) -> wire.SlotSeen:
+    return wire.SlotSeen(
+        slot_id=slot.slot_id,
+        description=slot.slot_description.rstrip("\0 "),
+        removable=bool(slot.flags & SlotFlag.REMOVABLE_DEVICE),
+    )
+
+
+def _certificates(token: pkcs11.Token) -> Iterator[wire.CertificateSeen]:
+    session = token.open()
+    try:
+        for found in _objects(session, ObjectClass.CERTIFICATE):
+            der = _attribute(found, Attribute.VALUE)
+            if 0 < len(der) <= _CERTIFICATE_BYTES_AT_MOST:
+                yield wire.CertificateSeen(_attribute(found, Attribute.ID), der)
+    finally:
+        _close(session)
+
+
+def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMixin:
+    """Return the key whose modulus is the certificate's: labels and identifiers can lie."""
+    for key in _objects(session, ObjectClass.PRIVATE_KEY):
+        modulus = _attribute(key, Attribute.MODULUS).lstrip(b"\0")
+        if isinstance(key, pkcs11.SignMixin) and modulus == request.modulus:
+            return key
+    raise NoPrivateKey
+
+
+def _objects(session: pkcs11.Session, of_class: ObjectClass) -> list[pkcs11.Object]:
+    # A list, because an unfinished search blocks the session.
+    search = session.get_objects({Attribute.CLASS: of_class})
+    return list(islice(search, _OBJECTS_READ_AT_MOST))
+
+
+def _attribute(found: pkcs11.Object, attribute: Attribute) -> bytes:
+    try:
+        return bytes(found[attribute])
+    except pkcs11.PKCS11Error:
+        return b""
+
+
+def _close(session: pkcs11.Session) -> None:
+    # Fails when the card has gone, which the operation itself has told already.
+    try:
+        session.close()
+    except pkcs11.PKCS11Error:
+        return
+
+
+# --- The pipes -------------------------------------------------------------------
+
+
+def _serve_one(module: Module, request: wire.Request, requests: FileIO) -> wire.Reply:
+    match request:
+        case wire.ListSlots():
+            return module.slots()
+        case wire.ReadToken(slot_id=slot_id):
+            return module.token(slot_id)
+        case wire.Prove():
+            pin = wire.read_frame(requests)
+            try:
+                return module.prove(request, pin)
+            finally:
+                pin[:] = bytes(len(pin))
+
+
+def _attempt(work: Callable[[], wire.Reply]) -> wire.Reply:
+    try:
+        return work()
+    except EOFError:
+        raise
+    except Exception as failure:
+        # Whatever a vendor's module makes the binding raise is one answer: its name.
+        return wire.Failed(type(failure).__name__)
+
+
+def _serve(module: Module, requests: FileIO, replies: FileIO, deadline_s: int) -> None:
+    decoder = msgspec.msgpack.Decoder(wire.Request)
+    while True:
+        request = decoder.decode(wire.read_frame(requests))
+        signal.alarm(deadline_s)  # ends a hung module even when the parent has died
+        reply = _attempt(partial(_serve_one, module, request, requests))
+        signal.alarm(0)
+        wire.write_message(replies, reply)
+
+
+def _private_pipes() -> tuple[FileIO, FileIO]:
+    """Keep the pipes for ourselves: a module that prints or reads finds /dev/null."""
+    requests = FileIO(os.dup(0), "r")
+    replies = FileIO(os.dup(1), "w")
+    with FileIO(os.devnull, "r+") as nowhere:
+        os.dup2(nowhere.fileno(), 0)
+        os.dup2(nowhere.fileno(), 1)
+    return requests, replies
+
+
+def _harden() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the PIN
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Serve one parent until it closes the pipe.
+
+    Args:
+        arguments: path of the module, and the longest time that one request may take, whole
+            seconds.
+    """
+    path, deadline_s = arguments[0], int(arguments[1])
+    _harden()
+    requests, replies = _private_pipes()
+    signal.alarm(deadline_s)
+    try:
+        module = Module(path)
+    except Exception as failure:
+        detail = str(failure)[:_DETAIL_CHARACTERS_AT_MOST]
+        wire.write_message(replies, wire.Failed(type(failure).__name__, detail))
+        os._exit(1)
+    signal.alarm(0)
+    wire.write_message(replies, wire.Ready())
+    try:
+        _serve(module, requests, replies, deadline_s)
+    except (EOFError, OSError):
+        signal.alarm(deadline_s)
+        module.finalize()
+    finally:
+        os._exit(0)  # the binding would unload the module, which some do not survive
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

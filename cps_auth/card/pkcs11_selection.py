@@ -1,0 +1,166 @@
+"""Which token, which certificate, and why none: pure decisions on what the child saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from cps_auth.card import pkcs11_wire as wire
+from cps_auth.errors import (
+    CardUnavailable,
+    NoCard,
+    NoReader,
+    SeveralCards,
+    UnsupportedCard,
+)
+from cps_auth.model import ReaderState, Snapshot
+
+SLOT_DESCRIPTION_BYTES: Final = 64
+"""Length of CK_SLOT_INFO.slotDescription. Source: PKCS#11 v2.40 section 3.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A usable token, in its slot, with its authentication certificate."""
+
+    slot: wire.SlotSeen
+    token: wire.TokenSeen
+    certificate: wire.CertificateSeen
+    reader: ReaderState | None  # what PC/SC says of it; None for a soft token
+
+    @property
+    def reader_name(self) -> str:
+        """Return the PC/SC name, or the slot's description for a soft token."""
+        return self.reader.name if self.reader else self.slot.description
+
+    def is_of(self, token: wire.TokenSeen) -> bool:
+        """Tell whether `token`, read again, is still this one: serial and certificate."""
+        return token.serial == self.token.serial and self.certificate in token.certificates
+
+
+def reader_of(slot: wire.SlotSeen, readers: Iterable[ReaderState]) -> ReaderState | None:
+    """Return the one PC/SC reader that the slot stands for, None when that is not certain."""
+    described = [reader for reader in readers if _cut(reader.name) == slot.description]
+    return described[0] if len(described) == 1 else None
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:SLOT_DESCRIPTION_BYTES].decode("utf-8", "replace").rstrip()
+
+
+# --- The certificate -------------------------------------------------------------
+
+
+def authentication_certificate(
+    certificates: Iterable[wire.CertificateSeen],
+) -> wire.CertificateSeen | None:
+    """Return the one certificate made for authentication; None when there is none or several.
+
+    Its purpose decides (RFC 5280 sections 4.2.1.3 and 4.2.1.12), never its label or CKA_ID:
+    digitalSignature without nonRepudiation, and clientAuth.
+    """
+    found = {
+        seen.unverified_certificate_der: seen
+        for seen in certificates
+        if _authenticates(seen.unverified_certificate_der)
+    }
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _authenticates(unverified_der: bytes) -> bool:
+    try:
+        certificate = x509.load_der_x509_certificate(unverified_der)
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        extended = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        is_rsa = isinstance(certificate.public_key(), RSAPublicKey)
+    except (ValueError, TypeError, UnsupportedAlgorithm, *_EXTENSION_ERRORS):
+        return False
+    return (
+        is_rsa
+        and usage.digital_signature
+        and not usage.content_commitment
+        and ExtendedKeyUsageOID.CLIENT_AUTH in extended
+    )
+
+
+_EXTENSION_ERRORS: Final = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+)
+
+
+def rsa_modulus(certificate: wire.CertificateSeen) -> bytes:
+    """Return the modulus of an authentication certificate's key, big-endian."""
+    modulus = _rsa_key(certificate).public_numbers().n
+    return modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")
+
+
+def is_signature_of(certificate: wire.CertificateSeen, message: bytes, signature: bytes) -> bool:
+    """Tell whether the certificate's key made this RS256 signature."""
+    try:
+        _rsa_key(certificate).verify(signature, message, PKCS1v15(), SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _rsa_key(certificate: wire.CertificateSeen) -> RSAPublicKey:
+    key = x509.load_der_x509_certificate(certificate.unverified_certificate_der).public_key()
+    if not isinstance(key, RSAPublicKey):  # `authentication_certificate` let only RSA through
+        raise TypeError
+    return key
+
+
+# --- The token -------------------------------------------------------------------
+
+
+def choose_seat(seats: Sequence[Seat]) -> Seat | None:
+    """Return the one card among the usable tokens, None when there is none.
+
+    A card that shows in several slots (one per PIN, or per interface) has one serial and is
+    one card; the slot with a PIN goes first, since the other proves nobody.
+
+    Raises:
+        SeveralCards: more than one.
+    """
+    by_card: dict[str, Seat] = {}
+    for seat in sorted(seats, key=lambda seat: not seat.token.login_required):
+        by_card.setdefault(seat.token.serial, seat)
+    if len(by_card) > 1:
+        raise SeveralCards(tuple(sorted(seat.reader_name for seat in by_card.values())))
+    return next(iter(by_card.values()), None)
+
+
+def explain_absence(
+    snapshot: Snapshot, slots: Sequence[wire.SlotSeen], reader: str | None
+) -> CardUnavailable:
+    """Return why no usable token was found, from what PC/SC sees.
+
+    Args:
+        snapshot: PC/SC's readers when the module was asked.
+        slots: the module's slots.
+        reader: the named reader, None for any.
+    """
+    readers = [state for state in snapshot.readers if reader in (None, state.name)]
+    present = [state for state in readers if state.atr is not None]
+    if present:
+        return UnsupportedCard((present[0].atr or b"").hex().upper())
+    has_slot = any(reader in (None, slot.description) for slot in slots)
+    return NoCard() if readers or has_slot else NoReader(reader)
+
+
+def attempts_left(token: wire.TokenSeen) -> int | None:
+    """Return 0 or 1 when the token's flags say so; None when they say nothing."""
+    if token.pin_locked:
+        return 0
+    return 1 if token.pin_final_try else None

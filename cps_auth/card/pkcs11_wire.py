@@ -1,0 +1,143 @@
+"""What the parent and the module's child process say to each other.
+
+One frame is a 4-byte big-endian length and a MessagePack value. A PIN is never inside a
+message: it follows `Prove` as a frame of raw bytes, so that no decoder makes a copy of it.
+"""
+
+from __future__ import annotations
+
+from io import FileIO
+
+import msgspec
+
+LENGTH_BYTES = 4
+FRAME_LIMIT_BYTES = 1 << 20  # a token holds a few certificates of some kB; more is nonsense
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of everything that goes over the pipes."""
+
+
+# --- Parent to child -------------------------------------------------------------
+
+
+class ListSlots(Message, frozen=True, tag=True):
+    """Ask for every slot of the module."""
+
+
+class ReadToken(Message, frozen=True, tag=True):
+    """Ask what the token in one slot says without a PIN."""
+
+    slot_id: int
+
+
+class Prove(Message, frozen=True, tag=True):
+    """Log in, sign, log out. The PIN follows as a raw frame."""
+
+    slot_id: int
+    modulus: bytes  # of the certificate's key, big-endian, no leading zero
+    digest_info: bytes  # what CKM_RSA_PKCS pads and signs
+
+
+Request = ListSlots | ReadToken | Prove
+
+
+# --- Child to parent -------------------------------------------------------------
+
+
+class Ready(Message, frozen=True, tag=True):
+    """The module is loaded and initialised; said once, unasked."""
+
+
+class SlotSeen(Message, frozen=True):
+    """One slot (PKCS#11 CK_SLOT_INFO)."""
+
+    slot_id: int
+    description: str  # for a smart card reader, its PC/SC name cut at 64 bytes
+    removable: bool  # CKF_REMOVABLE_DEVICE
+
+
+class SlotsSeen(Message, frozen=True, tag=True):
+    """Every slot, in the module's order."""
+
+    slots: tuple[SlotSeen, ...]
+
+
+class CertificateSeen(Message, frozen=True):
+    """One X.509 certificate object."""
+
+    key_id: bytes  # CKA_ID, empty when the object has none
+    unverified_certificate_der: bytes
+
+
+class TokenSeen(Message, frozen=True, tag=True):
+    """One token (PKCS#11 CK_TOKEN_INFO) and its public certificates."""
+
+    serial: str
+    label: str
+    initialised: bool
+    login_required: bool
+    pin_final_try: bool  # CKF_USER_PIN_FINAL_TRY
+    pin_locked: bool  # CKF_USER_PIN_LOCKED
+    certificates: tuple[CertificateSeen, ...]
+
+
+class Signed(Message, frozen=True, tag=True):
+    """The signature; the session is logged out and closed."""
+
+    signature: bytes
+
+
+class Failed(Message, frozen=True, tag=True):
+    """The request failed; never carries data of the request."""
+
+    name: str  # the class that python-pkcs11 raised, named after the CKR_ value
+    detail: str = ""  # only for a module that could not be loaded
+
+
+Reply = Ready | SlotsSeen | TokenSeen | Signed | Failed
+
+
+# --- Frames ----------------------------------------------------------------------
+
+
+def length_prefix(payload: bytes | bytearray) -> bytes:
+    """Return what goes before a payload."""
+    return len(payload).to_bytes(LENGTH_BYTES, "big")
+
+
+def payload_length(prefix: bytes | bytearray) -> int | None:
+    """Return the length that a prefix announces, None when it is over the limit."""
+    length = int.from_bytes(prefix, "big")
+    return length if length <= FRAME_LIMIT_BYTES else None
+
+
+def read_frame(pipe: FileIO) -> bytearray:
+    """Read one payload into a buffer that its reader can wipe.
+
+    Raises:
+        EOFError: the other side has gone, or announced an absurd length.
+    """
+    length = payload_length(_read_exactly(pipe, LENGTH_BYTES))
+    if length is None:
+        raise EOFError
+    return _read_exactly(pipe, length)
+
+
+def write_message(pipe: FileIO, message: Reply) -> None:
+    """Write one message as a frame."""
+    payload = msgspec.msgpack.encode(message)
+    unsent = memoryview(length_prefix(payload) + payload)
+    while unsent:
+        unsent = unsent[pipe.write(unsent) :]
+
+
+def _read_exactly(pipe: FileIO, count: int) -> bytearray:
+    buffer = bytearray(count)
+    missing = memoryview(buffer)
+    while missing:
+        got = pipe.readinto(missing)
+        if not got:
+            raise EOFError
+        missing = missing[got:]
+    return buffer
