@@ -1,0 +1,105 @@
+"""From a command APDU to its answer: parsing, chaining, dispatch, GET RESPONSE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hardware_mocks import status_words as sw
+from hardware_mocks.card_contents import CardContents
+from hardware_mocks.command import CHAINING, GET_RESPONSE, Command, parse_t0
+from hardware_mocks.crypto_commands import (
+    get_challenge,
+    internal_authenticate,
+    manage_security_environment,
+    perform_security_operation,
+)
+from hardware_mocks.file_commands import read_binary, select, update_binary
+from hardware_mocks.object_commands import get_data
+from hardware_mocks.pin_commands import change_reference_data, reset_retry_counter, verify
+from hardware_mocks.session import Session, new_session
+
+_COMMANDS: dict[int, Callable[[Session, Command], bytes]] = {
+    0x20: verify,
+    0x22: manage_security_environment,
+    0x24: change_reference_data,
+    0x2A: perform_security_operation,
+    0x2C: reset_retry_counter,
+    0x84: get_challenge,
+    0x88: internal_authenticate,
+    0xA4: select,
+    0xB0: read_binary,
+    0xCB: get_data,
+    0xD6: update_binary,
+}
+_CHAINABLE = frozenset({0x2A})
+_CLASSES = frozenset({0x00, 0x01, CHAINING, CHAINING | 0x01})  # channels 0 and 1, chained or not
+_CHAIN_MAX_BYTES = 1024  # inferred; a cryptogram is 257
+
+
+class ApduEngine:
+    """One powered card. Power-off is the end of it."""
+
+    def __init__(self, contents: CardContents) -> None:
+        self._session = new_session(contents)
+        self._waiting = b""  # for GET RESPONSE
+        self._chain: tuple[int, int, bytes] | None = None  # INS, P1P2, data so far
+
+    def answer(self, unverified_command: bytes) -> bytes:
+        """Return data and status word for any byte string."""
+        try:
+            data, status_word = self._answer(parse_t0(unverified_command))
+        except sw.Refusal as refusal:
+            self._waiting, self._chain = b"", None
+            data, status_word = b"", refusal.status_word
+        return data + status_word.to_bytes(2)
+
+    def _answer(self, command: Command) -> tuple[bytes, int]:
+        if command.cla not in _CLASSES:
+            raise sw.Refusal(sw.UNKNOWN_CLA)
+        if command.ins == GET_RESPONSE:
+            return self._next_part(command)
+        self._waiting = b""
+        handler = _COMMANDS.get(command.ins)
+        if handler is None:
+            raise sw.Refusal(sw.UNKNOWN_INS)
+        whole = self._unchained(command)
+        if whole is None:
+            return b"", sw.OK
+        response = handler(self._session, whole)
+        return self._first_part(response, whole.le)
+
+    def _unchained(self, command: Command) -> Command | None:
+        """Return the command with the data of its whole chain; None while more is to come."""
+        if command.is_chained and command.ins not in _CHAINABLE:
+            raise sw.Refusal(sw.CHAINING_NOT_SUPPORTED)
+        before, self._chain = self._chain, None
+        same = before is not None and before[:2] == (command.ins, command.p1p2)
+        data = (before[2] if before is not None and same else b"") + command.data
+        if len(data) > _CHAIN_MAX_BYTES:
+            raise sw.Refusal(sw.WRONG_LENGTH)
+        if command.is_chained:
+            self._chain = (command.ins, command.p1p2, data)
+            return None
+        return Command(command.cla, command.ins, command.p1, command.p2, data, command.le)
+
+    def _first_part(self, response: bytes, le: int | None) -> tuple[bytes, int]:
+        """Under T=0 the answer to a command with data waits for GET RESPONSE."""
+        now = response[: le or 0]
+        self._waiting = response[len(now) :]
+        return now, self._status()
+
+    def _next_part(self, command: Command) -> tuple[bytes, int]:
+        if command.p1p2 != 0:
+            raise sw.Refusal(sw.WRONG_P1P2)
+        if not self._waiting:
+            raise sw.Refusal(sw.CONDITIONS_NOT_SATISFIED)
+        wanted = command.le or 256
+        if wanted > len(self._waiting) and wanted != 256:
+            return b"", sw.WRONG_LE | len(self._waiting)
+        part, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
+        return part, self._status()
+
+    def _status(self) -> int:
+        """61xx while something waits, 6100 for 256 bytes or more."""
+        left = len(self._waiting)
+        return sw.MORE_DATA | (left if left < 256 else 0) if left else sw.OK

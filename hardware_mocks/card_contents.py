@@ -1,0 +1,55 @@
+"""What any kind of card is made of: its profile, and what one card holds for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
+
+from hardware_mocks.file_system import AccessRules, DedicatedFile
+from hardware_mocks.personas import CardCredentials, Persona
+
+
+@dataclass(slots=True)
+class PinObject:
+    """A PIN or PUK: what it is, and how many wrong tries it still bears."""
+
+    reference: int
+    value: bytearray
+    attempts_left: int
+    attempts_max: int
+    rules: AccessRules  # of the object itself, as GET DATA shows them
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it is no longer compared with anything."""
+        return self.attempts_left == 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyObject:
+    """A private key in the card."""
+
+    reference: int  # as in MANAGE SECURITY ENVIRONMENT and the PrKDF
+    rules: AccessRules  # which operation needs what
+    numbers: RSAPrivateNumbers = field(repr=False)
+
+
+@dataclass(slots=True)
+class CardContents:
+    """What power-off does not change."""
+
+    master_file: DedicatedFile
+    pins: dict[int, PinObject]
+    keys: dict[int, KeyObject]
+
+
+@dataclass(frozen=True, slots=True)
+class CardProfile:
+    """One kind of card."""
+
+    name: str  # as on the command line
+    atr: bytes
+    protocol: int  # 0 for T=0, 1 for T=1
+    personalise: Callable[[Persona, CardCredentials], CardContents]

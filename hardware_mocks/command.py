@@ -1,0 +1,66 @@
+"""Command APDUs as they arrive at the card (ISO/IEC 7816-3:2006 section 12.2, T=0)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hardware_mocks import status_words as sw
+
+CHAINING = 0x10  # CLA bit 5: more of the same command follows (ISO/IEC 7816-4 section 5.4.1)
+GET_RESPONSE = 0xC0
+_OUTGOING = frozenset({0x84, 0xB0, GET_RESPONSE})
+"""Instructions whose P3 is Le. A T=0 card knows the direction from INS, not from the length."""
+_PIN_CARRYING = frozenset({0x20, 0x24, 0x2C})
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command, taken apart. `le` is None when the host expects nothing by itself."""
+
+    cla: int
+    ins: int
+    p1: int
+    p2: int
+    data: bytes = b""
+    le: int | None = None
+
+    @property
+    def p1p2(self) -> int:
+        """Return both parameters as one number, as standards print them: 9E9A."""
+        return self.p1 << 8 | self.p2
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether more of this command follows."""
+        return bool(self.cla & CHAINING)
+
+
+def parse_t0(command: bytes) -> Command:
+    """Take a T=0 command apart.
+
+    The fifth byte is Lc of an incoming instruction and Le (0 for 256) of an outgoing one. A
+    case-4 command carries no Le under T=0: its answer waits for GET RESPONSE.
+
+    Raises:
+        Refusal: 6700, the length contradicts the header.
+    """
+    if len(command) < 4:
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    cla, ins, p1, p2 = command[:4]
+    p3 = command[4] if len(command) > 4 else 0  # the reader adds it to a case 1
+    data = command[5:]
+    if ins in _OUTGOING:
+        if data:
+            raise sw.Refusal(sw.WRONG_LENGTH)
+        return Command(cla, ins, p1, p2, le=p3 or 256)
+    if len(data) != p3:
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    # An empty body with P3=00 is a case 1, or a case 2 with Le=256: the handler knows which.
+    return Command(cla, ins, p1, p2, data, le=256 if p3 == 0 else None)
+
+
+def hide_pin(command: bytes) -> bytes:
+    """Return the command with every byte that may belong to a PIN or PUK replaced by `*`."""
+    if len(command) < 2 or command[1] not in _PIN_CARRYING:
+        return command
+    return command[:5] + b"*" * len(command[5:])

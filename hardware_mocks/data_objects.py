@@ -1,0 +1,78 @@
+"""What the data objects of a CPS say of a persona.
+
+Only CPS_ACTIVITY_nn_PS (outer tag EE; 84 name, 85 Struct_IdNat, 86 sector) and the end of
+CPS_INFO_PS (speciality) are known from real cards. The inner format of all others is in a
+document that is not public: what stands here is inferred, and read by nobody who matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hardware_mocks.ber import tlv
+from hardware_mocks.personas import Persona
+
+SECTOR_PRIVATE_PRACTICE = "SA07"  # table R02
+SECTOR_HEALTH_CENTRE = "SA01"
+ISSUED_ON_BCD = bytes.fromhex("20240115")
+CPS_DATA_BYTES = 256  # inferred: the size of the one file that anybody may write
+
+
+@dataclass(frozen=True, slots=True)
+class DataObject:
+    """One entry of the DODF and the content of its file."""
+
+    label: str
+    fid: int
+    content: bytes
+    needs_pin: bool = False
+    modifiable: bool = False
+
+
+def data_objects(persona: Persona) -> tuple[DataObject, ...]:
+    """Return the data objects of a CPS3, in the order of its DODF.
+
+    D107 and D120 are the identifiers of real cards; D101 to D104 are inferred.
+    """
+    return (
+        DataObject("CPS_ID_CARD", 0xD101, _card_number(persona)),
+        DataObject("CPS_NAME_PS", 0xD102, _name(persona)),
+        DataObject("CPS_LANG_PS", 0xD103, tlv(0xE3, tlv(0x80, b"fr"))),
+        DataObject("CPS_INFO_PS", 0xD104, _professional(persona)),
+        DataObject("CPS_DATA", 0xD107, bytes(CPS_DATA_BYTES), modifiable=True),
+        DataObject("CPS_ACTIVITY_01_PS", 0xD120, _activity(persona), needs_pin=True),
+    )
+
+
+def _card_number(persona: Persona) -> bytes:
+    card_type = bytes([persona.card_type])
+    return tlv(
+        0xE1,
+        tlv(0x80, persona.card_number.encode()),
+        tlv(0x81, card_type),
+        tlv(0x82, ISSUED_ON_BCD),
+    )
+
+
+def _name(persona: Persona) -> bytes:
+    names = (persona.title, persona.surname, persona.given_name)
+    return tlv(0xE2, *(tlv(0x80 + i, (name or "").encode()) for i, name in enumerate(names)))
+
+
+def _professional(persona: Persona) -> bytes:
+    names = (persona.surname or "", persona.given_name or "")
+    profession = f"{persona.profession_code or 0:02d}"
+    texts = (persona.ps_idnat, *names, profession, persona.speciality or "")
+    return tlv(0xE4, *(tlv(0x80 + i, text.encode()) for i, text in enumerate(texts)))
+
+
+def _activity(persona: Persona) -> bytes:
+    place = persona.organisation or f"CABINET {persona.surname or persona.card_number}"
+    sector = SECTOR_HEALTH_CENTRE if persona.organisation else SECTOR_PRIVATE_PRACTICE
+    structure = persona.structure_id or "4" + persona.ps_idnat[1:] + "008"
+    return tlv(
+        0xEE,
+        tlv(0x84, place.encode()),
+        tlv(0x85, structure.encode()),
+        tlv(0x86, sector.encode()),
+    )

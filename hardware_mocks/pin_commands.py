@@ -1,0 +1,99 @@
+"""VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (ISO/IEC 7816-4:2013 section 11.5)."""
+
+from __future__ import annotations
+
+import hmac
+
+from hardware_mocks import status_words as sw
+from hardware_mocks.card_contents import PinObject
+from hardware_mocks.command import Command
+from hardware_mocks.session import USER_PIN_REFERENCE, Session
+
+_PUK_REFERENCE = 2
+_OLD_AND_NEW, _NEW_ONLY = 0x00, 0x01
+_WITH_NEW_PIN, _COUNTER_ONLY = 0x02, 0x03
+
+
+def verify(session: Session, command: Command) -> bytes:
+    """Compare with the PIN or PUK; without data, say its state and spend nothing."""
+    if command.p1 != 0:
+        raise sw.Refusal(sw.WRONG_P1P2)
+    pin = _pin(session, command.p2)
+    if not command.data:
+        return _say_state(session, pin)
+    _present(session, pin, command.data)
+    return b""
+
+
+def _say_state(session: Session, pin: PinObject) -> bytes:
+    if pin.is_blocked:
+        raise sw.Refusal(sw.METHOD_BLOCKED)
+    if pin.reference not in session.verified:
+        raise sw.Refusal(sw.ATTEMPTS_LEFT | pin.attempts_left)
+    return b""
+
+
+def change_reference_data(session: Session, command: Command) -> bytes:
+    """Replace the PIN: with the old one before the new one, or alone when it is verified."""
+    pin = _pin(session, command.p2)
+    if command.p1 == _OLD_AND_NEW:
+        size = len(pin.value)
+        if len(command.data) != 2 * size:
+            raise sw.Refusal(sw.WRONG_LENGTH)
+        _present(session, pin, command.data[:size])
+        _set_value(pin, command.data[size:])
+    elif command.p1 == _NEW_ONLY:
+        _require_verified(session, pin.reference)
+        _set_value(pin, command.data)
+    else:
+        raise sw.Refusal(sw.WRONG_P1P2)
+    return b""
+
+
+def reset_retry_counter(session: Session, command: Command) -> bytes:
+    """Unblock the PIN once the PUK is verified, with a new value or with the old one."""
+    if command.p1 not in (_WITH_NEW_PIN, _COUNTER_ONLY):
+        raise sw.Refusal(sw.WRONG_P1P2)
+    pin = _pin(session, command.p2)
+    if pin.reference != USER_PIN_REFERENCE:
+        raise sw.Refusal(sw.CONDITIONS_NOT_SATISFIED)
+    _require_verified(session, _PUK_REFERENCE)
+    if command.p1 == _WITH_NEW_PIN:
+        _set_value(pin, command.data)
+    elif command.data:
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    pin.attempts_left = pin.attempts_max
+    return b""
+
+
+def _pin(session: Session, reference: int) -> PinObject:
+    pin = session.contents.pins.get(reference)
+    if pin is None:
+        raise sw.Refusal(sw.REFERENCE_NOT_FOUND)
+    return pin
+
+
+def _require_verified(session: Session, reference: int) -> None:
+    if reference not in session.verified:
+        raise sw.Refusal(sw.SECURITY_NOT_SATISFIED)
+
+
+def _present(session: Session, pin: PinObject, presented: bytes) -> None:
+    """Compare, once. A wrong length is refused before it is compared (inferred)."""
+    if pin.is_blocked:
+        raise sw.Refusal(sw.METHOD_BLOCKED)
+    if len(presented) != len(pin.value):
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    session.verified.discard(pin.reference)
+    pin.attempts_left -= 1
+    if not hmac.compare_digest(presented, pin.value):
+        left = pin.attempts_left
+        raise sw.Refusal(sw.ATTEMPTS_LEFT | left if left else sw.METHOD_BLOCKED)
+    pin.attempts_left = pin.attempts_max
+    session.verified.add(pin.reference)
+
+
+def _set_value(pin: PinObject, value: bytes) -> None:
+    if len(value) != len(pin.value):
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    pin.value[:] = value

@@ -1,0 +1,227 @@
+"""A pcscd of one's own, with two vpcd slots, for the tests of this folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from smartcard import scard
+
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS, Persona
+from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.vpcd import VpcdLink
+
+_DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
+_SYSTEM_FOLDER = Path("/run/pcscd")  # compiled into pcscd; hidden by a bind mount of our own
+_DEADLINE_S = 20.0
+_POLL_S = 0.02
+
+
+class InsertedCard:
+    """A virtual card in one slot of a private pcscd, served by a thread."""
+
+    def __init__(self, card: VirtualCard, address: tuple[str, int], reader: str) -> None:
+        self.card = card
+        self.reader = reader
+        self._address = address
+        self._link = self._plug()
+        self.in_reader = True
+
+    def _plug(self) -> VpcdLink:
+        link = VpcdLink(self.card, self._address)
+        self._thread = threading.Thread(target=link.serve, name=f"vpcd {self.reader}")
+        self._thread.start()
+        return link
+
+    def replug(self) -> None:
+        """Connect again after pcscd was restarted: the card never left the reader."""
+        self._thread.join()
+        self._link = self._plug()
+
+    def remove(self) -> None:
+        """Pull the card and return at once; pcscd sees it within about half a second."""
+        self.in_reader = False
+        self._link.close()
+        self._thread.join()
+
+
+class PrivatePcscd:
+    """One pcscd that nobody else on this machine sees."""
+
+    def __init__(self, folder: Path, igc: FakeIgcSante) -> None:
+        self._folder = folder
+        self._igc = igc
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cards: list[InsertedCard] = []
+        self._port = 0
+        self.env = {**os.environ, "PCSCLITE_CSOCK_NAME": str(folder / "pcscd.comm")}
+        self.readers: tuple[str, ...] = ()
+
+    @property
+    def pid(self) -> int:
+        """Process id of pcscd."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def vpcd_address(self) -> tuple[str, int]:
+        """Host and port of the first slot; the second one is at the next port."""
+        return "127.0.0.1", self._port
+
+    def start(self) -> None:
+        """Start pcscd, wait until it serves two readers; cards that were in stay in."""
+        for _ in range(5):  # somebody may take the port between the look and the use
+            self._port = self._port or _free_pair_of_ports()
+            self._spawn()
+            if self._served():
+                break
+            self.stop()
+            self._port = 0
+        else:
+            pytest.fail("pcscd serves no reader:\n" + (self._folder / "log").read_text())
+        for inserted in self._cards:
+            if inserted.in_reader:
+                inserted.replug()
+                self._await_card(inserted.reader, present=True)
+
+    def _spawn(self) -> None:
+        configuration = self._folder / "reader.conf"
+        configuration.write_text(
+            f'FRIENDLYNAME "Virtual PCD"\nDEVICENAME /dev/null:0x{self._port:X}\n'
+            f"LIBPATH {_DRIVER}\nCHANNELID 0x{self._port:X}\n"
+        )
+        script = 'mount --bind "$1" "$2" && exec pcscd --foreground --config "$3"'
+        arguments = (str(self._folder), str(_SYSTEM_FOLDER), str(configuration))
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", script, "sh", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _served(self) -> bool:
+        deadline = time.monotonic() + _DEADLINE_S
+        while time.monotonic() < deadline and self.pid and self._process.poll() is None:
+            self.readers = tuple(_states())
+            if len(self.readers) == 2:
+                return True
+            if self.readers:
+                return False
+            time.sleep(_POLL_S)
+        return False
+
+    def stop(self) -> None:
+        """Stop pcscd; cards stay in their readers, without power."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(_DEADLINE_S)
+            self._process = None
+
+    def kill(self) -> None:
+        """End pcscd without a chance to tidy up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(_DEADLINE_S)
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def insert(
+        self,
+        card_kind: str = "cps3",
+        persona: str | Persona | VirtualCard = "doctor",
+        slot: int = 0,
+    ) -> InsertedCard:
+        """Put a new card (or the given one) in a slot and wait until pcscd knows its ATR."""
+        card = persona if isinstance(persona, VirtualCard) else self.make_card(card_kind, persona)
+        host, port = self.vpcd_address
+        inserted = InsertedCard(card, (host, port + slot), self.readers[slot])
+        self._cards.append(inserted)
+        self._await_card(inserted.reader, present=True)
+        return inserted
+
+    def make_card(self, card_kind: str, persona: str | Persona) -> VirtualCard:
+        """Personalise a card without inserting it."""
+        chosen = PERSONAS[persona] if isinstance(persona, str) else persona
+        return VirtualCard(chosen, self._igc.credentials(chosen.name), card_kind)
+
+    def await_empty(self, reader: str) -> None:
+        """Wait until pcscd has seen that the card of this reader left."""
+        self._await_card(reader, present=False)
+
+    def _await_card(self, reader: str, *, present: bool) -> None:
+        deadline = time.monotonic() + _DEADLINE_S
+        while time.monotonic() < deadline:
+            if _states().get(reader) is present:
+                return
+            time.sleep(_POLL_S)
+        pytest.fail(f"pcscd never saw present={present} in {reader}")
+
+    def close(self) -> None:
+        """Pull every card, then stop."""
+        for inserted in self._cards:
+            inserted.remove()
+        self.stop()
+
+
+def _free_pair_of_ports() -> int:
+    while True:
+        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("", 0))
+            port: int = first.getsockname()[1]
+            second.bind(("", port + 1))
+            return port
+
+
+def _states() -> dict[str, bool]:
+    """Ask the pcscd of this process for its readers, and whether each holds a powered card."""
+    result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    if result != scard.SCARD_S_SUCCESS:
+        return {}
+    try:
+        result, readers = scard.SCardListReaders(context, [])
+        if result != scard.SCARD_S_SUCCESS or not readers:
+            return {}
+        asked = [(reader, scard.SCARD_STATE_UNAWARE) for reader in readers]
+        result, states = scard.SCardGetStatusChange(context, 0, asked)
+        return {
+            name: bool(state & scard.SCARD_STATE_PRESENT) and bool(atr)
+            for name, state, atr in states
+        }
+    finally:
+        scard.SCardReleaseContext(context)
+
+
+@pytest.fixture(scope="session")
+def _pcscd_folder() -> Iterator[Path]:
+    """One folder per test process: libpcsclite looks up the socket's name once and keeps it."""
+    _SYSTEM_FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pcscd-") as name:  # short: it holds a Unix socket
+        yield Path(name)
+
+
+@pytest.fixture
+def private_pcscd(
+    _pcscd_folder: Path, igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PrivatePcscd]:
+    """A running pcscd with two empty virtual readers; this process and `env` both reach it."""
+    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(_pcscd_folder / "pcscd.comm"))
+    pcscd = PrivatePcscd(_pcscd_folder, igc)
+    try:
+        pcscd.start()
+        yield pcscd
+    finally:
+        pcscd.close()
