@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -18,12 +19,13 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "cps_auth/locale/fr/LC_MESSAGES"
 PO, MO = FOLDER / "cps_auth.po", FOLDER / "cps_auth.mo"
+NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # so that the same sentences give the same file
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")]
 
 
 def extract() -> Catalog:
     """Collect every marked sentence of the product and of the demo."""
-    template = Catalog(project="cps-auth", charset="utf-8")
+    template = Catalog(project="cps-auth", charset="utf-8", creation_date=NO_DATE)
     for tree in ("cps_auth", "pam_helper", "webdemo"):
         for name, _line, message, comments, context in extract_from_dir(
             ROOT / tree, method_map=METHODS
@@ -38,6 +40,9 @@ def updated(template: Catalog) -> Catalog:
         catalogue = read_po(file, locale="fr")
     catalogue.update(template, no_fuzzy_matching=True)
     catalogue.obsolete.clear()
+    catalogue.header_comment = ""
+    catalogue.revision_date = NO_DATE
+    catalogue.msgid_bugs_address = catalogue.last_translator = catalogue.language_team = "-"
     return catalogue
 
 
