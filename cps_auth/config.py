@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +17,8 @@ from cps_auth.errors import ConfigurationError
 
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
 MAX_CONFIG_BYTES = 64 * 1024
+
+Locker = Literal["logind", "command"]
 
 
 class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,9 +37,9 @@ class CardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a session is locked, in the order in which it is tried."""
 
-    lockers: tuple[Literal["logind", "command"], ...] = ("logind",)
+    lockers: Annotated[tuple[Locker, ...], msgspec.Meta(min_length=1)] = ("logind",)
     command: tuple[str, ...] = ()  # argv of the "command" locker, run as the session's user
-    confirm_within_s: float = 2.0  # then the next locker is asked
+    confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0  # then the next one
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,78 @@
+"""The settings file: strict, protected, and absent means defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cps_auth.config import Settings, read_settings
+from cps_auth.errors import ConfigurationError
+
+
+def _write(folder: Path, content: str, mode: int = 0o600) -> Path:
+    path = folder / "config.toml"
+    path.write_text(content)
+    path.chmod(mode)
+    return path
+
+
+def test_no_file_means_defaults(tmp_path: Path) -> None:
+    """A PC without a settings file runs with production trust and the native driver."""
+    settings = read_settings(tmp_path / "absent.toml")
+    assert settings == Settings()
+    assert settings.trust.folder is None
+
+
+def test_every_setting_is_read(tmp_path: Path) -> None:
+    """What is written is what is used."""
+    path = _write(
+        tmp_path,
+        'language = "en"\n[trust]\nfolder = "/etc/cps-auth/lab"\n[card]\nreader = "A"\n'
+        '[lock]\nlockers = ["logind", "command"]\ncommand = ["/usr/bin/xsecurelock"]\n',
+    )
+    settings = read_settings(path)
+    assert (settings.language, settings.trust.folder) == ("en", "/etc/cps-auth/lab")
+    assert settings.card.reader == "A"
+    assert settings.lock.command == ("/usr/bin/xsecurelock",)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("trust = 3", "$.trust"),
+        ("[card]\nmock = true", "mock"),
+        ("[lock]\nlockers = ['nothing']", "lockers"),
+        ("[lock]\nlockers = ['command']", "lock.command"),
+        ("[lock]\nconfirm_within_s = 0", "confirm_within_s"),
+        ("[lock]\nconfirm_within_s = 1e9", "confirm_within_s"),
+        ("[lock]\nlockers = []", "lockers"),
+        ("not toml at all", "config.toml"),
+        ("language = 'de'", "language"),
+        ("\x00", "config.toml"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, content: str, names: str) -> None:
+    """Nothing is ignored, and the message says which setting is meant."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(_write(tmp_path, content))
+    assert names in caught.value.what
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_that_others_could_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """Trust is not decided by a file that anybody could have changed."""
+    with pytest.raises(ConfigurationError, match="writable"):
+        read_settings(_write(tmp_path, "", mode))
+
+
+def test_a_folder_a_giant_and_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    """Whatever lies at the path, the answer is our own error."""
+    with pytest.raises(ConfigurationError):
+        read_settings(tmp_path)
+    with pytest.raises(ConfigurationError, match="longer"):
+        read_settings(_write(tmp_path, "#" * 70_000))
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError):
+        read_settings(path)
