@@ -1,0 +1,115 @@
+"""Reads a certificate that came from outside. It says nothing about whether to believe it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cryptography import x509
+
+from cps_auth.errors import CertificateMalformed
+from cps_auth.model import Practitioner
+from cps_auth.pki.identity import read_category, read_practitioner
+
+_Given = TypeVar("_Given")
+_Read = TypeVar("_Read")
+
+CERTIFICATE_MAX_BYTES = 16 * 1024
+"""Real ones are under 2.5 KB."""
+
+
+@dataclass(frozen=True)
+class CpsCertificate:
+    """A certificate whose every part that we use could be read. Not yet judged.
+
+    Attributes:
+        x509: as `cryptography` reads it; subject, issuer, key and extensions don't raise.
+        der: the bytes.
+        sha256_hex: of `der`, lower case.
+        serial_hex: serial number, lower case, an even number of digits.
+        practitioner: who it names.
+        category: gipCardCategory (table G01), None when absent.
+    """
+
+    x509: x509.Certificate = field(repr=False)
+    der: bytes = field(repr=False)
+    sha256_hex: str
+    serial_hex: str
+    practitioner: Practitioner = field(repr=False)
+    category: int | None
+
+
+def parse_certificate(unverified_certificate_der: bytes) -> CpsCertificate:
+    """Read a certificate of a card.
+
+    Args:
+        unverified_certificate_der: DER, exactly one certificate.
+
+    Returns:
+        What it says. No signature and no date was looked at.
+
+    Raises:
+        CertificateMalformed: too long, not X.509 v3, or against the CPS profile; `what` names
+            the part.
+    """
+    sha256_hex = hashlib.sha256(unverified_certificate_der).hexdigest()
+    if len(unverified_certificate_der) > CERTIFICATE_MAX_BYTES:
+        raise CertificateMalformed(sha256_hex, f"longer than {CERTIFICATE_MAX_BYTES} bytes")
+    try:
+        certificate = load_x509(unverified_certificate_der)
+        return CpsCertificate(
+            x509=certificate,
+            der=unverified_certificate_der,
+            sha256_hex=sha256_hex,
+            serial_hex=_even_hex(certificate.serial_number),
+            practitioner=read_practitioner(certificate),
+            category=read_category(certificate),
+        )
+    except ValueError as error:
+        raise CertificateMalformed(sha256_hex, str(error)) from None
+
+
+_LAZY_PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
+    ("version", lambda certificate: certificate.version),
+    ("serial number", lambda certificate: certificate.serial_number),
+    ("issuer", lambda certificate: certificate.issuer),
+    ("validity", lambda c: (c.not_valid_before_utc, c.not_valid_after_utc)),
+    ("subject", lambda certificate: certificate.subject),
+    ("public key", lambda certificate: certificate.public_key()),
+    ("extensions", lambda certificate: certificate.extensions),
+)
+"""What `cryptography` reads only when it is asked for, and may fail on then."""
+
+
+def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
+    """Return a certificate, of a card or a CA, of which no part fails to be read later.
+
+    Args:
+        unverified_certificate_der: DER, exactly one certificate.
+
+    Raises:
+        ValueError: technical words for the part that cannot be read.
+    """
+    certificate = _read("certificate", x509.load_der_x509_certificate, unverified_certificate_der)
+    for what, part in _LAZY_PARTS:
+        _read(what, part, certificate)
+    if certificate.version is not x509.Version.v3:
+        raise ValueError("version: not 3")
+    if certificate.serial_number <= 0:
+        raise ValueError("serial number: not positive")  # RFC 5280 section 4.1.2.2
+    return certificate
+
+
+def _read(what: str, reader: Callable[[_Given], _Read], given: _Given) -> _Read:
+    try:
+        return reader(given)
+    except Exception as error:
+        # The library documents no closed list of what it raises on bad input. Its text is
+        # left out: it is not stable and may quote a name.
+        raise ValueError(f"{what}: unreadable, {type(error).__name__}") from None
+
+
+def _even_hex(number: int) -> str:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big").hex()
