@@ -153,6 +153,7 @@ class Pkcs11Card:
     def _sign(self, pin: bytearray, message: bytes) -> bytes:
         request = wire.Prove(
             slot_id=self._seat.slot.slot_id,
+            serial=self._seat.token.serial,
             modulus=rsa_modulus(self._seat.certificate),
             digest_info=SHA256_DIGEST_INFO + hashlib.sha256(message).digest(),
         )

@@ -59,7 +59,7 @@ class Module:
         token = self._token(slot_id)
         flags = token.flags
         return wire.TokenSeen(
-            serial=token.serial.rstrip(b"\0 ").decode("ascii", "replace"),
+            serial=_serial(token),
             label=token.label.rstrip("\0 "),
             initialised=bool(flags & TokenFlag.TOKEN_INITIALIZED),
             login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
@@ -70,7 +70,10 @@ class Module:
 
     def prove(self, request: wire.Prove, pin: bytearray) -> wire.Signed:
         """Log in, sign with the certificate's key, log out."""
-        session = self._token(request.slot_id).open(user_pin=_Pin(pin))
+        token = self._token(request.slot_id)
+        if _serial(token) != request.serial:
+            raise pkcs11.TokenNotPresent  # another card: not its PIN
+        session = token.open(user_pin=_Pin(pin))
         try:
             key = _private_key(session, request)
             signature = key.sign(request.digest_info, mechanism=Mechanism.RSA_PKCS)
@@ -95,6 +98,11 @@ def _slot_seen(slot: pkcs11.Slot) -> wire.SlotSeen:
         description=slot.slot_description.rstrip("\0 "),
         removable=bool(slot.flags & SlotFlag.REMOVABLE_DEVICE),
     )
+
+
+def _serial(token: pkcs11.Token) -> str:
+    # Some modules pad with zero bytes, where the standard says spaces.
+    return token.serial.rstrip(b"\0 ").decode("ascii", "replace")
 
 
 def _certificates(token: pkcs11.Token) -> Iterator[wire.CertificateSeen]:

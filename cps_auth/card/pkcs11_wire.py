@@ -35,6 +35,7 @@ class Prove(Message, frozen=True, tag=True):
     """Log in, sign, log out. The PIN follows as a raw frame."""
 
     slot_id: int
+    serial: str  # of the token that may see the PIN
     modulus: bytes  # of the certificate's key, big-endian, no leading zero
     digest_info: bytes  # what CKM_RSA_PKCS pads and signs
 

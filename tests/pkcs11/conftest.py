@@ -30,8 +30,7 @@ class SoftHsm:
     def add_token(self, persona: str) -> CardCredentials:
         """Make a token that holds the persona's two key pairs, the signature first."""
         label = f"CPS-{persona}"
-        _run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN.decode(),
-             "--so-pin", PUK.decode())  # fmt: skip
+        self.init_token(label)
         credentials = self._igc.credentials(persona)
         self.add_pair(
             label, "01", credentials.signature_key, credentials.signature_certificate_der
@@ -40,6 +39,11 @@ class SoftHsm:
             label, "02", credentials.authentication_key, credentials.authentication_certificate_der
         )
         return credentials
+
+    def init_token(self, label: str) -> None:
+        """Make an empty token with the PIN of every persona."""
+        _run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN.decode(),
+             "--so-pin", PUK.decode())  # fmt: skip
 
     def add_pair(self, label: str, key_id: str, key: object, certificate_der: bytes | None) -> None:
         """Import one key and, if given, a certificate under the same CKA_ID."""
@@ -83,14 +87,61 @@ def challenge() -> Challenge:
     return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
 
 
+CompileModule = Callable[[str], Path]
+
+_SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* CK_FUNCTION_LIST of PKCS#11 v2.20: a version, then 68 pointers in a fixed order. */
+typedef unsigned long word;
+typedef struct {{ unsigned char version[2]; void *call[68]; }} list;
+enum {{ GET_TOKEN_INFO = 6, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 }};
+static list *real, ours;
+/* True once per file name, which then holds our process id. */
+static int first_time(const char *file) {{
+    int fd = open(file, O_CREAT | O_EXCL | O_WRONLY, 0600);
+    if (fd < 0) return 0;
+    dprintf(fd, "%d", (int)getpid());
+    close(fd);
+    return 1;
+}}
+{body}
+word C_GetFunctionList(list **out) {{
+    word (*get)(list **) = dlsym(dlopen("{softhsm}", RTLD_NOW), "C_GetFunctionList");
+    word rv = get(&real);
+    memcpy(&ours, real, sizeof ours);
+    override();
+    *out = &ours;
+    return rv;
+}}
+"""
+"""A module that is SoftHSM2, but for the calls that `override` replaces."""
+
+
 @pytest.fixture
-def compile_module(tmp_path: Path) -> Callable[[str], Path]:
+def compile_module(tmp_path: Path) -> CompileModule:
     """Turn C source into a shared library."""
 
     def compile_source(source: str) -> Path:
         (tmp_path / "module.c").write_text(source)
         library = tmp_path / "module.so"
-        _run("gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "module.c"))
+        _run("gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "module.c"), "-ldl")
         return library
 
     return compile_source
+
+
+@pytest.fixture
+def compile_shim(softhsm: SoftHsm, compile_module: CompileModule) -> CompileModule:
+    """Turn C functions and an `override` into a module that is SoftHSM2 otherwise."""
+
+    def compile_body(body: str) -> Path:
+        softhsm.add_token("doctor")
+        return compile_module(_SHIM.format(softhsm=SOFTHSM, body=body))
+
+    return compile_body
