@@ -53,10 +53,7 @@ def _find(session: Session, command: Command) -> DedicatedFile | ElementaryFile:
     if command.p1 == _BY_FID:
         return _by_fid(root, here, _fids(data or MASTER_FILE.to_bytes(2), at_most=1)[0])
     if command.p1 == _CHILD_EF:
-        file = _walk(here, _fids(data, at_most=1))
-        if isinstance(file, DedicatedFile):
-            raise sw.Refusal(sw.FILE_NOT_FOUND)
-        return file
+        return _child_ef(root, here, _fids(data, at_most=1)[0])
     if command.p1 in (_PATH_FROM_MF, _PATH_FROM_DF):
         path = _fids(data)
         from_root = command.p1 == _PATH_FROM_MF or path[0] == MASTER_FILE
@@ -80,6 +77,15 @@ def _by_fid(root: DedicatedFile, here: DedicatedFile, fid: int) -> DedicatedFile
     candidates = (here.child(fid), parent if parent.fid == fid else None, parent.child(fid))
     file = next((file for file in candidates if file is not None), None)
     if file is None:
+        raise sw.Refusal(sw.FILE_NOT_FOUND)
+    return file
+
+
+def _child_ef(root: DedicatedFile, here: DedicatedFile, fid: int) -> DedicatedFile | ElementaryFile:
+    if fid == MASTER_FILE:  # inferred: OpenSC asks so for the MF, and real cards bear with it
+        return root
+    file = here.child(fid)
+    if not isinstance(file, ElementaryFile):
         raise sw.Refusal(sw.FILE_NOT_FOUND)
     return file
 

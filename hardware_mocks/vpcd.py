@@ -15,39 +15,54 @@ import threading
 from hardware_mocks.virtual_card import VirtualCard
 
 DEFAULT_ADDRESS = ("127.0.0.1", 35963)  # of Debian's vsmartcard-vpcd, first slot
-_CONNECT_TIMEOUT_S = 5.0
+_TAKEN_TIMEOUT_S = 5.0  # pcscd looks for a card every 0.4 s, and powers what it finds
 _OFF, _ON, _RESET, _ATR = b"\x00", b"\x01", b"\x02", b"\x04"
 
 
 class VpcdUnreachable(Exception):
-    """Nothing listens where vpcd should."""
+    """Nothing listens where vpcd should, or it does not take the card."""
 
 
 class VpcdLink:
     """One card in one slot of vpcd, from the construction to `close`."""
 
     def __init__(self, card: VirtualCard, address: tuple[str, int] = DEFAULT_ADDRESS) -> None:
-        """Insert the card.
+        """Insert the card and wait until pcscd has noticed.
 
         Raises:
-            VpcdUnreachable: no vpcd there.
+            VpcdUnreachable: no vpcd there, or another card is in its slot.
         """
         self._card = card
         self._closing = threading.Event()
+        where = f"{address[0]}:{address[1]}"
         try:
-            self._socket = socket.create_connection(address, _CONNECT_TIMEOUT_S)
+            self._socket = socket.create_connection(address, _TAKEN_TIMEOUT_S)
         except OSError as error:
-            raise VpcdUnreachable(f"no vpcd at {address[0]}:{address[1]}: {error}") from error
-        self._socket.settimeout(None)
+            raise VpcdUnreachable(f"no vpcd at {where}: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._first = self._first_message(where)
+        self._socket.settimeout(None)
+
+    def _first_message(self, where: str) -> bytes:
+        """Wait until pcscd powers the card: a slot that holds another one leaves it unanswered."""
+        try:
+            message = self._receive()
+        except OSError:
+            message = None
+        if message is None:
+            self._socket.close()
+            raise VpcdUnreachable(f"vpcd at {where} does not take the card; is the slot empty?")
+        return message
 
     def serve(self) -> bool:
         """Answer until the link ends; return whether it was closed from this side."""
+        message: bytes | None = self._first
         with contextlib.suppress(OSError):
-            while (message := self._receive()) is not None:
+            while message is not None:
                 reply = self._reply(message)
                 if reply is not None:
                     self._socket.sendall(len(reply).to_bytes(2) + reply)
+                message = self._receive()
         self._card.power_off()
         self._socket.close()
         return self._closing.is_set()

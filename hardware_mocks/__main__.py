@@ -1,0 +1,123 @@
+"""`python -m hardware_mocks`: a virtual card in the real pcscd, a fake IGC-Santé, the personas."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS, Persona
+from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdLink, VpcdUnreachable
+
+EXIT_OK = 0
+EXIT_VPCD_GONE = 1
+EXIT_USAGE = 2  # as argparse does
+EXIT_INTERRUPTED = 130  # as shells say; before there is a card to pull
+
+
+class _Refused(Exception):
+    """The one line that goes to stderr."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+    except _Refused as refused:
+        print(f"hardware_mocks: {refused}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hardware_mocks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="put a virtual card into the real pcscd")
+    serve.add_argument("--card", default="cps3", help="kind of card (default: %(default)s)")
+    serve.add_argument("--persona", default=next(iter(PERSONAS)), help="default: %(default)s")
+    serve.add_argument("--pki", required=True, type=Path, metavar="DIR", help="made by `pki DIR`")
+    host, port = DEFAULT_ADDRESS
+    serve.add_argument(
+        "--vpcd", default=f"{host}:{port}", metavar="HOST:PORT", help="default: %(default)s"
+    )
+    serve.set_defaults(run=_serve)
+    pki = commands.add_parser("pki", help="write a fake IGC-Santé")
+    pki.add_argument("dir", type=Path, metavar="DIR")
+    pki.set_defaults(run=_pki)
+    commands.add_parser("personas", help="list the invented holders").set_defaults(run=_personas)
+    return parser
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    card = _make_card(parsed.card, parsed.persona, parsed.pki)
+    try:
+        link = VpcdLink(card, _address(parsed.vpcd))
+    except VpcdUnreachable as error:
+        raise _Refused(f"{error} (is pcscd running, with vsmartcard-vpcd?)") from error
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        link.close()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    print(f"{card.kind} of {card.persona.name} inserted at {parsed.vpcd}", flush=True)
+    if link.serve():
+        return EXIT_OK
+    print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
+    return EXIT_VPCD_GONE
+
+
+def _make_card(kind: str, persona_name: str, pki: Path) -> VirtualCard:
+    persona = PERSONAS.get(persona_name)
+    if persona is None:
+        raise _Refused(f"no persona {persona_name!r}; there are {', '.join(PERSONAS)}")
+    if kind not in CARD_KINDS:
+        raise _Refused(f"no kind of card {kind!r}; there are {', '.join(CARD_KINDS)}")
+    try:
+        credentials = FakeIgcSante.load(pki).credentials(persona_name)
+    except (OSError, ValueError, KeyError) as error:
+        raise _Refused(f"no fake IGC-Santé in {pki}; write one with `pki {pki}`") from error
+    return VirtualCard(persona, credentials, kind)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise _Refused(f"not HOST:PORT: {text!r}")
+    return host, int(port)
+
+
+def _pki(parsed: argparse.Namespace) -> int:
+    try:
+        FakeIgcSante.create().write(parsed.dir)
+    except OSError as error:
+        raise _Refused(f"cannot write to {parsed.dir}: {error.strerror}") from error
+    print(f"fake IGC-Santé written to {parsed.dir}")
+    return EXIT_OK
+
+
+def _personas(_parsed: argparse.Namespace) -> int:
+    for persona in PERSONAS.values():
+        print(_line(persona))
+    return EXIT_OK
+
+
+def _line(persona: Persona) -> str:
+    holder = " ".join(name for name in (persona.given_name, persona.surname) if name)
+    defect = "" if persona.defect.value == "none" else f"certificate: {persona.defect.value}"
+    tries = persona.pin_attempts_left
+    attempts = "" if tries == 3 else f"PIN attempts left: {tries}"
+    notes = ", ".join(note for note in (defect, attempts) if note)
+    name = holder or persona.organisation or ""
+    return f"{persona.name:<16}{persona.ps_idnat:<20}{name:<32}{notes}".rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
