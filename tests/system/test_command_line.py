@@ -1,0 +1,184 @@
+"""The `cps-auth` command as a process, on a virtual CPS3 behind the real pcscd."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cps_auth.exit_codes import EXIT_CODES
+from hardware_mocks.personas import PERSONAS
+
+pytestmark = pytest.mark.system
+
+OPENSC_MODULE = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"
+
+PrivatePcscd = Any  # the fixture's class lives in conftest.py, which is no module to import
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(private_pcscd: PrivatePcscd, igc_dir: Path) -> Run:
+    """Return a function that runs the command in the private pcscd's environment."""
+
+    def run_command(*arguments: str, stdin: str = "", **env: str) -> Any:
+        if arguments[0] != "readers":
+            arguments = (*arguments, "--trust", str(igc_dir))
+        return subprocess.run(
+            [sys.executable, "-m", "cps_auth", *arguments],
+            input=stdin,
+            env=private_pcscd.env | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run_command
+
+
+def _json(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout)
+
+
+def _assert_refused(done: subprocess.CompletedProcess[str], code: str) -> None:
+    answer = _json(done)
+    assert answer["ok"] is False
+    assert answer["error"] == code
+    assert done.returncode == next(n for cls, n in EXIT_CODES.items() if cls.code == code)
+    assert "Traceback" not in done.stderr
+
+
+def test_readers_are_listed(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """Both readers are named, one with a CPS3 and one empty."""
+    private_pcscd.insert()
+    rows = _json(run("readers", "--json"))["readers"]
+    assert [row["card"] for row in rows] == ["cps3", None]
+
+
+@pytest.mark.parametrize("module", [(), ("--module", OPENSC_MODULE)], ids=["native", "opensc"])
+def test_show_and_login_give_the_same_holder_by_both_drivers(
+    module: tuple[str, ...], private_pcscd: PrivatePcscd, run: Run
+) -> None:
+    """The doctor is shown without a PIN and logged in with it, natively and through OpenSC."""
+    inserted = private_pcscd.insert()
+    shown = run("show", "--json", *module)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    logged_in = run("login", "--json", "--pin-stdin", *module, stdin="1234\n")
+    assert logged_in.returncode == 0, logged_in.stdout + logged_in.stderr
+    holder = _json(shown)["holder"]
+    assert _json(logged_in)["holder"] == holder
+    assert holder["ps_idnat"] == PERSONAS["doctor"].ps_idnat
+    assert holder["profession"] == "Médecin"
+    assert inserted.card.pin_attempts_left == 3
+
+
+def test_a_person_reads_words_in_their_language(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """Without --json it is text, French or English by the locale."""
+    private_pcscd.insert()
+    assert "Porteur : Camille LAVERGNE, Médecin" in run("show", LC_ALL="fr_FR.UTF-8").stdout
+    assert "Holder: Camille LAVERGNE, Médecin" in run("show", LC_ALL="C.UTF-8").stdout
+
+
+def test_a_wrong_pin_and_letters(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """A wrong PIN costs one attempt and says so; letters cost none; nothing retries."""
+    inserted = private_pcscd.insert()
+    wrong = run("login", "--json", "--pin-stdin", stdin="9999\n")
+    _assert_refused(wrong, "wrong-pin")
+    assert _json(wrong)["attempts_left"] == 2
+    _assert_refused(run("login", "--json", "--pin-stdin", stdin="abcd\n"), "pin-malformed")
+    _assert_refused(run("login", "--json", "--pin-stdin", stdin=""), "pin-entry-cancelled")
+    assert inserted.card.pin_attempts_left == 2
+    assert "9999" not in wrong.stdout + wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("persona", "code"),
+    [
+        ("expired", "certificate-expired"),
+        ("revoked", "certificate-revoked"),
+        ("unknown-root", "untrusted-issuer"),
+        ("test-category", "wrong-purpose"),
+        ("signature-only", "wrong-purpose"),
+        ("pin-blocked", "pin-blocked"),
+        ("last-attempt", "last-attempt"),
+    ],
+)
+def test_every_wrong_card_has_its_own_exit_code(
+    persona: str, code: str, private_pcscd: PrivatePcscd, run: Run
+) -> None:
+    """Refused for the stated reason, without an attempt spent."""
+    inserted = private_pcscd.insert(persona=persona)
+    before = inserted.card.pin_attempts_left
+    _assert_refused(run("login", "--json", "--pin-stdin", stdin="1234\n"), code)
+    assert inserted.card.pin_attempts_left == before
+
+
+def test_no_card_and_two_cards(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """Each is its own refusal; naming the reader settles which of two cards is meant."""
+    _assert_refused(run("show", "--json"), "no-card")
+    private_pcscd.insert(persona="doctor")
+    second = private_pcscd.insert(persona="pharmacist", slot=1)
+    _assert_refused(run("show", "--json"), "several-cards")
+    named = _json(run("show", "--json", "--reader", second.reader))
+    assert named["holder"]["ps_idnat"] == PERSONAS["pharmacist"].ps_idnat
+    _assert_refused(run("show", "--json", "--reader", "none"), "no-reader")
+
+
+def test_no_pcscd(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """A dead reader service is said in words, with its own exit code."""
+    private_pcscd.stop()
+    for command in ("readers", "show"):
+        _assert_refused(run(command, "--json"), "reader-service-lost")
+    words = run("show", LC_ALL="fr_FR.UTF-8").stderr
+    assert "ne répond pas" in words
+
+
+def test_a_trust_folder_that_is_none(private_pcscd: PrivatePcscd, tmp_path: Path) -> None:
+    """A missing, an empty and a rubbish trust folder are refused before the card is touched."""
+    private_pcscd.insert()
+    rubbish = tmp_path / "rubbish"
+    rubbish.mkdir()
+    (rubbish / "root.cer").write_bytes(b"not a certificate")
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "absent", tmp_path / "empty", rubbish):
+        done = subprocess.run(
+            [sys.executable, "-m", "cps_auth", "show", "--json", "--trust", str(folder)],
+            env=private_pcscd.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        _assert_refused(done, "trust-store-unusable")
+
+
+def test_watch_tells_insertion_and_removal(private_pcscd: PrivatePcscd) -> None:
+    """Each event is one line of JSON, as it happens; an interrupt ends it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cps_auth", "watch", "--json"],
+        env=private_pcscd.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    events = (json.loads(line)["event"] for line in process.stdout)
+    try:
+        assert [next(events), next(events)] == ["reader-added", "reader-added"]
+        inserted = private_pcscd.insert()
+        assert next(events) == "card-inserted"
+        inserted.remove()
+        assert next(events) == "card-removed"
+        private_pcscd.kill()
+        assert "service-lost" in [next(events) for _ in range(1)]
+        process.send_signal(2)
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
