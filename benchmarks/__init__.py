@@ -1,0 +1,1 @@
+"""One command per figure, peers in the same run, medians and ratios. See `__main__`."""
