@@ -1,0 +1,77 @@
+"""What a request must look like before the card is touched on its behalf.
+
+Judged from the WSGI environment as the server filled it in, from configuration, and from
+headers that no page can forge (Fetch Metadata, Origin). A forwarding header never makes a
+request local; it only ever makes it foreign.
+"""
+
+from __future__ import annotations
+
+from wsgiref.types import WSGIEnvironment
+
+from cps_auth.errors import PeerNotAllowed
+from cps_auth.flask.settings import FlaskSettings, is_loopback
+
+_FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
+
+
+def check_same_machine(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
+    """Check that the browser runs on the machine that has the reader.
+
+    A proxy on this machine would make every browser look local: a request that says it came
+    through one is refused, and so is any other `Host` than the configured one (DNS rebinding).
+
+    Raises:
+        PeerNotAllowed
+    """
+    peer = server_peer(environ)
+    if peer is None or not is_loopback(peer):
+        raise PeerNotAllowed
+    if any(name in environ for name in _FORWARDED):
+        raise PeerNotAllowed
+    if _as_received(environ, "HTTP_HOST") != settings.host:
+        raise PeerNotAllowed
+
+
+def check_own_page(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
+    """Check that a page of this origin made the request (forms and background fetches).
+
+    Raises:
+        PeerNotAllowed: another site did, or the browser does not say.
+    """
+    fetch_site = environ.get("HTTP_SEC_FETCH_SITE")
+    if fetch_site not in (None, "same-origin"):
+        raise PeerNotAllowed
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return
+    if origin != settings.origin:
+        raise PeerNotAllowed
+
+
+def check_document(environ: WSGIEnvironment) -> None:
+    """Check that a page is opened as a page: not as an image, a script or a frame.
+
+    Raises:
+        PeerNotAllowed
+    """
+    if environ.get("HTTP_SEC_FETCH_DEST") not in (None, "document"):
+        raise PeerNotAllowed
+
+
+def server_peer(environ: WSGIEnvironment) -> str | None:
+    """Return the address at the other end of the connection, whatever any header says."""
+    return _as_received(environ, "REMOTE_ADDR")
+
+
+def _as_received(environ: WSGIEnvironment, key: str) -> str | None:
+    """Look below Werkzeug's ProxyFix, which rewrites the environment from headers."""
+    original = environ.get("werkzeug.proxy_fix.orig", environ)
+    value = original.get(key)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,59 @@
+"""The SQLite file of the web backend: private, in WAL mode, one connection per operation."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from cps_auth.errors import ConfigurationError
+
+_BUSY_TIMEOUT_S = 5.0
+_PRIVATE = 0o600
+
+
+class Database:
+    """Opens connections; safe across threads and forks because it keeps none."""
+
+    def __init__(self, path: Path, *schemas: str) -> None:
+        """Create the file, readable by this user only, with its tables.
+
+        Args:
+            path: absolute; missing folders are created.
+            schemas: SQL that creates what is missing.
+
+        Raises:
+            ConfigurationError: it cannot be created, is another's or readable by others.
+        """
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create_private(path)
+            with self.connect() as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                for schema in schemas:
+                    connection.executescript(schema)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"CPS_DATABASE {path}: {error}") from None
+
+    @contextmanager
+    def connect(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection in autocommit mode: every statement is a transaction."""
+        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        with closing(connection):
+            connection.row_factory = sqlite3.Row
+            yield connection
+
+
+def _create_private(path: Path) -> None:
+    """SQLite gives its -wal and -shm files the mode of the main file."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _PRIVATE)
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise ConfigurationError(f"CPS_DATABASE {path}: must belong to this user, mode 0600")

@@ -1,0 +1,220 @@
+"""The way in for the practice's own PC: card in its reader, PIN typed into its browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import login_user
+
+from cps_auth.errors import (
+    BadSignature,
+    CardRemoved,
+    CpsAuthError,
+    NoCard,
+    PinBlocked,
+    ReaderServiceLost,
+)
+from cps_auth.flask import audit
+from cps_auth.flask.browser import (
+    check_document,
+    check_own_page,
+    check_same_machine,
+    server_peer,
+)
+from cps_auth.flask.csrf import browser_id, session_id
+from cps_auth.flask.language import LANGUAGE_KEY, current_language
+from cps_auth.flask.login_form import LoginForm, login_form
+from cps_auth.flask.next_page import next_or
+from cps_auth.flask.outcome import http_status, may_be_explained
+from cps_auth.flask.presence import presence_of
+from cps_auth.flask.rendering import render_page
+from cps_auth.flask.sessions import EndReason, WayIn
+from cps_auth.flask.signals import holder_logged_in, login_refused
+from cps_auth.flask.state import LoginState, current_state
+from cps_auth.flask.user import CpsUser
+from cps_auth.login.verify import admit, prove
+from cps_auth.model import Practitioner, VerifiedHolder
+from cps_auth.wording import attempts_left_text, explain
+
+NORMAL_ATTEMPTS = 3
+"""Attempts of a CPS whose last PIN was right; fewer are worth a word (ANS, CPS3 guide)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardOnPage:
+    """A card that may be used here, as the page shows it before any PIN."""
+
+    holder: Practitioner
+    certificate_sha256_hex: str
+    attempts_left: int | None
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Return whether one wrong digit may block the card."""
+        return self.attempts_left is None or self.attempts_left <= 1
+
+
+def add_local_reader(blueprint: Blueprint) -> None:
+    """Put the login page on the extension's blueprint."""
+    blueprint.add_url_rule("/login", "login", show, methods=["GET"])
+    blueprint.add_url_rule("/login", "submit", submit, methods=["POST"])
+
+
+def show() -> ResponseReturnValue:
+    """Show who is on the card and ask for the PIN, or what to do instead."""
+    state = current_state()
+    check_same_machine(request.environ, state.settings)
+    check_document(request.environ)
+    known, asked = session_id(), request.args.get("next")
+    again = request.args.get("again") == "1"
+    if known and not again and state.live_session(known, touch=False) is not None:
+        return redirect(next_or(asked, state.settings.after_login))
+    return _page(state, asked, refusal=None)
+
+
+def submit() -> ResponseReturnValue:
+    """Log in: every check of the request first, then the card, then the session."""
+    state = current_state()
+    check_same_machine(request.environ, state.settings)
+    check_own_page(request.environ, state.settings)
+    with login_form(request) as form:
+        asked = form.unverified_next
+        try:
+            holder, user = _log_in(state, form)
+        except CpsAuthError as refusal:
+            login_refused.send(state.app, error=refusal)
+            if not may_be_explained(refusal):
+                raise
+            audit.refused(refusal, WayIn.LOCAL_READER, server_peer(request.environ))
+            return _page(state, asked, refusal=refusal)
+    audit.logged_in(holder, user.way_in, user.session.reader)
+    _begin_browser_session(state, user)
+    holder_logged_in.send(state.app, holder=holder, reader=user.session.reader)
+    return redirect(next_or(asked, state.settings.after_login), code=303)
+
+
+def _log_in(state: LoginState, form: LoginForm) -> tuple[VerifiedHolder, CpsUser]:
+    shown = state.form_tokens.take(form.unverified_token, browser_id(), at=state.clock())
+    watch_id = state.removal.ensure_running()
+    with state.open_card() as card:
+        reader = card.description.reader
+        visit = state.removal.await_visit(reader)
+        admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
+        if admission.judged.certificate.sha256_hex != shown:
+            raise CardRemoved  # the PIN was typed for another card: it is not sent to this one
+        holder = prove(
+            card,
+            form.pin,
+            admission,
+            origin=state.settings.origin,
+            clock=state.clock,
+            last_attempt_allowed=form.last_attempt_confirmed,
+        )
+    return holder, _open_session(state, holder, reader, visit, watch_id)
+
+
+def _open_session(
+    state: LoginState, holder: VerifiedHolder, reader: str, visit: int, watch_id: str
+) -> CpsUser:
+    """Make the row, then look again: a card that left meanwhile ends it at once."""
+    opened = state.sessions.create(
+        holder,
+        way_in=WayIn.LOCAL_READER,
+        reader=reader,
+        watch_id=watch_id,
+        at=state.clock(),
+        lifetime=state.settings.session_lifetime,
+    )
+    if not state.removal.still_there(reader, visit):
+        state.end_session(opened, EndReason.CARD_REMOVED)
+    row = state.live_session(opened, touch=False)
+    if row is None:
+        raise CardRemoved
+    return CpsUser(opened, row, state.account_of(holder.practitioner))
+
+
+def _begin_browser_session(state: LoginState, user: CpsUser) -> None:
+    """Start from an empty browser session: nothing planted before the login outlives it."""
+    earlier, language = session_id(), session.get(LANGUAGE_KEY)
+    if earlier is not None:
+        state.end_session(earlier, EndReason.REPLACED)
+    regenerate = getattr(state.app.session_interface, "regenerate", None)
+    if regenerate is not None:
+        regenerate(session)  # Flask-Session: before clear(), it does nothing to an empty one
+    session.clear()
+    if language is not None:
+        session[LANGUAGE_KEY] = language
+    login_user(user)
+
+
+def _look(state: LoginState) -> CardOnPage | CpsAuthError:
+    """Do what costs no PIN attempt, and return what came of it."""
+    try:
+        with state.open_card() as card:
+            admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
+            attempts_left = card.pin_attempts_left()
+    except CpsAuthError as error:
+        return error
+    if attempts_left == 0:
+        return PinBlocked()
+    certificate = admission.judged.certificate
+    return CardOnPage(certificate.practitioner, certificate.sha256_hex, attempts_left)
+
+
+def _page(
+    state: LoginState, unverified_next: str | None, refusal: CpsAuthError | None
+) -> ResponseReturnValue:
+    language = current_language()
+    presence = _presence(state)
+    seen = _look(state)
+    card = seen if isinstance(seen, CardOnPage) else None
+    trouble = seen if isinstance(seen, CpsAuthError) else None
+    if trouble is not None and type(trouble) is type(refusal):
+        refusal, trouble = None, refusal
+    has_form = card is not None and (refusal is None or not isinstance(refusal, BadSignature))
+    asked = next_or(unverified_next, state.settings.after_login)
+    page = render_page(
+        "login.html",
+        card=card,
+        attempts=_attempts_text(card, language),
+        trouble=None if trouble is None else explain(trouble, language),
+        is_waiting=isinstance(trouble, NoCard),
+        refusal=None if refusal is None else explain(refusal, language),
+        token=_token(state, card) if has_form else None,
+        next=asked,
+        here=url_for("cps.login", next=asked),
+        presence=presence,
+        renew_after_s=int(state.settings.form_lifetime.total_seconds() * 0.8),
+    )
+    return page, _page_status(refusal, trouble)
+
+
+def _page_status(refusal: CpsAuthError | None, trouble: CpsAuthError | None) -> int:
+    """A refused login has its status; a page that waits for a card is a good page."""
+    if request.method == "POST" and (refusal or trouble) is not None:
+        return http_status(refusal or trouble)  # type: ignore[arg-type]  # one of them is
+    if trouble is not None and http_status(trouble) >= 500:
+        return http_status(trouble)
+    return 200
+
+
+def _presence(state: LoginState) -> str:
+    """Read before the card is: a change that comes later makes the page look again."""
+    try:
+        return str(presence_of(state.cards)["presence"])
+    except ReaderServiceLost:
+        return "unknown"
+
+
+def _attempts_text(card: CardOnPage | None, language: str) -> str:
+    if card is None or card.attempts_left is None or card.attempts_left >= NORMAL_ATTEMPTS:
+        return ""
+    return attempts_left_text(card.attempts_left, language)
+
+
+def _token(state: LoginState, card: CardOnPage | None) -> str | None:
+    if card is None:
+        return None
+    return state.form_tokens.issue(browser_id(), card.certificate_sha256_hex, at=state.clock())

@@ -1,0 +1,108 @@
+"""Reads the login form so that the PIN only ever exists in one buffer, which is wiped.
+
+Flask's own form parser would leave the PIN in `request.form`, from where error reporters and
+debug pages copy it. So the body is read here, and nothing of it stays on the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from flask import Request
+
+from cps_auth.errors import RequestMalformed
+
+MAX_BODY_BYTES = 16 * 1024
+_CONTENT_TYPE = "application/x-www-form-urlencoded"
+_PIN_FIELD = b"pin="
+_MAX_FIELDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LoginForm:
+    """What the person sent."""
+
+    pin: bytearray = field(repr=False)
+    unverified_token: str
+    unverified_next: str | None
+    last_attempt_confirmed: bool
+
+
+@contextmanager
+def login_form(request: Request) -> Iterator[LoginForm]:
+    """Read the form; the PIN is wiped when the block ends.
+
+    Args:
+        request: whose body nobody has read yet.
+
+    Raises:
+        RequestMalformed: not this form, too long, or read by somebody else before.
+    """
+    body = _read_body(request)
+    pin = bytearray()
+    try:
+        _cut_pin(body, pin)
+        fields = _other_fields(body)
+        yield LoginForm(
+            pin=pin,
+            unverified_token=fields.get("token", ""),
+            unverified_next=fields.get("next"),
+            last_attempt_confirmed=fields.get("last_attempt") == "yes",
+        )
+    finally:
+        _wipe(body)
+        _wipe(pin)
+
+
+def _read_body(request: Request) -> bytearray:
+    length = request.content_length
+    if request.mimetype != _CONTENT_TYPE or length is None or not 0 < length <= MAX_BODY_BYTES:
+        raise RequestMalformed
+    body = bytearray(length)
+    view = memoryview(body)
+    read = 0
+    while read < length:
+        count = request.stream.readinto(view[read:])  # type: ignore[attr-defined]  # LimitedStream
+        if not count:
+            raise RequestMalformed
+        read += count
+    return body
+
+
+def _cut_pin(body: bytearray, pin: bytearray) -> None:
+    """Move the one PIN field's bytes into `pin`, leaving the field empty."""
+    start = 0 if body.startswith(_PIN_FIELD) else body.find(b"&" + _PIN_FIELD) + 1
+    if start == 0 and not body.startswith(_PIN_FIELD):
+        raise RequestMalformed
+    first = start + len(_PIN_FIELD)
+    end = body.find(b"&", first)
+    end = len(body) if end < 0 else end
+    with memoryview(body) as view:
+        pin += view[first:end]
+        view[first:end] = bytes(end - first)
+    if body.find(b"&" + _PIN_FIELD, end) >= 0:
+        raise RequestMalformed
+
+
+def _other_fields(body: bytearray) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            max_num_fields=_MAX_FIELDS,
+            errors="strict",
+        )
+    except ValueError:
+        raise RequestMalformed from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise RequestMalformed
+    return fields
+
+
+def _wipe(buffer: bytearray) -> None:
+    buffer[:] = bytes(len(buffer))

@@ -1,0 +1,106 @@
+"""Pages that every way in shares: status, closed, logout, refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import logout_user
+
+from cps_auth.errors import CpsAuthError, PeerNotAllowed, ReaderServiceLost, TooManyRequests
+from cps_auth.flask import audit
+from cps_auth.flask.browser import check_own_page, check_same_machine, server_peer
+from cps_auth.flask.csrf import TOKEN_FIELD, check_form_token, session_id
+from cps_auth.flask.language import LANGUAGE_KEY, current_language
+from cps_auth.flask.next_page import next_or
+from cps_auth.flask.outcome import http_status, may_be_explained
+from cps_auth.flask.presence import presence_of
+from cps_auth.flask.rendering import LOGOUT, render_page
+from cps_auth.flask.sessions import EndReason, WayIn
+from cps_auth.flask.state import current_state
+from cps_auth.wording import explain
+
+
+def add_pages(blueprint: Blueprint) -> None:
+    """Put the shared pages on the extension's blueprint."""
+    blueprint.add_url_rule("/status", view_func=status)
+    blueprint.add_url_rule("/closed", view_func=closed)
+    blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
+    blueprint.register_error_handler(CpsAuthError, refused)
+
+
+def status() -> ResponseReturnValue:
+    """Tell an open page of ours whether its session goes on and whether a card came or went."""
+    state = current_state()
+    check_own_page(request.environ, state.settings)
+    known = session_id()
+    is_open = known is not None and state.live_session(known, touch=False) is not None
+    answer: dict[str, Any] = {"session": "open" if is_open else "closed"}
+    try:
+        check_same_machine(request.environ, state.settings)
+        answer |= presence_of(state.cards)
+    except PeerNotAllowed:
+        pass  # a remote page learns nothing about this machine's readers
+    except ReaderServiceLost:
+        answer |= {"presence": "unknown", "card": False}
+    return answer, {"Cache-Control": "no-store"}
+
+
+def closed() -> ResponseReturnValue:
+    """Say why the session is over, and lead back to the login."""
+    state = current_state()
+    known = session_id()
+    if known is not None and state.live_session(known, touch=False) is not None:
+        return redirect(state.settings.after_login)
+    row = None if known is None else state.sessions.find(known)
+    return render_page(
+        "closed.html",
+        reason=None if row is None else row.end_reason,
+        reasons=EndReason,
+        next=next_or(request.args.get("next"), state.settings.after_login),
+    )
+
+
+def logout() -> ResponseReturnValue:
+    """End the session, in the browser and here."""
+    state = current_state()
+    check_own_page(request.environ, state.settings)
+    check_form_token(request.form.get(TOKEN_FIELD), LOGOUT)
+    known = session_id()
+    if known is not None:
+        state.end_session(known, EndReason.LOGOUT)
+    forget_browser_session()
+    return redirect(state.settings.after_logout, code=303)
+
+
+def forget_browser_session() -> None:
+    """Empty the browser's session, but for its language."""
+    language = session.get(LANGUAGE_KEY)
+    logout_user()
+    session.clear()
+    if language is not None:
+        session[LANGUAGE_KEY] = language
+
+
+def unauthorized() -> ResponseReturnValue:
+    """Answer a request that needs a login: lead a person there, tell a program 401."""
+    is_page = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    if request.method != "GET" or not is_page or not request.accept_mimetypes.accept_html:
+        abort(401)
+    known = session_id()
+    row = None if known is None else current_state().sessions.find(known)
+    was_ended = row is not None and row.end_reason not in (None, EndReason.LOGOUT)
+    page = "cps.closed" if was_ended else "cps.login"
+    return redirect(url_for(page, next=request.full_path.rstrip("?")))
+
+
+def refused(error: CpsAuthError) -> ResponseReturnValue:
+    """Answer a refusal that has no page of its own: one message, unless it may be explained."""
+    audit.refused(error, WayIn.LOCAL_READER, server_peer(request.environ))
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(round(error.retry_after_s))
+    explanation = explain(error, current_language()) if may_be_explained(error) else None
+    page = render_page("refused.html", explanation=explanation)
+    return page, http_status(error), headers

@@ -1,0 +1,21 @@
+"""What a waiting page may know of the readers: that something changed, and if there is a card."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cps_auth.card.port import CardSource
+
+
+def presence_of(cards: CardSource) -> dict[str, str | bool]:
+    """Return a fingerprint that differs whenever a card came or went, and whether one is there.
+
+    Raises:
+        ReaderServiceLost: nobody can tell.
+    """
+    states = cards.readers()
+    seen = repr([(state.name, state.atr, state.event_count) for state in states])
+    return {
+        "presence": hashlib.sha256(seen.encode()).hexdigest()[:16],
+        "card": any(state.atr is not None for state in states),
+    }

@@ -1,0 +1,78 @@
+"""Renders the login's own pages, and what the application's pages take from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import render_template, request, url_for
+from markupsafe import Markup
+
+from cps_auth.flask.csrf import TOKEN_FIELD, form_token
+from cps_auth.flask.language import current_language
+from cps_auth.flask.state import current_state
+from cps_auth.wording import LANGUAGES, translations
+
+LOGOUT = "logout"
+"""Purpose of the logout form's token."""
+
+
+def render_page(template: str, **context: Any) -> str:
+    """Render one of `templates/cps`, in the language of the request.
+
+    Args:
+        template: file name inside `cps/`; the application may have its own of that name.
+        context: what the page shows.
+    """
+    language = current_language()
+    tr = translations(language)
+    return render_template(
+        f"cps/{template}",
+        _=tr.gettext,
+        ngettext=tr.ngettext,
+        language=language,
+        languages=LANGUAGES,
+        title=current_state().settings.title,
+        **context,
+    )
+
+
+def page_context() -> dict[str, Any]:
+    """Return what every template of the application may use."""
+    return {"cps_watch": watch_script, "cps_token": token_field, "cps_logout_token": logout_token}
+
+
+def watch_script() -> Markup:
+    """Return the script tag that makes an open page notice the end of its session."""
+    tr = translations(current_language())
+    return Markup(
+        '<script src="{src}" defer data-page="session" data-status="{status}"'
+        ' data-closed="{closed}" data-unknown="{unknown}"></script>'
+    ).format(
+        src=url_for("cps.static", filename="cps.js"),
+        status=url_for("cps.status"),
+        closed=url_for("cps.closed", next=_here()),
+        unknown=tr.gettext("The connection was lost. This page is hidden until it is back."),
+    )
+
+
+def token_field(purpose: str) -> Markup:
+    """Return a hidden field with the token of a form; `csrf.check_form_token` checks it.
+
+    Args:
+        purpose: which form.
+    """
+    return Markup('<input type="hidden" name="{name}" value="{value}">').format(
+        name=TOKEN_FIELD, value=form_token(purpose)
+    )
+
+
+def logout_token() -> Markup:
+    """Return the hidden field that the logout form needs."""
+    return token_field(LOGOUT)
+
+
+def _here() -> str:
+    """Return this page as a `next=` value; only a GET can be come back to."""
+    if request.method != "GET":
+        return current_state().settings.after_login
+    return request.full_path.rstrip("?")

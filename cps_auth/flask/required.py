@@ -1,0 +1,68 @@
+"""`@cps_required`: a login, of certain professions or cards, and not too long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from flask import current_app, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from cps_auth.errors import HolderNotAllowed
+from cps_auth.flask.pages import refused
+from cps_auth.flask.state import current_state
+from cps_auth.flask.user import CpsUser
+from cps_auth.model import CardType
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def cps_required(
+    *,
+    professions: Collection[str] | None = None,
+    card_types: Collection[CardType] | None = None,
+    max_age: timedelta | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R | ResponseReturnValue]]:
+    """Make a decorator for views that need more than a login.
+
+    Args:
+        professions: codes of ANS table G15, such as {"10", "60"}; None for all.
+        card_types: types of card; None for all.
+        max_age: how long ago card and PIN may have been verified; None for the whole session.
+
+    Returns:
+        A decorator. Without a login it answers as `login_required`; with the wrong card 403;
+        with a login that is too old it asks for the PIN again.
+    """
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
+            user = current_user._get_current_object()
+            if not isinstance(user, CpsUser):
+                answer: ResponseReturnValue = current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
+                return answer
+            if not _is_allowed(user, professions, card_types):
+                return refused(HolderNotAllowed(reason="profession-or-card"))
+            if max_age is not None and current_state().clock() - user.verified_at > max_age:
+                here = request.full_path.rstrip("?")
+                return redirect(url_for("cps.login", next=here, again=1))
+            return view(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _is_allowed(
+    user: CpsUser,
+    professions: Collection[str] | None,
+    card_types: Collection[CardType] | None,
+) -> bool:
+    if professions is not None and user.profession_code not in professions:
+        return False
+    return card_types is None or user.card_type in card_types
