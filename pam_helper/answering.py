@@ -1,0 +1,159 @@
+"""One connection: reads the request, has it decided, answers, and leaves one audit line."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cps_auth.errors import CpsAuthError, LastAttempt, PeerNotAllowed
+from cps_auth.pin_entry import wipe
+from cps_auth.wording import explain, pin_prompt
+from pam_helper.authority import Authority, Peer, Trace
+from pam_helper.outcome import PAM_RESULTS
+from pam_helper.protocol import PIN_DIGITS, VERIFIED, Inbox, Reply, Request, encode_reply
+
+READ_WITHIN_S = 5.0
+"""A client has everything in hand when it connects: the PIN was typed before."""
+WRITE_WITHIN_S = 2.0
+
+_LAST_ATTEMPT = {
+    "fr": (
+        "Ce dernier essai ne s'utilise pas ici : ouvrez la session autrement, puis tapez"
+        " « cps-auth login --use-last-attempt », ou débloquez la carte."
+    ),
+    "en": (
+        "This last attempt cannot be used here: log in another way, then type"
+        ' "cps-auth login --use-last-attempt", or unblock the card.'
+    ),
+}
+
+_log = logging.getLogger(__name__)
+_audit = logging.getLogger("cps_auth.audit")
+
+
+@dataclass(slots=True)
+class _Case:
+    """What becomes known of one connection, for its audit line."""
+
+    peer: Peer
+    request: Request | None = None
+    trace: Trace = field(default_factory=Trace)
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Return who is at the other end, as the kernel says (unix(7), SO_PEERCRED).
+
+    Raises:
+        PeerNotAllowed: the kernel does not say.
+    """
+    layout = struct.Struct("3i")
+    try:
+        unverified = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+        pid, uid, _ = layout.unpack(unverified)
+    except (OSError, struct.error):
+        raise PeerNotAllowed from None
+    return Peer(pid, uid)
+
+
+def answer(connection: socket.socket, peer: Peer, authority: Authority, language: str) -> None:
+    """Serve one connection. Never raises; the connection is closed by its owner.
+
+    Args:
+        connection: just accepted.
+        peer: who is at the other end.
+        authority: decides.
+        language: of the lines to show, "fr" or "en".
+    """
+    case = _Case(peer)
+    inbox = Inbox.of(connection, READ_WITHIN_S)
+    try:
+        reply = _decide(inbox, case, authority, language)
+    except CpsAuthError as error:
+        reply = _refusal(error, language)
+        _log_outcome(case, reply, str(error), authority.clock())
+    except Exception as error:
+        # Its message could quote anything that was being worked on, so it is not logged.
+        reply = Reply("PAM_SYSTEM_ERR", "unforeseen")
+        _log_outcome(case, reply, type(error).__name__, authority.clock())
+    else:
+        _log_outcome(case, reply, "", authority.clock())
+    finally:
+        wipe(inbox.buffer)
+    _send(connection, reply)
+
+
+def _decide(inbox: Inbox, case: _Case, authority: Authority, language: str) -> Reply:
+    case.request = request = inbox.request()
+    if request.verb == "probe":
+        inbox.nothing_more()
+        left = authority.probe(request, case.peer, case.trace)
+        return Reply("PAM_SUCCESS", "usable", (pin_prompt(left, language).strip(),), left)
+    authority.count_verify(request, case.peer)
+    pin = bytearray(PIN_DIGITS)
+    try:
+        inbox.pin_into(pin)
+        authority.verify(request, pin, case.trace, lambda: _is_there(inbox.connection))
+    finally:
+        wipe(pin)
+    return VERIFIED
+
+
+def _is_there(connection: socket.socket) -> bool:
+    """Whether the client waits for its answer: it has neither closed its side nor sent more."""
+    try:
+        connection.settimeout(0)
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _refusal(error: CpsAuthError, language: str) -> Reply:
+    words = explain(error, language)
+    lines = [words.happened, words.attempts, words.to_do]
+    if isinstance(error, LastAttempt):
+        lines = [words.happened, _LAST_ATTEMPT[language]]
+    left = error.data().get("attempts_left")
+    return Reply(
+        PAM_RESULTS[type(error)],
+        error.code,
+        tuple(line for line in lines if line),
+        left if isinstance(left, int) else None,
+    )
+
+
+def _send(connection: socket.socket, reply: Reply) -> None:
+    try:
+        connection.settimeout(WRITE_WITHIN_S)
+        connection.sendall(encode_reply(reply))
+    except OSError as error:
+        _log.warning("the asker did not take its answer: %s", error.strerror)
+
+
+def _log_outcome(case: _Case, reply: Reply, detail: str, at: datetime) -> None:
+    """Write the audit line: who asked what for whom, on which evidence, and what came out."""
+    request, trace = case.request, case.trace
+    evidence = trace.holder.revocation if trace.holder else ()
+    oldest = min((piece.this_update for piece in evidence), default=None)
+    age = None if oldest is None else round((at - oldest).total_seconds())
+    _audit.log(
+        logging.INFO if reply.result == "PAM_SUCCESS" else logging.WARNING,
+        "uid=%d pid=%d verb=%s account=%s service=%s ps_idnat=%s outcome=%s result=%s"
+        " trust=%s evidence_age_s=%s detail=%r",
+        case.peer.uid,
+        case.peer.pid,
+        request.verb if request else None,
+        request.account if request else None,
+        request.service if request else None,
+        trace.practitioner.ps_idnat if trace.practitioner else None,
+        reply.code,
+        reply.result,
+        trace.holder.trust if trace.holder else None,
+        age,
+        detail,
+    )

@@ -1,0 +1,188 @@
+"""One account's session, bound to a card: walks the session-lock table in a thread of its own.
+
+Every event waits in one queue, and only this thread takes steps and asks lockers. So a lock
+that is confirmed late cannot be mistaken for an answer to a newer question, and the watcher
+never waits for a desktop.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from cps_auth.model import CardEvent, VerifiedHolder
+from cps_auth.session_lock import LockAction, LockEvent, LockPhase, SessionLock
+from pam_helper.lockers import Locker, Locking, Sessions
+
+SETTLE_S = 30.0
+"""A login program may take this long from the verified card to the session that it opens."""
+AGAIN_S = 0.5
+"""Wait between two tries, where there is nothing to lock yet or a session does not end."""
+
+_log = logging.getLogger(__name__)
+
+
+class BoundSession:
+    """All local sessions of one account, opened by one holder. Safe to use from any thread."""
+
+    def __init__(self, account: str, holder: VerifiedHolder, reader: str, locking: Locking) -> None:
+        """Bind the account's session, which a verified login has just opened.
+
+        Args:
+            account: the Unix account.
+            holder: the verified login.
+            reader: name of the reader that holds the card.
+            locking: how this machine locks.
+        """
+        self.account = account
+        self._lock = SessionLock(holder, reader, self._perform)
+        self._locking = locking
+        self._waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._again: Callable[[], object] | None = self._learn
+        self._lockers_left: list[Locker] = []
+        self._locked: Sessions = frozenset()
+        self._last_seen: Sessions = frozenset()
+        self._verified_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"session {account}", daemon=True)
+        self._thread.start()
+
+    @property
+    def phase(self) -> LockPhase:
+        """Return where the session stands now."""
+        return self._lock.phase
+
+    def feed(self, event: LockEvent) -> None:
+        """Queue an event; returns at once."""
+        self._waiting.put(lambda: self._lock.feed(event))
+
+    def feed_card_event(self, event: CardEvent) -> None:
+        """Queue a card event; returns at once."""
+        self._waiting.put(lambda: self._lock.feed_card_event(event))
+
+    def reopen(self, holder: VerifiedHolder, reader: str, within_s: float) -> bool:
+        """Let the session's own holder in again, after everything that happened before.
+
+        Args:
+            holder, reader: as for `SessionLock.reopen`.
+            within_s: how long to wait for what is still being done.
+
+        Returns:
+            True if the session is open; False if not, or not in time.
+        """
+        answer: Future[bool] = Future()
+
+        def run() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            opened = False
+            try:
+                self._verified_s = time.monotonic()
+                opened = self._lock.reopen(holder, reader)
+            finally:
+                answer.set_result(opened)
+
+        self._waiting.put(run)
+        try:
+            return answer.result(within_s)
+        except TimeoutError:
+            # Cancelled in time it never runs; running already, its answer still counts.
+            return not answer.cancel() and answer.result()
+
+    def close(self, within_s: float) -> None:
+        """Do what is queued, then end the thread."""
+        self._waiting.put(None)
+        self._thread.join(within_s)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._waiting.get(timeout=AGAIN_S if self._again else None)
+            except queue.Empty:
+                job, self._again = self._again, None
+            if job is None:
+                return
+            try:
+                job()
+            except Exception as error:  # the thread must outlive whatever a locker does
+                _log.critical("session of %s: %s", self.account, type(error).__name__)
+                self._again = self._try_again
+
+    def _learn(self) -> None:
+        """Get to know the session that a login opens, should logind be gone when it matters."""
+        if not self._sessions() and self._is_settling():
+            self._again = self._learn
+
+    def _is_settling(self) -> bool:
+        return time.monotonic() - self._verified_s < SETTLE_S
+
+    def _try_again(self) -> None:
+        """After a failure nobody foresaw: start over from where the table stands."""
+        if self.phase is LockPhase.LOCKING:
+            self._ask_first()
+        elif self.phase is LockPhase.ENDING:
+            self._end()
+
+    def _perform(self, action: LockAction) -> None:
+        self._again = None
+        _log.info("session of %s: %s", self.account, action.value)
+        match action:
+            case LockAction.ASK_FIRST_LOCKER:
+                self._ask_first()
+            case LockAction.ASK_NEXT_LOCKER:
+                self._ask_next()
+            case LockAction.UNLOCK:
+                self._locking.desktop.unlock(self._sessions())
+            case LockAction.END_SESSION:
+                self._end()
+            case LockAction.NOTHING:
+                pass
+
+    def _ask_first(self) -> None:
+        self._lockers_left = list(self._locking.lockers)
+        self._locked = frozenset()
+        self._ask_next()
+
+    def _ask_next(self) -> None:
+        if not self._lockers_left:
+            self._lock.feed(LockEvent.LOCKERS_EXHAUSTED)
+            return
+        open_sessions = self._sessions() - self._locked
+        if not open_sessions and not self._locked:
+            self._nothing_to_lock()
+            return
+        locker = self._lockers_left.pop(0)
+        confirmed = locker.lock(open_sessions) if open_sessions else frozenset()
+        self._locked |= confirmed
+        _log.info("%s locked %d of %d", locker.name, len(confirmed), len(open_sessions))
+        everything = open_sessions <= confirmed
+        self._lock.feed(LockEvent.LOCK_CONFIRMED if everything else LockEvent.LOCK_REFUSED)
+
+    def _nothing_to_lock(self) -> None:
+        """No session is there: over, or (soon after a login) still to come."""
+        if self._known() is None or self._is_settling():
+            self._again = self._try_again
+        else:
+            self._lock.feed(LockEvent.SESSION_ENDED)
+
+    def _end(self) -> None:
+        """End what no locker has locked, and go on until it is over."""
+        open_sessions = self._sessions() - self._locked
+        over = self._locking.desktop.terminate(open_sessions) if open_sessions else frozenset()
+        if open_sessions <= over and self._known() is not None:
+            self._lock.feed(LockEvent.SESSION_ENDED)
+        else:
+            _log.critical("session of %s is open and could not be ended", self.account)
+            self._again = lambda: self._lock.feed(LockEvent.DEADLINE_PASSED)
+
+    def _known(self) -> Sessions | None:
+        return self._locking.desktop.sessions(self.account)
+
+    def _sessions(self) -> Sessions:
+        """Return the account's sessions; those last seen when nobody can tell."""
+        known = self._known()
+        self._last_seen = self._last_seen if known is None else known
+        return self._last_seen

@@ -1,0 +1,147 @@
+"""The daemon: puts the parts together, runs until it is told to stop, and locks up behind it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from cps_auth.card.open import open_cards
+from cps_auth.card.port import CardSource
+from cps_auth.config import CONFIG_PATH, LockSettings, Settings, read_settings
+from cps_auth.errors import ConfigurationError
+from pam_helper.accounts import ACCOUNTS_PATH
+from pam_helper.answering import answer
+from pam_helper.authority import Authority
+from pam_helper.fresh_judge import judge_of
+from pam_helper.locker_command import CommandLocker
+from pam_helper.lockers import Locker, Locking
+from pam_helper.logind import Logind, LogindLocker
+from pam_helper.owners import Owners
+from pam_helper.protocol import SOCKET_PATH
+from pam_helper.server import Server, listen
+from pam_helper.sessions import BoundSessions
+from pam_helper.watching import Watching
+
+STATE_FOLDER = Path("/run/cps-auth")
+"""On a tmpfs, as the sessions that it speaks of do not outlive the boot either."""
+OWNERS_FILE = "sessions.json"
+LOCK_UP_WITHIN_S = 8.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonOptions:
+    """Where the daemon finds what it needs; the defaults are those of an installed one."""
+
+    config: Path = CONFIG_PATH
+    accounts: Path = ACCOUNTS_PATH
+    socket: Path = Path(SOCKET_PATH)
+    state: Path = STATE_FOLDER
+    trust: Path | None = None  # replaces the settings' trust folder and the production pins
+
+
+def trust_folder(options: DaemonOptions, settings: Settings) -> Path | None:
+    """Return the folder that replaces the production pins, None for production."""
+    named = settings.trust.folder
+    return options.trust or (Path(named) if named else None)
+
+
+def cards_of(settings: Settings) -> CardSource:
+    """Return the source of cards of the settings.
+
+    Raises:
+        ConfigurationError, ModuleUnusable
+    """
+    module = settings.card.module
+    return open_cards(Path(module) if module else None)
+
+
+def locking_of(settings: LockSettings) -> Locking:
+    """Return the lockers of the settings, in their order."""
+    within_s = settings.confirm_within_s
+    made: dict[str, Callable[[], Locker]] = {
+        "logind": lambda: LogindLocker(within_s),
+        "command": lambda: CommandLocker(settings.command, within_s),
+    }
+    return Locking(Logind(), tuple(made[name]() for name in settings.lockers))
+
+
+def run(options: DaemonOptions) -> None:
+    """Serve until SIGTERM or SIGINT; every session that is open then is locked.
+
+    Args:
+        options: where things are.
+
+    Raises:
+        ConfigurationError, TrustStoreUnusable, ModuleUnusable: it did not start.
+    """
+    settings = read_settings(options.config)
+    stop = _stop_on_signals()
+    _forbid_core_dumps()
+    options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    cards, judge = cards_of(settings), judge_of(trust_folder(options, settings))
+    sessions = BoundSessions(locking_of(settings.lock), Owners(options.state / OWNERS_FILE))
+    authority = Authority(cards, settings.card.reader, judge, options.accounts, sessions, _now)
+    with ExitStack() as closing:
+        listening = listen(options.socket)
+        closing.callback(options.socket.unlink, missing_ok=True)
+        sessions.lock_left_open(LOCK_UP_WITHIN_S)
+        closing.callback(sessions.close, LOCK_UP_WITHIN_S)
+        closing.callback(Watching(cards, sessions.feed_card_event).stop)
+        server = Server(
+            listening, lambda conn, peer: answer(conn, peer, authority, settings.language)
+        )
+        closing.callback(server.stop)
+        _log.info("ready on %s, trust: %s", options.socket, judge().trust.name)
+        notify_systemd("READY=1")
+        stop.wait()
+        notify_systemd("STOPPING=1")
+
+
+def notify_systemd(state: str) -> None:
+    """Tell the service manager, if there is one (sd_notify(3)).
+
+    Args:
+        state: such as "READY=1".
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+        except OSError as error:
+            _log.warning("NOTIFY_SOCKET: %s", error.strerror)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def asked(number: int, _frame: FrameType | None) -> None:
+        _log.info("asked to stop by %s", signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    return stop
+
+
+def _forbid_core_dumps() -> None:
+    """Keep a PIN that is in memory for a moment out of a file."""
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

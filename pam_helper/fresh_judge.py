@@ -1,0 +1,70 @@
+"""Keeps the judge of a daemon that runs for weeks up to date with the files on disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cps_auth.errors import TrustStoreUnusable
+from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge, folder_judge, production_judge
+
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+_log = logging.getLogger(__name__)
+
+
+class FreshJudge:
+    """Gives the judge, loaded again whenever a file of its folder has changed."""
+
+    def __init__(self, folder: Path, load: Callable[[], Judge]) -> None:
+        """Load the judge.
+
+        Args:
+            folder: what is looked at for changes, with everything below it.
+            load: makes the judge from it.
+
+        Raises:
+            TrustStoreUnusable
+        """
+        self._folder = folder
+        self._load = load
+        self._mutex = threading.Lock()
+        self._seen = _fingerprint(folder)
+        self._judge = load()
+
+    def __call__(self) -> Judge:
+        """Return the judge of now.
+
+        Raises:
+            TrustStoreUnusable: what is there now cannot be used; what was there is not either.
+        """
+        with self._mutex:
+            seen = _fingerprint(self._folder)
+            if seen != self._seen:
+                self._judge = self._load()
+                self._seen = seen
+                _log.info("trust and revocation lists of %s loaded again", self._folder)
+            return self._judge
+
+
+def judge_of(trust_folder: Path | None) -> FreshJudge:
+    """Return the judge of production, or of a folder that replaces it.
+
+    Raises:
+        TrustStoreUnusable
+    """
+    if trust_folder is None:
+        return FreshJudge(PRODUCTION_CRL_FOLDER, production_judge)
+    return FreshJudge(trust_folder, lambda: folder_judge(trust_folder))
+
+
+def _fingerprint(folder: Path) -> Fingerprint:
+    """Return name, time, size and inode of every file: whatever replaces one changes it."""
+    try:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        stats = [(str(path), path.stat()) for path in files]
+    except OSError as error:
+        raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
+    return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)

@@ -1,0 +1,152 @@
+"""A screen locker that is started as a command, as the session's own user.
+
+A command that is merely running proves nothing. It is believed in two cases only:
+- it ends with exit code 0 in time (i3lock forks and its first process ends once its window is
+  up; `xscreensaver-command -lock` ends when the screen saver has answered);
+- it closes the file descriptor named by XSS_SLEEP_LOCK_FD and goes on running. That is how
+  xss-lock's lockers say "the screen is covered": xsecurelock, i3lock -n and others do.
+A command that does neither counts as refused, and the next locker is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pam_helper.lockers import DesktopSession, Sessions
+
+_DIES_WITHIN_S = 0.1
+"""A process that ends closes its descriptors this much before its end can be seen."""
+_LOOK_AGAIN_S = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+class CommandLocker:
+    """Locks the graphical sessions of X11 or Wayland with a command from the settings."""
+
+    name = "command"
+
+    def __init__(self, argv: Sequence[str], confirm_within_s: float) -> None:
+        """Lock with a command.
+
+        Args:
+            argv: the command and its arguments; no shell is involved.
+            confirm_within_s: how long it may take until it is believed.
+        """
+        self._argv = tuple(argv)
+        self._within_s = confirm_within_s
+
+    def lock(self, sessions: Sessions) -> Sessions:
+        """Run the command for each session at once; see `Locker`."""
+        deadline_s = time.monotonic() + self._within_s
+        started = {session: self._start(session) for session in sessions if _is_graphical(session)}
+        return frozenset(
+            session
+            for session, attempt in started.items()
+            if attempt is not None and attempt.is_confirmed(deadline_s)
+        )
+
+    def _start(self, session: DesktopSession) -> _Attempt | None:
+        try:
+            return _Attempt(self._argv, session)
+        except (OSError, KeyError, subprocess.SubprocessError) as error:
+            _log.warning("locker command for session %s: %s", session.session_id, error)
+            return None
+
+
+class _Attempt:
+    """One running command and the pipe whose end says that the screen is covered."""
+
+    def __init__(self, argv: Sequence[str], session: DesktopSession) -> None:
+        self._session_id = session.session_id
+        user = pwd.getpwuid(session.uid)
+        already = os.geteuid() == user.pw_uid  # then nothing is to be given up
+        reading, writing = os.pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - argv from a root-owned file, no shell
+                argv,
+                env={**_environment(session, user), "XSS_SLEEP_LOCK_FD": str(writing)},
+                pass_fds=(writing,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+                umask=0o077,
+                user=None if already else user.pw_uid,
+                group=None if already else user.pw_gid,
+                extra_groups=None if already else os.getgrouplist(user.pw_name, user.pw_gid),
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self._covered = reading
+
+    def is_confirmed(self, deadline_s: float) -> bool:
+        """Wait for one of the two proofs; the process is left running and reaped when it ends."""
+        try:
+            return self._wait(deadline_s)
+        finally:
+            os.close(self._covered)
+            threading.Thread(target=self._process.wait, daemon=True).start()
+
+    def _wait(self, deadline_s: float) -> bool:
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            if self._process.poll() is not None:
+                return self._ended_well()
+            readable, _, _ = select.select([self._covered], [], [], min(left_s, _LOOK_AGAIN_S))
+            if readable and not os.read(self._covered, 1):
+                return self._goes_on() or self._ended_well()
+        _log.warning("locker command for session %s did not confirm in time", self._session_id)
+        return False
+
+    def _goes_on(self) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DIES_WITHIN_S)
+        return self._process.returncode is None
+
+    def _ended_well(self) -> bool:
+        if self._process.returncode:
+            _log.warning(
+                "locker command for session %s ended with %d",
+                self._session_id,
+                self._process.returncode,
+            )
+        return self._process.returncode == 0
+
+
+def _is_graphical(session: DesktopSession) -> bool:
+    """Whether a screen locker can cover it: not a text console."""
+    return bool(session.display) or session.kind in ("x11", "wayland", "mir")
+
+
+def _environment(session: DesktopSession, user: pwd.struct_passwd) -> Mapping[str, str]:
+    """Return a fresh environment: nothing of the daemon's own reaches the user's process."""
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": user.pw_dir,
+        "USER": user.pw_name,
+        "LOGNAME": user.pw_name,
+        "SHELL": user.pw_shell,
+        "LANG": "C.UTF-8",
+        "XDG_RUNTIME_DIR": f"/run/user/{user.pw_uid}",
+        "XDG_SESSION_ID": session.session_id,
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path=/run/user/{user.pw_uid}/bus",
+    }
+    if session.display:
+        environment["DISPLAY"] = session.display
+    authority = Path(user.pw_dir) / ".Xauthority"
+    if authority.is_file():
+        environment["XAUTHORITY"] = str(authority)
+    return environment

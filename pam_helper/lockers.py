@@ -1,0 +1,61 @@
+"""What can lock a screen, and what it must promise: it returns only what it has seen locked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopSession:
+    """One logind session of an account, at this machine."""
+
+    session_id: str  # of logind, such as "c2"
+    path: str  # its D-Bus object
+    account: str
+    uid: int
+    display: str = ""  # X11 display, "" when logind does not say
+    kind: str = ""  # logind's Type: x11, wayland, tty, unspecified
+
+
+Sessions = frozenset[DesktopSession]
+
+
+class Locker(Protocol):
+    """One way to lock."""
+
+    @property
+    def name(self) -> str:
+        """Return its name in the settings and in the log."""
+
+    def lock(self, sessions: Sessions) -> Sessions:
+        """Lock, and wait for the confirmation or for this locker's deadline.
+
+        Args:
+            sessions: what is to be locked; not empty.
+
+        Returns:
+            Those that are confirmed to be locked. All others count as open. Never raises.
+        """
+
+
+class Desktop(Protocol):
+    """Who is logged in at this machine: logind, seen by the daemon."""
+
+    def sessions(self, account: str) -> Sessions | None:
+        """Return the account's local sessions, None when nobody can tell. Never raises."""
+
+    def unlock(self, sessions: Sessions) -> None:
+        """Ask to unlock; a locker that does not listen stays as it is. Never raises."""
+
+    def terminate(self, sessions: Sessions) -> Sessions:
+        """End sessions and wait for it; return those that are over. Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """How this machine locks: the lockers in the order of the settings, and its logind."""
+
+    desktop: Desktop
+    lockers: Sequence[Locker]

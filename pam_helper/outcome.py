@@ -1,0 +1,66 @@
+"""The PAM surface's table: the PAM result of every error. Never success, never PAM_IGNORE.
+
+`pam_exec` can only pass on success or PAM_SYSTEM_ERR; the exact results below travel in the
+protocol, for the log and for clients that can return them.
+
+Source: Linux-PAM, _pam_types.h and pam_sm_authenticate(3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from cps_auth import errors as e
+
+PamResult = Literal[
+    "PAM_SUCCESS",
+    "PAM_SYSTEM_ERR",
+    "PAM_PERM_DENIED",
+    "PAM_AUTH_ERR",
+    "PAM_CRED_INSUFFICIENT",
+    "PAM_AUTHINFO_UNAVAIL",
+    "PAM_MAXTRIES",
+    "PAM_CRED_UNAVAIL",
+    "PAM_CRED_EXPIRED",
+]
+"""The results that the protocol knows, by name: their numbers are the platform's."""
+
+PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
+    # Nothing to authenticate with is there.
+    e.ReaderServiceLost: "PAM_AUTHINFO_UNAVAIL",
+    e.NoReader: "PAM_AUTHINFO_UNAVAIL",
+    e.NoCard: "PAM_AUTHINFO_UNAVAIL",
+    e.CardRemoved: "PAM_AUTHINFO_UNAVAIL",
+    e.CardBusy: "PAM_AUTHINFO_UNAVAIL",
+    e.SeveralCards: "PAM_AUTHINFO_UNAVAIL",
+    e.UnsupportedCard: "PAM_AUTHINFO_UNAVAIL",
+    e.CardMisbehaved: "PAM_AUTHINFO_UNAVAIL",
+    e.RevocationUnknown: "PAM_AUTHINFO_UNAVAIL",
+    # It is there, and does not say enough.
+    e.ContactlessNotEnough: "PAM_CRED_INSUFFICIENT",
+    e.WrongPurpose: "PAM_CRED_INSUFFICIENT",
+    e.WrongPin: "PAM_AUTH_ERR",
+    e.PinMalformed: "PAM_AUTH_ERR",
+    e.PinEntryCancelled: "PAM_AUTH_ERR",
+    e.LastAttempt: "PAM_MAXTRIES",
+    e.PinBlocked: "PAM_MAXTRIES",
+    e.CertificateMalformed: "PAM_AUTH_ERR",
+    e.CertificateExpired: "PAM_CRED_EXPIRED",
+    e.CertificateNotYetValid: "PAM_CRED_UNAVAIL",
+    e.UntrustedIssuer: "PAM_AUTH_ERR",
+    e.CertificateRevoked: "PAM_PERM_DENIED",
+    e.ChallengeUnknown: "PAM_AUTH_ERR",
+    e.ChallengeExpired: "PAM_AUTH_ERR",
+    e.BadSignature: "PAM_AUTH_ERR",
+    # The holder or the program that asks may not.
+    e.HolderNotAllowed: "PAM_PERM_DENIED",
+    e.PeerNotAllowed: "PAM_PERM_DENIED",
+    e.TooManyRequests: "PAM_PERM_DENIED",
+    # For the administrator.
+    e.RequestMalformed: "PAM_SYSTEM_ERR",
+    e.ConfigurationError: "PAM_SYSTEM_ERR",
+    e.TrustStoreUnusable: "PAM_SYSTEM_ERR",
+    e.ModuleUnusable: "PAM_SYSTEM_ERR",
+    e.DaemonUnreachable: "PAM_SYSTEM_ERR",
+}

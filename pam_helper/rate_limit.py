@@ -1,0 +1,56 @@
+"""How often somebody may ask. The card's own counter is guarded elsewhere: no request of the
+protocol can use a card's last attempt. This keeps a program from getting it that far at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from cps_auth.errors import TooManyRequests
+
+WINDOW_S = 60.0
+MAX_ASKERS = 1024
+
+
+class RateLimit:
+    """At most so many requests per asker in a sliding window. Safe to use from any thread."""
+
+    def __init__(self, at_most: int, window_s: float = WINDOW_S) -> None:
+        """Allow `at_most` requests of each asker per window.
+
+        Args:
+            at_most: requests.
+            window_s: length of the window in seconds.
+        """
+        self._at_most = at_most
+        self._window_s = window_s
+        self._mutex = threading.Lock()
+        self._asked: dict[tuple[int, str], deque[float]] = {}
+
+    def count(self, uid: int, account: str, now_s: float) -> None:
+        """Count one request.
+
+        Args:
+            uid: of the asking process.
+            account: for which it asks: root's login programs ask for everybody.
+            now_s: monotonic clock.
+
+        Raises:
+            TooManyRequests: the window is full; this request was not counted.
+        """
+        with self._mutex:
+            self._forget_old(now_s)
+            times = self._asked.setdefault((uid, account), deque())
+            if len(times) >= self._at_most:
+                raise TooManyRequests(self._window_s - (now_s - times[0]))
+            if len(self._asked) > MAX_ASKERS:
+                raise TooManyRequests(self._window_s)
+            times.append(now_s)
+
+    def _forget_old(self, now_s: float) -> None:
+        for asker, times in list(self._asked.items()):
+            while times and now_s - times[0] >= self._window_s:
+                times.popleft()
+            if not times:
+                del self._asked[asker]

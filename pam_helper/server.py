@@ -1,0 +1,145 @@
+"""The Unix socket: accepts connections, few at a time per user, one thread each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import stat
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from cps_auth.errors import ConfigurationError, PeerNotAllowed
+from pam_helper.answering import peer_of
+from pam_helper.authority import Peer
+
+AT_ONCE_PER_USER = 4
+AT_ONCE = 64
+_BACKLOG = 64
+_AFTER_FAILURE_S = 0.1
+
+_log = logging.getLogger(__name__)
+
+Answer = Callable[[socket.socket, Peer], None]
+"""Serves one connection of a peer, and never raises."""
+
+
+def listen(path: Path) -> socket.socket:
+    """Open the socket that every local process may connect to.
+
+    Args:
+        path: in a folder that only root can write.
+
+    Returns:
+        The listening socket.
+
+    Raises:
+        ConfigurationError: another daemon answers there, or the place is unusable.
+    """
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _check_folder(path.parent)
+        _remove_stale(path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(path))
+        path.chmod(0o666)  # who may ask what is decided by SO_PEERCRED
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    return listening
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder in which another user could put a socket of their own."""
+    status = folder.stat()
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(f"{folder}: others than root can write there")
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise ConfigurationError(f"{path}: another daemon answers there")
+    path.unlink()
+
+
+class Server:
+    """Serves a listening socket until it is stopped."""
+
+    def __init__(self, listening: socket.socket, answer: Answer) -> None:
+        """Start to accept.
+
+        Args:
+            listening: from `listen`; closed by `stop`.
+            answer: serves one connection, in a thread of its own.
+        """
+        self._listening = listening
+        self._answer = answer
+        self._stopping = threading.Event()
+        self._mutex = threading.Lock()
+        self._at_once: Counter[int] = Counter()
+        self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept no more. Connections that are being served go on."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self._thread.join()
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError as error:
+                if self._stopping.is_set():
+                    return
+                _log.error("cannot accept: %s", error.strerror)
+                self._stopping.wait(_AFTER_FAILURE_S)
+            else:
+                self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            peer = peer_of(connection)
+        except PeerNotAllowed:
+            connection.close()
+            return
+        if not self._enter(peer.uid):
+            _log.warning("uid %d has too many connections", peer.uid)
+            connection.close()
+            return
+        try:
+            threading.Thread(target=self._run, args=(connection, peer), daemon=True).start()
+        except RuntimeError:  # the system gives no thread
+            self._leave(peer.uid)
+            connection.close()
+
+    def _run(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            with connection:
+                self._answer(connection, peer)
+        finally:
+            self._leave(peer.uid)
+
+    def _enter(self, uid: int) -> bool:
+        """Take a place; ordinary users cannot take root's login programs theirs."""
+        with self._mutex:
+            limit = AT_ONCE if uid == 0 else AT_ONCE_PER_USER
+            if self._at_once[uid] >= limit or (uid and self._at_once.total() >= AT_ONCE):
+                return False
+            self._at_once[uid] += 1
+            return True
+
+    def _leave(self, uid: int) -> None:
+        with self._mutex:
+            self._at_once[uid] -= 1
+            if not self._at_once[uid]:
+                del self._at_once[uid]

@@ -1,0 +1,158 @@
+"""The sessions of this PC: which account is open, by whose card, and what locks it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from cps_auth.errors import CardBusy, HolderNotAllowed
+from cps_auth.login.verify import AccountCheck
+from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
+from cps_auth.session_lock import LockEvent, LockPhase
+from pam_helper.bound_session import AGAIN_S, BoundSession
+from pam_helper.lockers import Locking, Sessions
+from pam_helper.owners import Owners
+
+REOPEN_WITHIN_S = 8.0
+"""A lock that is still being confirmed is waited for this long before a login is refused."""
+
+_QUIET = (LockPhase.LOCKED, LockPhase.ENDED)
+
+_log = logging.getLogger(__name__)
+
+
+class BoundSessions:
+    """All bound sessions. Safe to use from several threads."""
+
+    def __init__(self, locking: Locking, owners: Owners) -> None:
+        """Know no session yet; `lock_left_open` deals with an earlier daemon's.
+
+        Args:
+            locking: how this machine locks.
+            owners: what outlives the daemon.
+        """
+        self._locking = locking
+        self._owners = owners
+        self._mutex = threading.Lock()
+        self._bound: dict[str, BoundSession] = {}
+        self._closing = threading.Event()
+
+    def may_open(self, account: str) -> AccountCheck:
+        """Return the part of step 6 that keeps a session its holder's own.
+
+        Returns:
+            A check that raises HolderNotAllowed: the account's session is another holder's
+            ("session-of-another"), or that cannot be told ("session-unknown").
+        """
+
+        def check(practitioner: Practitioner) -> None:
+            owner = self._owners.owner_of(account)
+            if owner in (None, practitioner.ps_idnat):
+                return
+            sessions = self._locking.desktop.sessions(account)
+            if sessions is None:
+                raise HolderNotAllowed("session-unknown")
+            if sessions:
+                raise HolderNotAllowed("session-of-another")
+            self._drop(account)
+
+        return check
+
+    def bind(self, account: str, holder: VerifiedHolder, reader: str) -> None:
+        """Bind the account's session to the card that has just been verified.
+
+        Args:
+            account: the Unix account.
+            holder: the verified login, for which `may_open` was asked.
+            reader: name of the reader that holds the card.
+
+        Raises:
+            ConfigurationError: it could not be written down.
+            CardBusy: the session is still being locked.
+        """
+        with self._mutex:
+            self._owners.put(account, holder.practitioner.ps_idnat)
+            old = self._bound.get(account)
+            if old is None or old.phase is LockPhase.ENDED:
+                self._bound[account] = BoundSession(account, holder, reader, self._locking)
+        if old is None:
+            # What an earlier daemon locked, no table of ours knows as locked.
+            self._locking.desktop.unlock(self._locking.desktop.sessions(account) or frozenset())
+        elif self._bound[account] is not old:
+            old.close(0)
+        elif not old.reopen(holder, reader, REOPEN_WITHIN_S):
+            raise CardBusy
+
+    def feed_card_event(self, event: CardEvent) -> None:
+        """Tell every session; returns at once."""
+        for session in self._all():
+            session.feed_card_event(event)
+
+    def feed(self, account: str, event: LockEvent) -> None:
+        """Tell one account's session, if there is one; returns at once."""
+        with self._mutex:
+            session = self._bound.get(account)
+        if session is not None:
+            session.feed(event)
+
+    def lock_left_open(self, within_s: float) -> None:
+        """Lock every session that an earlier daemon left: nobody has watched it since.
+
+        Args:
+            within_s: how long to wait for it; it goes on behind where logind is not there yet.
+        """
+        thread = threading.Thread(target=self._lock_left_open, name="left open", daemon=True)
+        thread.start()
+        thread.join(within_s)
+
+    def close(self, within_s: float) -> None:
+        """Lock every open session and wait until it is confirmed, or for so long."""
+        deadline_s = time.monotonic() + within_s
+        self._closing.set()
+        sessions = self._all()
+        for session in sessions:
+            session.feed(LockEvent.WATCHER_STOPPED)
+        for session in sessions:
+            session.close(max(0.0, deadline_s - time.monotonic()))
+            if session.phase not in _QUIET:
+                _log.critical("session of %s is %s", session.account, session.phase.value)
+
+    def _lock_left_open(self) -> None:
+        left = set(self._owners.all())
+        while left := {account for account in left if not self._is_dealt_with(account)}:
+            if self._closing.wait(AGAIN_S):
+                return
+
+    def _is_dealt_with(self, account: str) -> bool:
+        """Lock what is open of an account; whether nothing is left to do."""
+        sessions = self._locking.desktop.sessions(account)
+        with self._mutex:
+            if account in self._bound:  # its holder has been verified meanwhile
+                return True
+            if sessions is not None and not sessions:
+                self._owners.forget(account)
+                return True
+        _log.warning("session of %s was left unwatched: locking it", account)
+        return sessions is not None and self._lock_now(sessions)
+
+    def _lock_now(self, sessions: Sessions) -> bool:
+        """Walk the lockers once, for sessions that are bound to no card any more."""
+        for locker in self._locking.lockers:
+            if sessions:
+                sessions -= locker.lock(sessions)
+        if sessions:
+            sessions -= self._locking.desktop.terminate(sessions)
+        return not sessions
+
+    def _drop(self, account: str) -> None:
+        with self._mutex:
+            session = self._bound.pop(account, None)
+        if session is not None:
+            session.feed(LockEvent.SESSION_ENDED)
+            session.close(0)
+        self._owners.forget(account)
+
+    def _all(self) -> list[BoundSession]:
+        with self._mutex:
+            return list(self._bound.values())

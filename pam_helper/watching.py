@@ -1,0 +1,63 @@
+"""Keeps somebody watching the readers for as long as the daemon runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from cps_auth.card.port import CardListener, CardSource, Watch
+from cps_auth.errors import CpsAuthError
+from cps_auth.model import CardEvent, CardEventKind
+
+RESTART_AFTER_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Watching:
+    """A watcher that is started again when it stops; the listener hears that it did."""
+
+    def __init__(self, cards: CardSource, listener: CardListener) -> None:
+        """Start watching.
+
+        Args:
+            cards: whose readers to watch.
+            listener: hears every event, WATCHER_STOPPED included, which locks everything.
+        """
+        self._cards = cards
+        self._listener = listener
+        self._ended = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; WATCHER_STOPPED has been told when this returns."""
+        self._stopping.set()
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._ended.clear()
+            watch = self._start()
+            if self._stopping.is_set():
+                self._ended.set()
+            self._ended.wait(None if watch else RESTART_AFTER_S)
+            if watch is not None:
+                watch.stop()
+            self._stopping.wait(RESTART_AFTER_S)
+
+    def _start(self) -> Watch | None:
+        try:
+            return self._cards.watch(self._tell)
+        except CpsAuthError as error:
+            _log.critical("nobody watches the readers: %s", error)
+            self._listener(CardEvent(CardEventKind.WATCHER_STOPPED, reason=error.code))
+            return None
+
+    def _tell(self, event: CardEvent) -> None:
+        _log.info("%s %s %s", event.kind.value, event.reader, event.reason)
+        self._listener(event)
+        if event.kind is CardEventKind.WATCHER_STOPPED:
+            self._ended.set()
