@@ -25,6 +25,7 @@ _ALGORITHMS = {
     _CONFIDENTIALITY: frozenset({0x1A}),
 }
 _AUTHENTICATE_MAX_BYTES = 102  # 40 % of the modulus (ISO/IEC 7816-8; PKCS #1 type 1)
+_COUNTER_BYTES = 8  # after the state: how many bits are in it
 _PSO_HASH, _PSO_SIGN, _PSO_DECIPHER = 0x90A0, 0x9E9A, 0x8086
 
 
@@ -69,11 +70,14 @@ def _hash(session: Session, data: bytes) -> bytes:
     if [tag for tag, _ in parts] != [0x90, 0x80]:
         raise sw.Refusal(sw.WRONG_DATA)
     (_, state), (_, last_block) = parts
-    size = hash_resume.state_bytes(name)
-    if len(state) not in (0, size + 8) or len(last_block) > hash_resume.BLOCK_BYTES:
+    start = hash_resume.initial_state(name)
+    size = len(start)
+    if len(state) not in (0, size + _COUNTER_BYTES) or len(last_block) > hash_resume.BLOCK_BYTES:
         raise sw.Refusal(sw.WRONG_DATA)
     bits_before = int.from_bytes(state[size:])
-    session.last_hash = hash_resume.finish(name, last_block, state[:size] or None, bits_before)
+    if bits_before >= 1 << 63:  # no message is that long, and the sum must fit eight bytes
+        raise sw.Refusal(sw.WRONG_DATA)
+    session.last_hash = hash_resume.finish(name, state[:size] or start, bits_before, last_block)
     return b""
 
 

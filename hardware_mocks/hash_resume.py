@@ -41,31 +41,32 @@ _SHA1_CONSTANTS = (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)  # section 4.
 _State = tuple[int, ...]
 
 
-def finish(name: str, last_block: bytes, state: bytes | None = None, bits_before: int = 0) -> bytes:
-    """Return the digest of what was hashed before and of `last_block`.
+def initial_state(name: str) -> bytes:
+    """Return the state of "sha1" (20 bytes) or "sha256" (32 bytes) before any message."""
+    return _bytes(_FUNCTIONS[name][1])
 
-    Args:
-        name: "sha1" or "sha256".
-        last_block: 0 to 64 bytes.
-        state: the words H, big-endian; None at the start of the message.
-        bits_before: how many bits are in `state` already.
-    """
-    compress, initial = _FUNCTIONS[name]
-    words = initial if state is None else _words(state)
+
+def absorb(name: str, state: bytes, block: bytes) -> bytes:
+    """Return the state after one more block of 64 bytes."""
+    compress, _ = _FUNCTIONS[name]
+    return _bytes(compress(_words(state), _words(block)))
+
+
+def finish(name: str, state: bytes, bits_before: int, last_block: bytes) -> bytes:
+    """Return the digest of what is in `state` already, that many bits, and of 0 to 64 bytes."""
     padding = b"\x80" + bytes(-(len(last_block) + 9) % BLOCK_BYTES)
     padded = last_block + padding + (bits_before + 8 * len(last_block)).to_bytes(8)
     for start in range(0, len(padded), BLOCK_BYTES):
-        words = compress(words, _words(padded[start : start + BLOCK_BYTES]))
-    return b"".join(word.to_bytes(4) for word in words)
-
-
-def state_bytes(name: str) -> int:
-    """Return the size of the state of a hash: 20 or 32."""
-    return 4 * len(_FUNCTIONS[name][1])
+        state = absorb(name, state, padded[start : start + BLOCK_BYTES])
+    return state
 
 
 def _words(data: bytes) -> _State:
     return tuple(int.from_bytes(data[i : i + 4]) for i in range(0, len(data), 4))
+
+
+def _bytes(words: _State) -> bytes:
+    return b"".join(word.to_bytes(4) for word in words)
 
 
 def _rotate_left(word: int, count: int) -> int:
