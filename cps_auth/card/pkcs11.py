@@ -90,8 +90,10 @@ class Pkcs11Cards:
             raise
         if seat is None:
             process.stop()
-            only_soft = slots and not any(slot.removable for slot in slots)
-            raise explain_absence(snapshot, slots, reader) if only_soft or not lost else lost
+            has_only_soft = slots and not any(slot.removable for slot in slots)
+            if lost and not has_only_soft:
+                raise lost
+            raise explain_absence(snapshot, slots, reader)
         return self._card(seat, process)
 
     def watch(self, listener: CardListener) -> Watch:

@@ -203,6 +203,7 @@ class Pkcs11Card:
             return ContactlessNotEnough()
         self.close()
         if failed.name in _TOKEN_LEFT:
+            self._require_after_doubt(0)  # PC/SC may know better: it can be lost itself
             return CardRemoved()
         self._require_after_doubt()
         return CardMisbehaved(f"{operation}: {failed.name}")
@@ -213,6 +214,6 @@ class Pkcs11Card:
         except CpsAuthError:
             return None  # the refusal is what counts; the card may have left since
 
-    def _require_after_doubt(self) -> None:
+    def _require_after_doubt(self, within_s: float = _NOTICE_REMOVAL_S) -> None:
         if self._seat.reader is not None:
-            self._presence.require_after_doubt(self._seat.reader, _NOTICE_REMOVAL_S)
+            self._presence.require_after_doubt(self._seat.reader, within_s)

@@ -24,6 +24,8 @@ from pkcs11 import Attribute, Mechanism, ObjectClass, SlotFlag, TokenFlag
 from cps_auth.card import pkcs11_wire as wire
 
 _MEMORY_LIMIT_BYTES: Final = 2 << 30  # an attribute of absurd size fails instead of swapping
+_NO_CORE_DUMP: Final = 1
+"""It would hold the PIN. Linux pipes no core to a collector at 1, which it does at 0: core(5)."""
 _OBJECTS_READ_AT_MOST: Final = 64
 _CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
 _DETAIL_CHARACTERS_AT_MOST: Final = 200
@@ -58,14 +60,15 @@ class Module:
         """Return what the token says now, its certificates included."""
         token = self._token(slot_id)
         flags = token.flags
+        initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
         return wire.TokenSeen(
             serial=_serial(token),
             label=token.label.rstrip("\0 "),
-            initialised=bool(flags & TokenFlag.TOKEN_INITIALIZED),
+            initialised=initialised,
             login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
             pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
             pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
-            certificates=tuple(_certificates(token)),
+            certificates=tuple(_certificates(token)) if initialised else (),
         )
 
     def prove(self, request: wire.Prove, pin: bytearray) -> wire.Signed:
@@ -194,8 +197,14 @@ def _private_pipes() -> tuple[FileIO, FileIO]:
 
 
 def _harden() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the PIN
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+    _limit(resource.RLIMIT_CORE, _NO_CORE_DUMP)
+    _limit(resource.RLIMIT_AS, _MEMORY_LIMIT_BYTES)
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
 
 
 def main(arguments: list[str]) -> NoReturn:

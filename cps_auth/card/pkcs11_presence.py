@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from cps_auth.card.port import ReaderService
-from cps_auth.errors import CardRemoved, CpsAuthError, ReaderServiceLost
+from cps_auth.errors import CardRemoved, CpsAuthError, NoCard, NoReader, ReaderServiceLost
 from cps_auth.model import ReaderState, Snapshot
 
 log = logging.getLogger(__name__)
@@ -71,11 +71,17 @@ class ReaderPresence:
     def reset(self, reader: ReaderState) -> None:
         """Reset the card, so that it forgets a verified PIN. Never raises.
 
-        Nothing is lost when it fails because the card has left; otherwise it is logged.
+        C_Logout is not enough: not every module tells the card, and one that was killed told
+        nobody. A card that has left forgets by itself; any other failure is logged.
         """
         try:
             with self._service() as service:
-                service.connect(reader.name).close()
+                transport = service.connect(reader.name)
+                # Inside a transaction, since closing waits for another program's without end.
+                with transport.exclusive():
+                    transport.close()
+        except (CardRemoved, NoCard, NoReader):
+            return
         except CpsAuthError as failure:
             log.warning("card not reset after use: %s", failure)
 

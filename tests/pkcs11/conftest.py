@@ -32,9 +32,7 @@ class SoftHsm:
         label = f"CPS-{persona}"
         self.init_token(label)
         credentials = self._igc.credentials(persona)
-        self.add_pair(
-            label, "01", credentials.signature_key, credentials.signature_certificate_der
-        )
+        self.add_pair(label, "01", credentials.signature_key, credentials.signature_certificate_der)
         self.add_pair(
             label, "02", credentials.authentication_key, credentials.authentication_certificate_der
         )

@@ -48,6 +48,7 @@ static void override(void) {{ ours.call[SIGN] = sign; }}
 """
 
 LOGIN = """
+#define REALLY ((word (*)(word, word, void *, word))real->call[LOGIN])(session, user, pin, length)
 static word login(word session, word user, void *pin, word length) {{ {body} }}
 static void override(void) {{ ours.call[LOGIN] = login; }}
 """
@@ -89,7 +90,7 @@ def test_a_library_that_is_no_module(compile_module) -> None:
     ],
 )
 def test_a_module_that_fails_at_loading(compile_module, body, why) -> None:
-    """It segfaults, exits, hangs or returns an error: unusable, in bounded time, no process left."""
+    """It segfaults, exits, hangs or fails: unusable, in bounded time, no process left."""
     module = compile_module(
         "#include <stdlib.h>\n#include <signal.h>\n#include <unistd.h>\n"
         f"long C_GetFunctionList(void **list) {{ {body} }}"
@@ -106,9 +107,7 @@ def test_a_module_that_prints_disturbs_nobody(compile_shim, challenge) -> None:
     module = compile_shim(
         LOGIN.format(
             body='printf("PIN?"); fflush(stdout); write(1, "\\377\\377\\377\\377", 4); '
-            "getchar(); "
-            "return ((word (*)(word, word, void *, word))real->call[LOGIN])"
-            "(session, user, pin, length);"
+            "getchar(); return REALLY;"
         )
     )
     _prove(module, challenge)
@@ -130,11 +129,8 @@ def test_a_module_that_dies_during_a_proof(
 ) -> None:
     """Killed, stopped, crashed or hung with the PIN: refused in time, and the next login works."""
     once = f'if (first_time("{tmp_path}/once")) {{ {crash} }}'
-    real_login = (
-        "return ((word (*)(word, word, void *, word))real->call[LOGIN])(session, user, pin, length);"
-    )
     body = {
-        "login": LOGIN.format(body=once + real_login),
+        "login": LOGIN.format(body=once + "return REALLY;"),
         "sign": SIGN.format(before=once, after=""),
     }[during]
     module = compile_shim("#include <signal.h>\n" + body)

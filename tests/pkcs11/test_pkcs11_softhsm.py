@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from cps_auth.card.pkcs11 import Pkcs11Cards
 from cps_auth.errors import (
+    ModuleUnusable,
     NoCard,
     NoReader,
     PinMalformed,
@@ -81,7 +81,9 @@ def test_a_wrong_pin_is_refused_and_the_right_one_then_works(softhsm, challenge)
     _verify(credentials.authentication_certificate_der, signature, challenge)
 
 
-@pytest.mark.parametrize("pin", [b"", b"123", b"12345", b"abcd", b"12 4", "١٢٣٤".encode(), b"\0" * 4])
+@pytest.mark.parametrize(
+    "pin", [b"", b"123", b"12345", b"abcd", b"12 4", "١٢".encode(), b"\0\0\0\0"]
+)
 def test_a_malformed_pin_never_reaches_the_module(
     softhsm, challenge, tmp_path, monkeypatch, pin
 ) -> None:
@@ -130,7 +132,7 @@ def test_the_callers_pin_is_left_alone(softhsm, challenge) -> None:
     assert pin == b"1234"
 
 
-def test_two_tokens_must_be_told_apart(softhsm, challenge) -> None:
+def test_two_tokens_must_be_told_apart(softhsm) -> None:
     """Without a name they are several cards; with one, the named is opened."""
     softhsm.add_token("doctor")
     nurse = softhsm.add_token("nurse")
@@ -167,7 +169,7 @@ def test_a_child_killed_between_two_calls_is_noticed(softhsm, challenge) -> None
     with Pkcs11Cards(softhsm.module).open_card() as card:
         (child,) = _children() - before
         os.kill(child, signal.SIGKILL)
-        with pytest.raises(Exception, match="module-unusable, what=ended by signal 9"):
+        with pytest.raises(ModuleUnusable, match="signal 9"):
             card.pin_attempts_left()
         card.prove(bytearray(b"1234"), challenge)
 
