@@ -89,7 +89,7 @@ def run(options: DaemonOptions) -> None:
     settings = read_settings(options.config)
     stop = _stop_on_signals()
     _forbid_core_dumps()
-    options.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _make_folder(options.state)
     cards, judge = cards_of(settings), judge_of(trust_folder(options, settings))
     sessions = BoundSessions(locking_of(settings.lock), Owners(options.state / OWNERS_FILE))
     authority = Authority(cards, settings.card.reader, judge, options.accounts, sessions, _now)
@@ -135,6 +135,13 @@ def _stop_on_signals() -> threading.Event:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     return stop
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror}") from None
 
 
 def _forbid_core_dumps() -> None:

@@ -69,9 +69,11 @@ class BoundSessions:
 
         Raises:
             ConfigurationError: it could not be written down.
-            CardBusy: the session is still being locked.
+            CardBusy: the session is still being locked, or the daemon is stopping.
         """
         with self._mutex:
+            if self._closing.is_set():
+                raise CardBusy
             self._owners.put(account, holder.practitioner.ps_idnat)
             old = self._bound.get(account)
             if old is None or old.phase is LockPhase.ENDED:
@@ -109,7 +111,8 @@ class BoundSessions:
     def close(self, within_s: float) -> None:
         """Lock every open session and wait until it is confirmed, or for so long."""
         deadline_s = time.monotonic() + within_s
-        self._closing.set()
+        with self._mutex:
+            self._closing.set()
         sessions = self._all()
         for session in sessions:
             session.feed(LockEvent.WATCHER_STOPPED)

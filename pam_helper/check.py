@@ -1,0 +1,154 @@
+"""Walks the chain from the reader to the locker and says what is broken. Spends no PIN attempt."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cps_auth.config import Settings, read_settings
+from cps_auth.errors import (
+    ConfigurationError,
+    CpsAuthError,
+    DaemonUnreachable,
+    LastAttempt,
+    NoReader,
+    PinBlocked,
+)
+from cps_auth.login.verify import show_holder
+from cps_auth.wording import explain
+from pam_helper.accounts import read_accounts
+from pam_helper.daemon import DaemonOptions, cards_of, trust_folder
+from pam_helper.fresh_judge import judge_of
+from pam_helper.installation import installed_files
+from pam_helper.logind import Logind
+
+_DAEMON_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One link of the chain."""
+
+    link: str  # short name, in English: scripts read it
+    ok: bool
+    text: str  # what was found, or what is wrong and what to do
+
+
+def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Finding]:
+    """Look at every link, whatever the others say.
+
+    Args:
+        options: where things are.
+        language: of the texts, that of the settings by default.
+
+    Yields:
+        One finding per link, in the order of the chain.
+    """
+    try:
+        settings = read_settings(options.config)
+    except ConfigurationError as error:
+        yield Finding("settings", False, explain(error, language or "fr").text)
+        return
+    links: dict[str, Callable[[DaemonOptions, Settings], str]] = {
+        "settings": lambda options, _settings: str(options.config),
+        "reader": _reader,
+        "trust": _trust,
+        "card": _card,
+        "accounts": _accounts,
+        "daemon": _daemon,
+        "pam": _pam,
+        "logind": _logind,
+        "lockers": _lockers,
+    }
+    for link, look in links.items():
+        try:
+            yield Finding(link, True, look(options, settings))
+        except CpsAuthError as error:
+            yield Finding(link, False, explain(error, language or settings.language).text)
+
+
+def _reader(_options: DaemonOptions, settings: Settings) -> str:
+    names = [state.name for state in cards_of(settings).readers()]
+    wanted = settings.card.reader
+    if not names or wanted not in (None, *names):
+        raise NoReader(wanted)
+    return ", ".join(names)
+
+
+def _trust(options: DaemonOptions, settings: Settings) -> str:
+    return judge_of(trust_folder(options, settings))().trust.name
+
+
+def _card(options: DaemonOptions, settings: Settings) -> str:
+    """Judge the card in the reader, with the age of the revocation evidence."""
+    judge, at = judge_of(trust_folder(options, settings))(), datetime.now(UTC)
+    with cards_of(settings).open_card(settings.card.reader) as card:
+        judged = show_holder(card, judge=judge, at=at)
+        left = card.pin_attempts_left()
+    if left == 0:
+        raise PinBlocked
+    if left is None or left == 1:
+        raise LastAttempt(left)
+    oldest = min((at - piece.this_update for piece in judged.revocation), default=None)
+    ps_idnat = judged.certificate.practitioner.ps_idnat
+    return f"{ps_idnat}, {left} PIN attempts left, oldest revocation list: {oldest}"
+
+
+def _accounts(options: DaemonOptions, _settings: Settings) -> str:
+    accounts = read_accounts(options.accounts)
+    named = {account for holder in accounts.holder for account in holder.accounts}
+    if not named:
+        raise ConfigurationError(f"{options.accounts}: nobody is enrolled")
+    for account in sorted(named):
+        try:
+            pwd.getpwnam(account)
+        except KeyError:
+            raise ConfigurationError(f"{options.accounts}: no account {account!r}") from None
+    return f"{len(named)} account(s)"
+
+
+def _daemon(options: DaemonOptions, _settings: Settings) -> str:
+    """Connect, and look who listens; nothing is asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_DAEMON_WITHIN_S)
+        try:
+            connection.connect(str(options.socket))
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        except OSError:
+            raise DaemonUnreachable from None
+    pid, uid, _ = struct.unpack("3i", peer)
+    if uid != 0:
+        raise ConfigurationError(f"{options.socket}: served by uid {uid}, not by root")
+    return f"{options.socket}, process {pid}"
+
+
+def _pam(_options: DaemonOptions, _settings: Settings) -> str:
+    """Compare what is installed with what this version installs."""
+    for file in installed_files():
+        path = Path(file.place)
+        if not path.is_file():
+            raise ConfigurationError(f"{path} is not installed")
+        if not file.is_settings and path.read_bytes() != file.content:
+            raise ConfigurationError(f"{path} is not this version's")
+    return "/etc/pam.d/cps-auth"
+
+
+def _logind(_options: DaemonOptions, _settings: Settings) -> str:
+    if Logind().sessions(pwd.getpwuid(os.getuid()).pw_name) is None:
+        raise ConfigurationError("logind does not answer on the system bus: nothing can be locked")
+    return "answers"
+
+
+def _lockers(_options: DaemonOptions, settings: Settings) -> str:
+    """Look whether the configured command is there; whether it locks, only a lock can tell."""
+    command = settings.lock.command
+    if "command" in settings.lock.lockers and shutil.which(command[0]) is None:
+        raise ConfigurationError(f"lock.command: {command[0]!r} cannot be run")
+    return ", ".join(settings.lock.lockers)
