@@ -165,15 +165,19 @@ class FakeIgcSante:
         return sign_certificate(request, issuer.certificate.subject, key).public_bytes(Encoding.DER)
 
     def issue_leaf(
-        self, persona: str = "doctor", *, by: str = "fort-personnes", **changes: Any
+        self, persona: str = "doctor", *, by: str | None = None, **changes: Any
     ) -> IssuedCertificate:
         """Return a new certificate for a persona's key, with fields of the request replaced.
 
         Args:
+            by: name of the authority; the one that certifies such cards when None.
             changes: fields of `CertificateRequest`, such as not_after=… or subject=….
         """
         request = replace(self.request(persona), **changes)
-        return IssuedCertificate(self.issue(request, by), self.cards[persona].authentication_key)
+        issuer = by or issuer_of(PERSONAS[persona])
+        return IssuedCertificate(
+            self.issue(request, issuer), self.cards[persona].authentication_key
+        )
 
     def crl(
         self,

@@ -20,6 +20,7 @@ class Revocation:
     serial: int
     revoked_at: datetime
     reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise
+    extra: tuple[ExtensionItem, ...] = ()
 
 
 def sign_crl(
@@ -55,4 +56,6 @@ def _revoked_certificate(line: Revocation) -> x509.RevokedCertificate:
     )
     if line.reason is not None:
         builder = builder.add_extension(x509.CRLReason(line.reason), critical=False)
+    for extension, critical in line.extra:
+        builder = builder.add_extension(extension, critical=critical)
     return builder.build()

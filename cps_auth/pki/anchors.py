@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
 from cps_auth.pki.certificate import load_x509
+from cps_auth.pki.links import extension_of, is_signed_by
 from cps_auth.pki.pins import (
     PRODUCTION_ANCHORS,
     PRODUCTION_AUTHORITIES,
@@ -87,16 +88,19 @@ def folder_trust(folder: Path) -> TrustStore:
     Args:
         folder: with trust.toml (`name`, `test_cards`), anchors/*.cer and intermediates/*.cer
             (DER); or, without trust.toml, a plain folder of .cer, .der, .crt or .pem files in
-            which the self-signed are anchors and the others intermediates, and TEST cards
-            are allowed.
+            which self-signed CAs are anchors, other CAs intermediates, and TEST cards are
+            allowed.
 
     Raises:
         TrustStoreUnusable: no such folder, no anchor in it, or a file that cannot be read.
     """
-    if not folder.is_dir():
-        raise TrustStoreUnusable(f"{folder}: not a folder")
     settings = folder / "trust.toml"
-    store = _described_trust(folder, settings) if settings.exists() else _plain_trust(folder)
+    try:
+        if not folder.is_dir():
+            raise TrustStoreUnusable(f"{folder}: not a folder")
+        store = _described_trust(folder, settings) if settings.exists() else _plain_trust(folder)
+    except OSError as error:
+        raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
     if store.name.strip().casefold() == PRODUCTION_NAME.casefold():
         raise TrustStoreUnusable(f"{folder}: the name is that of the production trust")
     if not store.anchors:
@@ -115,15 +119,20 @@ def _described_trust(folder: Path, settings_file: Path) -> TrustStore:
 
 
 def _plain_trust(folder: Path) -> TrustStore:
-    found = tuple(_certificates(folder, ("*.cer", "*.crt", "*.der", "*.pem")))
+    found = _certificates(folder, ("*.cer", "*.crt", "*.der", "*.pem"))
+    authorities = tuple(certificate for certificate in found if _is_ca(certificate))
+    self_signed = tuple(ca for ca in authorities if is_signed_by(ca, ca))
     return TrustStore(
         name=folder.resolve().name,
-        anchors=tuple(certificate for certificate in found if _is_self_signed(certificate)),
-        intermediates=tuple(
-            certificate for certificate in found if not _is_self_signed(certificate)
-        ),
+        anchors=self_signed,
+        intermediates=tuple(ca for ca in authorities if ca not in self_signed),
         test_cards=True,
     )
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    basic = extension_of(certificate, x509.BasicConstraints)
+    return basic is not None and basic.ca
 
 
 def _read_settings(file: Path) -> _TrustSettings:
@@ -152,14 +161,6 @@ def _split(content: bytes) -> list[bytes]:
         certificate.public_bytes(Encoding.DER)
         for certificate in x509.load_pem_x509_certificates(content)
     ]
-
-
-def _is_self_signed(certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except Exception:  # whatever the reason, it did not sign itself
-        return False
-    return True
 
 
 def _read_file(file: Path) -> bytes:

@@ -13,17 +13,13 @@ from itertools import pairwise
 
 from cryptography import x509
 from cryptography.x509 import verification
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
 from cps_auth.errors import CertificateExpired, CertificateNotYetValid, UntrustedIssuer
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.certificate import CpsCertificate
-from cps_auth.pki.chain_fault import find_fault
-from cps_auth.pki.links import identifies, is_strong_key
-
-MAX_INTERMEDIATES = 1
-"""The IGC-Santé has one level between root and card: root, PERSONNES, card."""
+from cps_auth.pki.chain_fault import MAX_INTERMEDIATES, find_fault
+from cps_auth.pki.links import allows_client_auth, identifies, is_strong_key
 
 
 def verify_chain(
@@ -119,8 +115,7 @@ def _check_ca_extended_usage(
     _certificate: x509.Certificate,
     usage: x509.ExtendedKeyUsage | None,
 ) -> None:
-    allowing = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
-    if usage is not None and not any(oid in usage for oid in allowing):
+    if not allows_client_auth(usage):
         raise ValueError
 
 

@@ -9,12 +9,16 @@ from datetime import datetime
 from cryptography import x509
 
 from cps_auth.pki.links import (
+    allows_client_auth,
     extension_of,
     has_strong_hash,
     identifies,
     is_signed_by,
     is_strong_key,
 )
+
+MAX_INTERMEDIATES = 1
+"""The IGC-Santé has one level between root and card: root, PERSONNES, card."""
 
 
 class Fault(enum.Enum):
@@ -51,6 +55,8 @@ def find_fault(
     Returns:
         INVALID_CHAIN when the verifier knows something that this function does not.
     """
+    if not anchors:
+        return Fault.UNKNOWN_ISSUER
     known = (*anchors, *intermediates)
     child = leaf
     for intermediates_between in range(len(known)):
@@ -90,9 +96,9 @@ def _leaf_fault(leaf: x509.Certificate) -> Fault | None:
     if not is_strong_key(leaf):
         return Fault.WEAK_KEY
     usage = extension_of(leaf, x509.KeyUsage)
-    if usage is None or usage.key_cert_sign or usage.crl_sign or _has_unknown_critical(leaf):
+    if usage is None or usage.key_cert_sign or usage.crl_sign:
         return Fault.LEAF_EXTENSIONS
-    return None
+    return None if _has_sound_criticality(leaf, x509.KeyUsage) else Fault.LEAF_EXTENSIONS
 
 
 def _ca_fault(issuer: x509.Certificate, intermediates_between: int, at: datetime) -> Fault | None:
@@ -103,18 +109,30 @@ def _ca_fault(issuer: x509.Certificate, intermediates_between: int, at: datetime
     if not is_strong_key(issuer):
         return Fault.WEAK_KEY
     basic = extension_of(issuer, x509.BasicConstraints)
+    if basic is None or not basic.ca or not _may_certify(issuer):
+        return Fault.CA_EXTENSIONS
+    longest = MAX_INTERMEDIATES if basic.path_length is None else basic.path_length
+    return Fault.PATH_TOO_LONG if intermediates_between > longest else None
+
+
+def _may_certify(issuer: x509.Certificate) -> bool:
     usage = extension_of(issuer, x509.KeyUsage)
-    if basic is None or not basic.ca or usage is None or not usage.key_cert_sign:
-        return Fault.CA_EXTENSIONS
-    if extension_of(issuer, x509.NameConstraints) is not None or _has_unknown_critical(issuer):
-        return Fault.CA_EXTENSIONS
-    if basic.path_length is not None and intermediates_between > basic.path_length:
-        return Fault.PATH_TOO_LONG
-    return None
+    return (
+        usage is not None
+        and usage.key_cert_sign
+        and allows_client_auth(extension_of(issuer, x509.ExtendedKeyUsage))
+        and extension_of(issuer, x509.NameConstraints) is None
+        and _has_sound_criticality(issuer, x509.KeyUsage, x509.BasicConstraints)
+    )
 
 
-def _has_unknown_critical(certificate: x509.Certificate) -> bool:
-    return any(
-        extension.critical and isinstance(extension.value, x509.UnrecognizedExtension)
+def _has_sound_criticality(
+    certificate: x509.Certificate, *critical: type[x509.ExtensionType]
+) -> bool:
+    """Return whether these are critical, and nothing is critical that nobody understands."""
+    return all(
+        not isinstance(extension.value, x509.UnrecognizedExtension)
+        if extension.critical
+        else not isinstance(extension.value, critical)
         for extension in certificate.extensions
     )

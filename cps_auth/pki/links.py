@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -64,3 +65,9 @@ def has_strong_hash(signed: x509.Certificate | x509.CertificateRevocationList) -
         return isinstance(signed.signature_hash_algorithm, _STRONG_HASHES)
     except UnsupportedAlgorithm:
         return False
+
+
+def allows_client_auth(usage: x509.ExtendedKeyUsage | None) -> bool:
+    """Return whether an authority with this extended key usage may issue for client logins."""
+    allowing = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    return usage is None or any(oid in usage for oid in allowing)
