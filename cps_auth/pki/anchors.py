@@ -101,6 +101,8 @@ def folder_trust(folder: Path) -> TrustStore:
         store = _described_trust(folder, settings) if settings.exists() else _plain_trust(folder)
     except OSError as error:
         raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
+    if not store.name.strip() or not store.name.isprintable():
+        raise TrustStoreUnusable(f"{folder}: its trust has an empty or unprintable name")
     if store.name.strip().casefold() == PRODUCTION_NAME.casefold():
         raise TrustStoreUnusable(f"{folder}: the name is that of the production trust")
     if not store.anchors:
@@ -137,12 +139,9 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 def _read_settings(file: Path) -> _TrustSettings:
     try:
-        settings = msgspec.toml.decode(_read_file(file), type=_TrustSettings)
+        return msgspec.toml.decode(_read_file(file), type=_TrustSettings)
     except (msgspec.DecodeError, ValueError) as error:
         raise TrustStoreUnusable(f"{file}: {error}") from None
-    if not settings.name.strip() or not settings.name.isprintable():
-        raise TrustStoreUnusable(f"{file}: name is empty or not printable")
-    return settings
 
 
 def _certificates(folder: Path, patterns: Iterable[str]) -> Iterator[x509.Certificate]:

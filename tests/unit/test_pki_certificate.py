@@ -87,6 +87,16 @@ def test_order_of_names_does_not_matter(igc: FakeIgcSante) -> None:
     assert parse_certificate(together.der).practitioner == parse_certificate(apart.der).practitioner
 
 
+def test_older_strings_are_read(igc: FakeIgcSante) -> None:
+    """A name in a T61String (tag 0x14) is read like one in UTF-8, as far as it is ASCII."""
+    der = igc.credentials("doctor").authentication_certificate_der
+    older = der.replace(b"\x0c\x08LAVERGNE", b"\x14\x08LAVERGNE")
+    assert older != der
+    assert parse_certificate(older).practitioner.surname == "LAVERGNE"
+    latin_1 = der.replace(b"\x0c\x08LAVERGNE", b"\x14\x08LAV\xc9RGNE")
+    assert _malformed(latin_1) == "subject: unreadable, ValueError"
+
+
 @pytest.mark.parametrize(
     "ps_idnat", ["899900000011", "00B6087510", "30B0057881/CPET0002", "318751275100020/1", "0A"]
 )
