@@ -39,6 +39,7 @@ ALLOWED = {
         "cps_auth.pki.judge",
     ),
     "cps_auth.cli": ("cps_auth",),
+    "cps_auth.__main__": ("cps_auth.cli",),
     "cps_auth": ("cps_auth",),
     "pam_helper": (
         "cps_auth.model",
