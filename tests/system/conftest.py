@@ -24,28 +24,30 @@ _DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 _SYSTEM_FOLDER = Path("/run/pcscd")  # compiled into pcscd; hidden by a bind mount of our own
 _DEADLINE_S = 20.0
 _POLL_S = 0.02
+_SLOTS = 2  # of vpcd, one port each
+_SUCCESS = 0  # SCARD_S_SUCCESS
 
 
 class InsertedCard:
     """A virtual card in one slot of a private pcscd, served by a thread."""
 
-    def __init__(self, card: VirtualCard, address: tuple[str, int], reader: str) -> None:
+    def __init__(self, card: VirtualCard, slot: int, reader: str, host: str, port: int) -> None:
         self.card = card
         self.reader = reader
-        self._address = address
-        self._link = self._plug()
         self.in_reader = True
+        self._slot = slot
+        self._link = self._plug(host, port)
 
-    def _plug(self) -> VpcdLink:
-        link = VpcdLink(self.card, self._address)
+    def _plug(self, host: str, port: int) -> VpcdLink:
+        link = VpcdLink(self.card, (host, port + self._slot))
         self._thread = threading.Thread(target=link.serve, name=f"vpcd {self.reader}")
         self._thread.start()
         return link
 
-    def replug(self) -> None:
+    def replug(self, host: str, port: int) -> None:
         """Connect again after pcscd was restarted: the card never left the reader."""
         self._thread.join()
-        self._link = self._plug()
+        self._link = self._plug(host, port)
 
     def remove(self) -> None:
         """Pull the card and return at once; pcscd sees it within about half a second."""
@@ -90,7 +92,7 @@ class PrivatePcscd:
             pytest.fail("pcscd serves no reader:\n" + (self._folder / "log").read_text())
         for inserted in self._cards:
             if inserted.in_reader:
-                inserted.replug()
+                inserted.replug(*self.vpcd_address)
                 self._await_card(inserted.reader, present=True)
 
     def _spawn(self) -> None:
@@ -111,14 +113,16 @@ class PrivatePcscd:
 
     def _served(self) -> bool:
         deadline = time.monotonic() + _DEADLINE_S
-        while time.monotonic() < deadline and self.pid and self._process.poll() is None:
-            self.readers = tuple(_states())
-            if len(self.readers) == 2:
-                return True
-            if self.readers:
-                return False
+        while time.monotonic() < deadline and self._is_running():
+            states = _states()
+            if states is not None:  # it answers only once it has tried all its readers
+                self.readers = tuple(states)
+                return len(states) == _SLOTS
             time.sleep(_POLL_S)
         return False
+
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
         """Stop pcscd; cards stay in their readers, without power."""
@@ -147,8 +151,7 @@ class PrivatePcscd:
     ) -> InsertedCard:
         """Put a new card (or the given one) in a slot and wait until pcscd knows its ATR."""
         card = persona if isinstance(persona, VirtualCard) else self.make_card(card_kind, persona)
-        host, port = self.vpcd_address
-        inserted = InsertedCard(card, (host, port + slot), self.readers[slot])
+        inserted = InsertedCard(card, slot, self.readers[slot], *self.vpcd_address)
         self._cards.append(inserted)
         self._await_card(inserted.reader, present=True)
         return inserted
@@ -165,7 +168,7 @@ class PrivatePcscd:
     def _await_card(self, reader: str, *, present: bool) -> None:
         deadline = time.monotonic() + _DEADLINE_S
         while time.monotonic() < deadline:
-            if _states().get(reader) is present:
+            if (_states() or {}).get(reader) is present:
                 return
             time.sleep(_POLL_S)
         pytest.fail(f"pcscd never saw present={present} in {reader}")
@@ -186,21 +189,19 @@ def _free_pair_of_ports() -> int:
             return port
 
 
-def _states() -> dict[str, bool]:
-    """Ask the pcscd of this process for its readers, and whether each holds a powered card."""
+def _states() -> dict[str, bool] | None:
+    """Return whether each reader holds a powered card; None when pcscd does not answer."""
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
-    if result != scard.SCARD_S_SUCCESS:
-        return {}
+    if result != _SUCCESS:
+        return None
     try:
-        result, readers = scard.SCardListReaders(context, [])
-        if result != scard.SCARD_S_SUCCESS or not readers:
-            return {}
+        _, readers = scard.SCardListReaders(context, [])
         asked = [(reader, scard.SCARD_STATE_UNAWARE) for reader in readers]
-        result, states = scard.SCardGetStatusChange(context, 0, asked)
-        return {
-            name: bool(state & scard.SCARD_STATE_PRESENT) and bool(atr)
-            for name, state, atr in states
-        }
+        result, states = scard.SCardGetStatusChange(context, 0, asked) if asked else (_SUCCESS, [])
+        if result != _SUCCESS:
+            return None
+        present = scard.SCARD_STATE_PRESENT
+        return {name: bool(state & present) and bool(atr) for name, state, atr in states}
     finally:
         scard.SCardReleaseContext(context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, CardCredentials
@@ -190,12 +190,9 @@ def test_any_bytes_are_answered_with_a_status_word(
 class PinRules(RuleBasedStateMachine):
     """A model of five lines against the engine: the counter and the right to use a key."""
 
-    credentials: CardCredentials
-
-    @initialize()
-    def new_card(self) -> None:
-        """A doctor's new card."""
-        self.card = VirtualCard(PERSONAS["doctor"], self.credentials)
+    def __init__(self, credentials: CardCredentials) -> None:
+        super().__init__()
+        self.card = VirtualCard(PERSONAS["doctor"], credentials)
         self.left, self.verified, self.puk_verified = 3, False, False
 
     @rule(pin=st.sampled_from(["1234", "0000"]))
@@ -247,7 +244,10 @@ class PinRules(RuleBasedStateMachine):
 
 def test_the_key_follows_the_pin_in_any_sequence(igc: FakeIgcSante) -> None:
     """No sequence of commands uses a key without the PIN, or raises a counter for free."""
-    machine = type("PinRules", (PinRules,), {"credentials": igc.credentials("doctor")})
-    test_case = machine.TestCase
-    test_case.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
-    test_case("runTest").runTest()
+
+    def machine() -> PinRules:
+        return PinRules(igc.credentials("doctor"))
+
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
+    )
