@@ -8,6 +8,7 @@ card, so that no PIN outlives it. Whether a card is there is asked of PC/SC only
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ from cps_auth.card.pkcs11_selection import (
 )
 from cps_auth.card.port import CardListener, ReaderService, Watch
 from cps_auth.card.watch import CardWatcher
-from cps_auth.errors import ModuleUnusable, ReaderServiceLost
+from cps_auth.errors import ConfigurationError, ModuleUnusable, ReaderServiceLost
 from cps_auth.model import ReaderState, Snapshot
 
 OPEN_DEADLINE_S: Final = 10.0  # OpenSC takes 3 s to give up on an unknown card
@@ -49,7 +50,12 @@ class Pkcs11Cards:
             services: makes a PC/SC service; without it only soft tokens can be used.
             open_deadline_s: for each question that needs no PIN.
             prove_deadline_s: for PIN and signature together.
+
+        Raises:
+            ConfigurationError: python-pkcs11 is not installed.
         """
+        if find_spec("pkcs11") is None:  # only the child imports it
+            raise ConfigurationError("python-pkcs11 is missing: install cps-auth[pkcs11]")
         self._module = module
         self._services = services or no_pcsc
         self._presence = ReaderPresence(self._services)

@@ -25,7 +25,7 @@ from cps_auth.card import pkcs11_wire as wire
 
 _MEMORY_LIMIT_BYTES: Final = 2 << 30  # an attribute of absurd size fails instead of swapping
 _NO_CORE_DUMP: Final = 1
-"""It would hold the PIN. Linux pipes no core to a collector at 1, which it does at 0: core(5)."""
+"""It would hold the PIN. At 0 Linux still pipes it to a collector, at 1 not (fs/coredump.c)."""
 _OBJECTS_READ_AT_MOST: Final = 64
 _CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
 _DETAIL_CHARACTERS_AT_MOST: Final = 200

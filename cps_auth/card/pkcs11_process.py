@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -36,17 +36,7 @@ class ModuleProcess:
         Raises:
             ModuleUnusable: it cannot be loaded, crashed or did not answer in time.
         """
-        alarm_s = int(longest_deadline_s) + _ALARM_MARGIN_S
-        # -I: nothing of the caller's PYTHON* variables or current folder is imported.
-        command = [sys.executable, "-I", "-m", "cps_auth.card.pkcs11_child"]
-        self._child = subprocess.Popen(  # noqa: S603  # our own module, no shell
-            [*command, os.fspath(module.absolute()), str(alarm_s)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a module's debug trace may hold the PIN
-            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
-        )
+        self._child = _spawn(module, int(longest_deadline_s) + _ALARM_MARGIN_S)
         self._decoder: msgspec.msgpack.Decoder[wire.Reply] = msgspec.msgpack.Decoder(wire.Reply)
         self._expect_ready(open_deadline_s)
 
@@ -146,13 +136,29 @@ class ModuleProcess:
         return status
 
 
+def _spawn(module: Path, alarm_s: int) -> subprocess.Popen[bytes]:
+    # -I: nothing of the caller's PYTHON* variables or current folder is imported.
+    command = [sys.executable, "-I", "-m", "cps_auth.card.pkcs11_child"]
+    try:
+        return subprocess.Popen(  # noqa: S603  # our own module, no shell
+            [*command, os.fspath(module.absolute()), str(alarm_s)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a module's debug trace may hold the PIN
+            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
+        )
+    except OSError as failure:
+        raise ModuleUnusable(f"no process for it: {failure.strerror}") from None
+
+
 def _why_not_ready(reply: wire.Reply) -> str:
     if isinstance(reply, wire.Failed):
         return ": ".join(part for part in (reply.name, reply.detail) if part)
     return "answered nonsense"
 
 
-def _fileno(pipe: object) -> int:
-    if pipe is None or getattr(pipe, "closed", True):
+def _fileno(pipe: IO[bytes] | None) -> int:
+    if pipe is None or pipe.closed:
         raise EOFError
-    return pipe.fileno()  # type: ignore[no-any-return, attr-defined]  # an open FileIO
+    return pipe.fileno()
