@@ -78,22 +78,6 @@ class Crl:
         return self._signature_doubts[issuer] or self._form_doubt
 
 
-def parse_crl(unverified_crl: bytes) -> Crl:
-    """Read a list, DER or PEM.
-
-    Raises:
-        ValueError: it cannot be read, or is longer than CRL_MAX_BYTES.
-    """
-    if len(unverified_crl) > CRL_MAX_BYTES:
-        raise ValueError(f"longer than {CRL_MAX_BYTES} bytes")
-    try:
-        if unverified_crl.startswith(b"-----BEGIN"):
-            return Crl(x509.load_pem_x509_crl(unverified_crl))
-        return Crl(x509.load_der_x509_crl(unverified_crl))
-    except Exception as error:  # the library documents no closed list, and reads lazily
-        raise ValueError(f"not a CRL: {type(error).__name__}") from None
-
-
 class CrlStore:
     """Lists by issuer, from memory or from a folder. Safe to share between threads."""
 
@@ -148,9 +132,14 @@ def _read_file(path: Path) -> bytes:
 
 
 def _parse_or_none(unverified_crl: bytes) -> Crl | None:
+    """Return a list that came as DER or PEM, None when it is too long or cannot be read."""
+    if len(unverified_crl) > CRL_MAX_BYTES:
+        return None
     try:
-        return parse_crl(unverified_crl)
-    except ValueError:
+        if unverified_crl.startswith(b"-----BEGIN"):
+            return Crl(x509.load_pem_x509_crl(unverified_crl))
+        return Crl(x509.load_der_x509_crl(unverified_crl))
+    except Exception:  # the library documents no closed list, and reads lazily
         return None
 
 
