@@ -40,11 +40,6 @@ class ModuleProcess:
         self._decoder: msgspec.msgpack.Decoder[wire.Reply] = msgspec.msgpack.Decoder(wire.Reply)
         self._expect_ready(open_deadline_s)
 
-    @property
-    def pid(self) -> int:
-        """Return the child's process id."""
-        return self._child.pid
-
     def ask(
         self, request: wire.Request, *, deadline_s: float, pin: bytearray | None = None
     ) -> wire.Reply:
