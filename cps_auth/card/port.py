@@ -113,7 +113,8 @@ class Card(Protocol):
 
         Raises:
             PinMalformed: not four digits; nothing was sent.
-            LastAttempt: one attempt left, or unknown; nothing was sent.
+            LastAttempt: one attempt left, or unknown; nothing was sent. A PKCS#11 token whose
+                flags do not say "final try" is taken at its word.
             PinBlocked: none left.
             WrongPin: the card compared and refused; carries the attempts left.
             ContactlessNotEnough: this interface has no PIN.
