@@ -84,7 +84,8 @@ _AODF, _PRKDF, _CDF, _DODF = 0x7001, 0x7002, 0x7005, 0x7006  # 7002 and 7006 inf
 
 def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
     """Return the contents of a new CPS3 of this persona."""
-    application = DedicatedFile(0x0001, CONTACT_AID, [*_application(persona, credentials)])
+    files = _application(persona, credentials)
+    application = DedicatedFile(0x0001, CONTACT_AID, files, takes_fci_by_aid=False)
     master_file = DedicatedFile(
         MASTER_FILE,
         ROOT_AID,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hardware_mocks import status_words as sw
 from hardware_mocks.ber import tlv
 from hardware_mocks.command import Command
-from hardware_mocks.cps3 import CONTACT_AID
 from hardware_mocks.file_system import (
     MASTER_FILE,
     READ,
@@ -33,12 +32,12 @@ def select(session: Session, command: Command) -> bytes:
 
 
 def _select_application(session: Session, command: Command) -> bytes:
-    """By AID a real CPS3 gives no template, and refuses P2=00 for the PKCS#15 application."""
+    """By AID a real CPS3 gives no template, whatever P2 asks."""
     directories = session.contents.master_file.directories()
     found = next((df for df in directories if df.aid and df.aid == command.data), None)
     if found is None:
         raise sw.Refusal(sw.FILE_NOT_FOUND)
-    if command.p2 == _FCI and found.aid == CONTACT_AID:
+    if command.p2 == _FCI and not found.takes_fci_by_aid:
         raise sw.Refusal(sw.WRONG_P1P2)
     _make_current(session, found)
     return b""
@@ -111,7 +110,7 @@ def read_binary(session: Session, command: Command) -> bytes:
     """Return up to Le bytes. Past the end: what there is, and 9000 (inferred)."""
     file, offset = _target(session, command)
     session.require(file.rules.condition(READ))
-    if offset > len(file.content) or (offset == len(file.content) and offset):
+    if offset >= max(len(file.content), 1):
         raise sw.Refusal(sw.OFFSET_OUTSIDE)
     return bytes(file.content[offset : offset + (command.le or 256)])
 

@@ -73,6 +73,7 @@ class DedicatedFile:
     fid: int
     aid: bytes = b""
     children: list[DedicatedFile | ElementaryFile] = field(default_factory=list)
+    takes_fci_by_aid: bool = True  # whether SELECT by AID with P2=00 is allowed
     rules: AccessRules = field(default_factory=file_rules)
     contactless_rules: AccessRules = field(default_factory=file_rules)
 

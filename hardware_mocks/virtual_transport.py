@@ -54,6 +54,9 @@ class VirtualTransport:
     def exclusive(self) -> Iterator[None]:
         """Keep other connections off the card inside the block.
 
+        A reset by another connection before the block is no obstacle: it was the same card, and
+        nothing that it forgets was ours.
+
         Raises:
             CardBusy: another connection holds it for longer than BUSY_TIMEOUT_S.
             CardRemoved, ReaderServiceLost: as in `transmit`.
@@ -88,8 +91,10 @@ class VirtualTransport:
         bench, insertion = self._bench, self._insertion
         with bench.changed:
             bench.changed.wait_for(
-                lambda: not self._is_usable() or not self._is_held_by_another(), BUSY_TIMEOUT_S
+                lambda: not self._has_card() or not self._is_held_by_another(), BUSY_TIMEOUT_S
             )
+            if insertion.holder is None:
+                self._resets = insertion.resets
             self._require_usable()
             insertion.holder = self
             insertion.depth += 1
@@ -113,8 +118,10 @@ class VirtualTransport:
             raise CardBusy
 
     def _is_usable(self) -> bool:
-        present = self._insertion.is_present and self._resets == self._insertion.resets
-        return self._is_open and present and self._bench.serves(self._epoch)
+        return self._has_card() and self._resets == self._insertion.resets
+
+    def _has_card(self) -> bool:
+        return self._is_open and self._insertion.is_present and self._bench.serves(self._epoch)
 
     def _is_held_by_another(self) -> bool:
         return self._insertion.holder not in (None, self)

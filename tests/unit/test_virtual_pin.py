@@ -190,9 +190,11 @@ def test_any_bytes_are_answered_with_a_status_word(
 class PinRules(RuleBasedStateMachine):
     """A model of five lines against the engine: the counter and the right to use a key."""
 
-    def __init__(self, credentials: CardCredentials) -> None:
+    credentials: CardCredentials
+
+    def __init__(self) -> None:
         super().__init__()
-        self.card = VirtualCard(PERSONAS["doctor"], credentials)
+        self.card = VirtualCard(PERSONAS["doctor"], self.credentials)
         self.left, self.verified, self.puk_verified = 3, False, False
 
     @rule(pin=st.sampled_from(["1234", "0000"]))
@@ -245,9 +247,9 @@ class PinRules(RuleBasedStateMachine):
 def test_the_key_follows_the_pin_in_any_sequence(igc: FakeIgcSante) -> None:
     """No sequence of commands uses a key without the PIN, or raises a counter for free."""
 
-    def machine() -> PinRules:
-        return PinRules(igc.credentials("doctor"))
+    class DoctorsCard(PinRules):
+        credentials = igc.credentials("doctor")
 
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
+        DoctorsCard, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
     )

@@ -169,14 +169,16 @@ def test_closing_resets_the_card(service: ReaderService, card: VirtualCard) -> N
         transport.transmit(PIN_STATE)
 
 
-def test_reset_keeps_this_connection_and_ends_the_others(service: ReaderService) -> None:
-    """Who asked goes on with a card that forgot everything; the others lost it."""
+def test_reset_keeps_this_connection_and_stops_the_others(service: ReaderService) -> None:
+    """Who asked goes on with a card that forgot everything; others must take it anew."""
     mine, other = service.connect(READER), service.connect(READER)
     assert mine.transmit(VERIFY) == b"\x90\x00"
     mine.reset()
     assert mine.transmit(PIN_STATE) == b"\x63\xc3"
     with pytest.raises(CardRemoved):
         other.transmit(PIN_STATE)
+    with other.exclusive():
+        assert other.transmit(PIN_STATE) == b"\x63\xc3"
 
 
 def test_exclusive_keeps_others_off(service: ReaderService) -> None:
