@@ -6,7 +6,7 @@ published from real cards. An inferred value is one line to change.
 
 from __future__ import annotations
 
-from hardware_mocks.ber import tlv
+from hardware_mocks.ber import bits, tlv
 from hardware_mocks.card_contents import CardContents, CardProfile, KeyObject, PinObject
 from hardware_mocks.data_objects import DataObject, data_objects
 from hardware_mocks.file_system import (
@@ -63,7 +63,7 @@ AUTHENTICATION_KEY = KeyEntry(
     label="CPS_PRIV_AUT",
     identifier=CONTACT_AID + b"\x02",
     reference=0x82,
-    flags=(PRIVATE, MODIFIABLE, 2),
+    flags=(PRIVATE, MODIFIABLE, 2),  # 07 on real cards; bit 2 has no name
     usage=(USAGE_DECRYPT, USAGE_SIGN),
     certificate_label="Certificat d'Authentification CPS",
     certificate_fid=0xB002,  # inferred
@@ -76,8 +76,8 @@ _PINS = (
     PinEntry(
         "Code porteur de la carte CPS", USER_PIN_ID, 1, len(PIN), tlv(0x03, b"\x01\x00"), PUK_ID
     ),
-    # Inferred but for the flag soPin, without which no middleware lets the PUK log in.
-    PinEntry("Code de deblocage de la carte", PUK_ID, 2, len(PUK), tlv(0x03, b"\x00\x03"), PUK_ID),
+    # Inferred but for soPin (7), without which no middleware lets the PUK log in; 6 unblockingPin.
+    PinEntry("Code de deblocage de la carte", PUK_ID, 2, len(PUK), bits(6, 7), PUK_ID),
 )
 _AODF, _PRKDF, _CDF, _DODF = 0x7001, 0x7002, 0x7005, 0x7006  # 7002 and 7006 inferred
 
@@ -101,11 +101,16 @@ def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
         PinObject(2, bytearray(PUK), PUK_ATTEMPTS, PUK_ATTEMPTS, _PIN_RULES),
     )
     keys = (
-        KeyObject(0x81, _SIGNATURE_RULES, credentials.signature_key.private_numbers()),
-        KeyObject(0x82, _AUTHENTICATION_RULES, credentials.authentication_key.private_numbers()),
+        (SIGNATURE_KEY, _SIGNATURE_RULES, credentials.signature_key),
+        (AUTHENTICATION_KEY, _AUTHENTICATION_RULES, credentials.authentication_key),
     )
     return CardContents(
-        master_file, {pin.reference: pin for pin in pins}, {key.reference: key for key in keys}
+        master_file,
+        {pin.reference: pin for pin in pins},
+        {
+            entry.reference: KeyObject(entry.reference, rules, key.private_numbers())
+            for entry, rules, key in keys
+        },
     )
 
 
