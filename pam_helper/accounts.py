@@ -117,7 +117,7 @@ def _entry(ps_idnat: str, account: str, at: datetime) -> bytes:
 def _decode(path: Path, content: bytes) -> Accounts:
     try:
         return msgspec.toml.decode(content, type=Accounts)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 

@@ -1,0 +1,155 @@
+"""A cabinet PC in this process: virtual reader, fake IGC-Santé, a desktop that obeys."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cps_auth.card.native import NativeCards
+from cps_auth.pki.judge import Judge, folder_judge
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.virtual_readers import VirtualReaders
+from pam_helper.answering import answer
+from pam_helper.authority import Authority
+from pam_helper.lockers import DesktopSession, Locking, Sessions
+from pam_helper.owners import Owners
+from pam_helper.server import Server, listen
+from pam_helper.sessions import BoundSessions
+from pam_helper.watching import Watching
+
+READER = "Reader 0"
+DEADLINE_S = 10.0
+
+
+@dataclass
+class ObedientDesktop:
+    """A logind and a locker in memory: what a test lets happen, happens."""
+
+    there: dict[str, Sessions] = field(default_factory=dict)
+    locked: set[DesktopSession] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+    answers: bool = True  # whether the desktop can be asked at all
+    locks: bool = True  # whether the locker locks
+    ends: bool = True  # whether a terminated session ends
+    name: str = "obedient"
+
+    def log_in(self, account: str, *, kind: str = "x11") -> DesktopSession:
+        """Open a session, as a login program does after PAM."""
+        session = DesktopSession(f"c-{account}", f"/session/{account}", account, 1, ":9", kind)
+        self.there[account] = self.there.get(account, frozenset()) | {session}
+        return session
+
+    def sessions(self, account: str) -> Sessions | None:
+        """See `pam_helper.lockers.Desktop`."""
+        return self.there.get(account, frozenset()) if self.answers else None
+
+    def lock(self, sessions: Sessions) -> Sessions:
+        """See `pam_helper.lockers.Locker`."""
+        self.done.append("lock")
+        confirmed = sessions if self.locks else frozenset()
+        self.locked |= confirmed
+        return confirmed
+
+    def unlock(self, sessions: Sessions) -> None:
+        """See `pam_helper.lockers.Desktop`."""
+        self.done.append("unlock")
+        self.locked -= sessions
+
+    def terminate(self, sessions: Sessions) -> Sessions:
+        """See `pam_helper.lockers.Desktop`."""
+        self.done.append("terminate")
+        if not self.ends:
+            return frozenset()
+        for session in sessions:
+            self.there[session.account] -= {session}
+        return sessions
+
+
+@dataclass
+class CabinetPc:
+    """The daemon's parts, put together as the daemon does, on virtual hardware."""
+
+    readers: VirtualReaders
+    desktop: ObedientDesktop
+    folder: Path
+    igc: FakeIgcSante
+    authority: Authority
+    sessions: BoundSessions
+    socket_path: Path
+
+    def insert(self, persona: str) -> VirtualCard:
+        """Put a persona's new card in the reader."""
+        card = VirtualCard(PERSONAS[persona], self.igc.credentials(persona))
+        self.readers.insert(READER, card)
+        return card
+
+    def allow(self, persona: str, *accounts: str) -> None:
+        """Map a persona to accounts, beside those that are mapped."""
+        entry = (
+            f'[[holder]]\nps_idnat = "{PERSONAS[persona].ps_idnat}"\n'
+            f"accounts = {json.dumps(accounts)}\n"
+        )
+        with (self.folder / "accounts.toml").open("a") as file:
+            file.write(entry)
+
+    def send(self, content: bytes, *, half_close: bool = False) -> dict[str, object]:
+        """Send bytes to the daemon and return its reply; empty if it said nothing."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(DEADLINE_S)
+            connection.connect(str(self.socket_path))
+            connection.sendall(content)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+            line = connection.makefile("rb").readline()
+        return dict(json.loads(line)) if line else {}
+
+    def ask(
+        self, verb: str, account: str = "root", pin: bytes = b"", service: str = "xsecurelock"
+    ) -> dict[str, object]:
+        """Ask the daemon as a PAM client does."""
+        line = json.dumps({"verb": verb, "account": account, "service": service}).encode() + b"\n"
+        return self.send(line + (bytes([len(pin)]) + pin if verb == "verify" else b""))
+
+
+@pytest.fixture
+def pc_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a Unix socket."""
+    with tempfile.TemporaryDirectory(prefix="pc-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def judge(igc_dir: Path) -> Judge:
+    """The judge that trusts the fake IGC-Santé."""
+    return folder_judge(igc_dir)
+
+
+@pytest.fixture
+def pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
+    """A running cabinet PC: the doctor may open root, and has no session yet."""
+    readers, desktop = VirtualReaders(READER), ObedientDesktop()
+    cards = NativeCards(readers.service)
+    sessions = BoundSessions(Locking(desktop, (desktop,)), Owners(pc_folder / "sessions.json"))
+    authority = Authority(
+        cards, None, lambda: judge, pc_folder / "accounts.toml", sessions, lambda: datetime.now(UTC)
+    )
+    socket_path = pc_folder / "auth.sock"
+    watching = Watching(cards, sessions.feed_card_event)
+    server = Server(listen(socket_path), lambda conn, peer: answer(conn, peer, authority, "en"))
+    pc = CabinetPc(readers, desktop, pc_folder, igc, authority, sessions, socket_path)
+    pc.allow("doctor", "root")
+    try:
+        yield pc
+    finally:
+        server.stop()
+        watching.stop()
+        sessions.close(DEADLINE_S)

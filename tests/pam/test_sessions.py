@@ -1,0 +1,269 @@
+"""What happens to the session when the card, the readers or the daemon go."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from cps_auth.model import CardEvent, CardEventKind
+from cps_auth.session_lock import LockPhase
+from pam_helper import bound_session
+from pam_helper.lockers import DesktopSession, Locking, Sessions
+from pam_helper.owners import Owners
+from pam_helper.sessions import BoundSessions
+
+CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
+
+PIN = b"1234"
+READER = "Reader 0"
+
+
+def _await(condition: Any) -> None:
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came true"
+        time.sleep(0.005)
+
+
+def _phase(pc: CabinetPc, account: str = "root") -> LockPhase:
+    phase = pc.sessions._bound[account].phase
+    assert isinstance(phase, LockPhase)
+    return phase
+
+
+@pytest.fixture
+def session(pc: CabinetPc) -> DesktopSession:
+    """The doctor's session on root, opened by card and PIN."""
+    pc.insert("doctor")
+    session: DesktopSession = pc.desktop.log_in("root")
+    assert pc.ask("verify", pin=PIN)["code"] == "verified"
+    return session
+
+
+def test_pulling_the_card_locks(pc: CabinetPc, session: DesktopSession) -> None:
+    """The session of the card that left is locked and confirmed."""
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert pc.desktop.locked == {session}
+
+
+@pytest.mark.parametrize("fault", ["stop_service", "drop_reader", "swap"])
+def test_whatever_hides_the_card_locks(pc: CabinetPc, session: DesktopSession, fault: str) -> None:
+    """A dead service, a reader unplugged and a card exchanged all lock."""
+    if fault == "swap":
+        pc.readers.remove(READER)
+        pc.insert("pharmacist")
+    elif fault == "drop_reader":
+        pc.readers.drop_reader(READER)
+    else:
+        pc.readers.stop_service()
+    _await(lambda: pc.desktop.locked == {session})
+
+
+def test_the_return_of_the_card_changes_nothing(pc: CabinetPc, session: DesktopSession) -> None:
+    """Only card and PIN unlock."""
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.insert("doctor")
+    assert pc.ask("probe")["code"] == "usable"
+    assert _phase(pc) is LockPhase.LOCKED
+    assert pc.ask("verify", pin=b"9999")["code"] == "wrong-pin"
+    assert _phase(pc) is LockPhase.LOCKED
+    assert pc.ask("verify", pin=PIN)["code"] == "verified"
+    assert _phase(pc) is LockPhase.OPEN
+    _await(lambda: session not in pc.desktop.locked)
+
+
+def test_sudo_neither_opens_nor_unlocks(pc: CabinetPc, session: DesktopSession) -> None:
+    """A step-up inside a session says yes to its caller and leaves the screen as it is."""
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.insert("doctor")
+    assert pc.ask("verify", pin=PIN, service="sudo")["code"] == "verified"
+    assert _phase(pc) is LockPhase.LOCKED
+    assert pc.desktop.locked == {session}
+
+
+def test_another_holder_cannot_take_a_session_over(pc: CabinetPc, session: DesktopSession) -> None:
+    """A colleague who shares the account does not get into the doctor's open session."""
+    pc.allow("pharmacist", "root")
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    card = pc.insert("pharmacist")
+    reply = pc.ask("verify", pin=PIN)
+    assert reply["code"] == "holder-not-allowed"
+    assert card.pin_attempts_left == 3
+    assert pc.desktop.locked == {session}
+
+
+def test_after_the_session_the_account_is_free(pc: CabinetPc, session: DesktopSession) -> None:
+    """Once the doctor's session is over, a colleague opens the shared account."""
+    pc.allow("pharmacist", "root")
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.desktop.there["root"] -= {session}
+    pc.insert("pharmacist")
+    assert pc.ask("verify", pin=PIN)["code"] == "verified"
+    assert _phase(pc) is LockPhase.OPEN
+
+
+@pytest.mark.usefixtures("session")
+def test_while_logind_is_silent_another_holder_is_refused(pc: CabinetPc) -> None:
+    """Whether the doctor's session is over cannot be told, so it is not."""
+    pc.allow("pharmacist", "root")
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.desktop.answers = False
+    pc.insert("pharmacist")
+    assert pc.ask("verify", pin=PIN)["code"] == "holder-not-allowed"
+
+
+@pytest.mark.usefixtures("session")
+def test_a_lock_that_nobody_confirms_ends_the_session(pc: CabinetPc) -> None:
+    """The last resort is taken when no locker confirms."""
+    pc.desktop.locks = False
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.ENDED)
+    assert pc.desktop.there["root"] == frozenset()
+
+
+@pytest.mark.usefixtures("session")
+def test_a_session_that_does_not_end_is_tried_again(
+    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ending goes on until it has worked, and nobody gets the session back meanwhile."""
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    pc.desktop.locks = pc.desktop.ends = False
+    pc.readers.remove(READER)
+    _await(lambda: pc.desktop.done.count("terminate") > 2)
+    pc.insert("doctor")
+    assert pc.ask("verify", pin=PIN)["result"] != "PAM_SUCCESS"
+    pc.desktop.ends = True
+    _await(lambda: _phase(pc) is LockPhase.ENDED)
+
+
+def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> None:
+    """A session that one locker confirmed is not asked of the next; only the rest is ended."""
+    asked: list[tuple[str, Sessions]] = []
+
+    class Partial:
+        def __init__(self, name: str, kind: str) -> None:
+            self.name, self._kind = name, kind
+
+        def lock(self, sessions: Sessions) -> Sessions:
+            asked.append((self.name, sessions))
+            return frozenset(session for session in sessions if session.kind == self._kind)
+
+    x11 = pc.desktop.log_in("root")
+    console = DesktopSession("c2", "/session/c2", "root", 0, "", "tty")
+    wayland = DesktopSession("c3", "/session/c3", "root", 0, "", "wayland")
+    pc.desktop.there["root"] |= {console, wayland}
+    lockers = (Partial("first", "x11"), Partial("second", "wayland"))
+    pc.sessions._locking = Locking(pc.desktop, lockers)
+    pc.insert("doctor")
+    assert pc.ask("verify", pin=PIN)["code"] == "verified"
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.ENDED)
+    assert asked == [
+        ("first", frozenset({x11, console, wayland})),
+        ("second", frozenset({console, wayland})),
+    ]
+    assert pc.desktop.there["root"] == {x11, wayland}
+
+
+def test_a_locker_that_crashes_is_not_a_lock(
+    pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an exception nobody foresaw, locking starts over until it is confirmed."""
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    real, crashes = pc.desktop.lock, [RuntimeError("first"), RuntimeError("second")]
+
+    def crash(sessions: Sessions) -> Sessions:
+        if crashes:
+            raise crashes.pop()
+        return real(sessions)
+
+    pc.desktop.lock = crash
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert pc.desktop.locked == {session}
+
+
+def test_a_card_pulled_before_the_session_is_there_locks_it_when_it_comes(
+    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session that a login opens after the card has left is locked as it appears."""
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    pc.insert("doctor")
+    assert pc.ask("verify", pin=PIN, service="login")["code"] == "verified"
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKING)
+    session = pc.desktop.log_in("root")
+    _await(lambda: pc.desktop.locked == {session})
+
+
+def test_a_card_pulled_as_the_answer_is_made_is_no_login(
+    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Presence is read again once the session is bound, and a card that left says no."""
+    pc.insert("doctor")
+    session = pc.desktop.log_in("root")
+    real = BoundSessions.bind
+
+    def bind_late(self: BoundSessions, *args: Any) -> None:
+        pc.readers.remove(READER)
+        pc.insert("doctor")
+        real(self, *args)
+
+    monkeypatch.setattr(BoundSessions, "bind", bind_late)
+    reply = pc.ask("verify", pin=PIN)
+    assert (reply["result"], reply["code"]) == ("PAM_AUTHINFO_UNAVAIL", "card-removed")
+    _await(lambda: pc.desktop.locked == {session})
+
+
+def test_a_stopped_watcher_locks_everything(pc: CabinetPc, session: DesktopSession) -> None:
+    """Nobody watches, so nobody knows that the card is still there."""
+    pc.sessions.feed_card_event(CardEvent(CardEventKind.WATCHER_STOPPED))
+    _await(lambda: pc.desktop.locked == {session})
+
+
+def test_stopping_the_daemon_locks(pc: CabinetPc, session: DesktopSession) -> None:
+    """When the daemon stops in order, the session is locked before it is gone."""
+    pc.sessions.close(10)
+    assert pc.desktop.locked == {session}
+    assert pc.ask("verify", pin=PIN)["result"] != "PAM_SUCCESS"
+
+
+def test_a_new_daemon_locks_what_the_old_one_left(pc: CabinetPc, session: DesktopSession) -> None:
+    """After a daemon that was killed, its session is locked, and stays its holder's own."""
+    pc.allow("pharmacist", "root")
+    owners = Owners(pc.folder / "sessions.json")
+    successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)
+    successor.lock_left_open(within_s=10)
+    assert pc.desktop.locked == {session}
+    assert owners.owner_of("root") == "899900000011"
+
+
+def test_a_new_daemon_waits_for_logind_to_lock(
+    pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While logind does not answer a new daemon goes on trying."""
+    monkeypatch.setattr("pam_helper.sessions.AGAIN_S", 0.01)
+    pc.desktop.answers = False
+    owners = Owners(pc.folder / "sessions.json")
+    successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)
+    successor.lock_left_open(within_s=0.05)
+    assert pc.desktop.locked == set()
+    pc.desktop.answers = True
+    _await(lambda: pc.desktop.locked == {session})
+    successor.close(1)
+
+
+def test_a_new_daemon_forgets_a_session_that_is_over(pc: CabinetPc) -> None:
+    """Nothing is left to lock, and the account is free."""
+    owners = Owners(pc.folder / "other.json")
+    owners.put("root", "899900000011")
+    BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners).lock_left_open(within_s=10)
+    assert Owners(pc.folder / "other.json").all() == {}
