@@ -6,6 +6,7 @@ Start reading at `extension`; a login with the card in this machine's reader is 
 from cps_auth.flask.csrf import check_form_token
 from cps_auth.flask.extension import CpsLogin
 from cps_auth.flask.headers import protect
+from cps_auth.flask.language import current_language
 from cps_auth.flask.required import cps_required
 from cps_auth.flask.sessions import EndReason, SessionRow, WayIn
 from cps_auth.flask.signals import holder_logged_in, login_refused, session_ended
@@ -19,6 +20,7 @@ __all__ = [
     "WayIn",
     "check_form_token",
     "cps_required",
+    "current_language",
     "holder_logged_in",
     "login_refused",
     "protect",

@@ -11,10 +11,14 @@ from flask_login import login_user
 from cps_auth.errors import (
     BadSignature,
     CardRemoved,
+    CertificateRefused,
     CpsAuthError,
+    HolderNotAllowed,
     NoCard,
     PinBlocked,
+    PinRefused,
     ReaderServiceLost,
+    UnsupportedCard,
 )
 from cps_auth.flask import audit
 from cps_auth.flask.browser import (
@@ -40,6 +44,8 @@ from cps_auth.wording import attempts_left_text, explain
 
 NORMAL_ATTEMPTS = 3
 """Attempts of a CPS whose last PIN was right; fewer are worth a word (ANS, CPS3 guide)."""
+
+_ABOUT_THE_CARD = (CertificateRefused, HolderNotAllowed, PinRefused, UnsupportedCard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,7 @@ def _page(
         attempts=_attempts_text(card, language),
         trouble=None if trouble is None else explain(trouble, language),
         is_waiting=isinstance(trouble, NoCard),
+        is_card_refused=isinstance(trouble, _ABOUT_THE_CARD),
         refusal=None if refusal is None else explain(refusal, language),
         token=_token(state, card) if has_form else None,
         next=asked,
