@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from cps_auth.card import pcsc_errors as codes
+from cps_auth.card.deadline import call_within
 from cps_auth.errors import CardBusy, CardMisbehaved, CardRemoved, ConfigurationError
 from cps_auth.model import ReaderState, Snapshot
 
@@ -39,9 +40,7 @@ class PcscService:
         Raises:
             ReaderServiceLost: pcscd does not run, or refuses us.
         """
-        code, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
-        if codes.unsigned(code) != codes.SUCCESS:
-            raise codes.service_error(code, "SCardEstablishContext")
+        self._context = _establish_context()
         self._cancelled = threading.Event()
         self._idle = threading.Event()  # no thread is in wait_for_change
         self._idle.set()
@@ -84,7 +83,8 @@ class PcscService:
         """Power the card in `reader` and return it.
 
         Raises:
-            NoReader, NoCard, CardBusy, CardRemoved, ReaderServiceLost
+            NoReader, NoCard, CardRemoved, ReaderServiceLost
+            CardBusy: another program held it for five seconds.
             CardMisbehaved: the card does not answer.
         """
 
@@ -93,12 +93,19 @@ class PcscService:
             return next((one.event_count for one in found if one.atr is not None), None)
 
         before = insertion()
-        code, handle, protocol = scard.SCardConnect(
-            self._context, reader, scard.SCARD_SHARE_SHARED, _PROTOCOLS
-        )
+        context = _establish_context()
+        try:
+            code, handle, protocol = call_within(
+                _BUSY_AFTER_S,
+                lambda: scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, _PROTOCOLS),
+                lambda _: scard.SCardReleaseContext(context),  # and the connection with it
+            )
+        except TimeoutError:
+            raise CardBusy from None
         if codes.unsigned(code) != codes.SUCCESS:
+            scard.SCardReleaseContext(context)
             raise codes.connect_error(code, reader)
-        return PcscTransport(handle, protocol, lambda: insertion() == before)
+        return PcscTransport(context, handle, protocol, lambda: insertion() == before)
 
     def close(self) -> None:
         """Release the connection. Never raises, may be called twice."""
@@ -142,7 +149,10 @@ class PcscService:
 class PcscTransport:
     """One powered card. Implements `cps_auth.card.port.Transport`."""
 
-    def __init__(self, handle: int, protocol: int, is_same_card: Callable[[], bool]) -> None:
+    def __init__(
+        self, context: int, handle: int, protocol: int, is_same_card: Callable[[], bool]
+    ) -> None:
+        self._context = context  # of its own: another thread may keep it busy, see _begin
         self._handle = handle
         self._protocol = protocol
         self._is_same_card = is_same_card  # asks PC/SC whether a card was inserted since
@@ -187,13 +197,17 @@ class PcscTransport:
         code = self._reconnect(scard.SCARD_RESET_CARD)
         if code != codes.SUCCESS and not self._is_closed:
             self._is_closed = True
-            scard.SCardDisconnect(self._handle, scard.SCARD_UNPOWER_CARD)
+            self._let_go(scard.SCARD_UNPOWER_CARD)
 
     def close(self) -> None:
         """Let go of the card, resetting it. Never raises, may be called twice."""
         if not self._is_closed:
             self._is_closed = True
-            scard.SCardDisconnect(self._handle, scard.SCARD_RESET_CARD)
+            self._let_go(scard.SCARD_RESET_CARD)
+
+    def _let_go(self, disposition: int) -> None:
+        scard.SCardDisconnect(self._handle, disposition)
+        scard.SCardReleaseContext(self._context)
 
     def _begin(self) -> None:
         for _ in range(_BEGIN_TRIES):
@@ -213,19 +227,19 @@ class PcscTransport:
         raise CardBusy
 
     def _begin_before_deadline(self) -> int:
-        """Begin a transaction, or give the card up: pcsc-lite waits for ever and cannot be told
-        to stop, but it does when the handle is closed.
-        """
-        watchdog = threading.Timer(_BUSY_AFTER_S, self.close)
-        watchdog.daemon = True
-        watchdog.start()
+        """Begin a transaction; when another program keeps the card, give the connection up."""
+
+        def too_late(_: int) -> None:
+            self._let_go(scard.SCARD_RESET_CARD)
+
         try:
-            code = codes.unsigned(scard.SCardBeginTransaction(self._handle))
-        finally:
-            watchdog.cancel()
-        if self._is_closed:
-            raise CardBusy
-        return code
+            code = call_within(
+                _BUSY_AFTER_S, lambda: scard.SCardBeginTransaction(self._handle), too_late
+            )
+        except TimeoutError:
+            self._is_closed = True
+            raise CardBusy from None
+        return codes.unsigned(code)
 
     def _reconnect(self, disposition: int) -> int:
         if self._is_closed:
@@ -240,6 +254,13 @@ class PcscTransport:
     def _require_open(self) -> None:
         if self._is_closed:
             raise CardRemoved
+
+
+def _establish_context() -> int:
+    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    if codes.unsigned(code) != codes.SUCCESS:
+        raise codes.service_error(code, "SCardEstablishContext")
+    return context
 
 
 def _reader_state(name: str, state: int, atr: list[int]) -> ReaderState:
