@@ -50,11 +50,6 @@ class StoryBrowser:
         return self._send(path, urlencode(fields).encode(), headers)
 
     def _send(self, path: str, body: bytes | None, headers: dict[str, str]) -> Page:
-        common = {
-            "Sec-Fetch-Site": "same-origin",
-            "Accept": "text/html,*/*",
-            "Accept-Language": "fr",
-        }
         url = urljoin(self._origin, path)
         request = urllib.request.Request(url, body, {**_ALWAYS, **headers})  # noqa: S310 (loopback)
         with self._opener.open(request, timeout=TIMEOUT_S) as answer:

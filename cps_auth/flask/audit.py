@@ -39,6 +39,16 @@ def refused(error: CpsAuthError, way_in: WayIn, peer: str | None) -> None:
     )
 
 
+def access_refused(error: CpsAuthError, row: SessionRow) -> None:
+    """Write that a logged-in holder asked for a page that is not theirs."""
+    _log.warning(
+        "access refused code=%s holder=%s detail=%s",
+        error.code,
+        row.holder.practitioner.ps_idnat,
+        _one_line(str(error)),
+    )
+
+
 def session_ended(row: SessionRow) -> None:
     """Write that a session is over, and why."""
     _log.info(

@@ -47,7 +47,7 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
 }
 """One row per leaf of the tree (RFC 9110 section 15; 429: RFC 6585)."""
 
-_SUSPECT = (e.ProofRefused, e.RequestRefused, e.ConfigurationError)
+_SUSPECT = (e.ChallengeUnknown, e.ChallengeExpired, e.RequestRefused, e.ConfigurationError)
 
 
 def http_status(error: e.CpsAuthError) -> int:

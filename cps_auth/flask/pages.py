@@ -96,8 +96,13 @@ def unauthorized() -> ResponseReturnValue:
 
 
 def refused(error: CpsAuthError) -> ResponseReturnValue:
-    """Answer a refusal that has no page of its own: one message, unless it may be explained."""
+    """Write and answer a refused login that has no page of its own."""
     audit.refused(error, WayIn.LOCAL_READER, server_peer(request.environ))
+    return answer_refusal(error)
+
+
+def answer_refusal(error: CpsAuthError) -> ResponseReturnValue:
+    """Answer a refusal: with the one public message, unless it may be explained."""
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(round(error.retry_after_s))

@@ -12,7 +12,8 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from cps_auth.errors import HolderNotAllowed
-from cps_auth.flask.pages import refused
+from cps_auth.flask import audit
+from cps_auth.flask.pages import answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
 from cps_auth.model import CardType
@@ -47,7 +48,9 @@ def cps_required(
                 answer: ResponseReturnValue = current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
                 return answer
             if not _is_allowed(user, professions, card_types):
-                return refused(HolderNotAllowed(reason="profession-or-card"))
+                refusal = HolderNotAllowed(reason="profession-or-card")
+                audit.access_refused(refusal, user.session)
+                return answer_refusal(refusal)
             if max_age is not None and current_state().clock() - user.verified_at > max_age:
                 here = request.full_path.rstrip("?")
                 return redirect(url_for("cps.login", next=here, again=1))
