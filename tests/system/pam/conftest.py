@@ -1,0 +1,334 @@
+"""A PC with everything installed in a folder: daemon, PAM stack, accounts; on a private pcscd."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jeepney import (
+    DBusAddress,
+    MatchRule,
+    Message,
+    MessageType,
+    Properties,
+    new_method_call,
+)
+from jeepney.bus_messages import message_bus
+from jeepney.io.blocking import open_dbus_connection
+
+from hardware_mocks.personas import PERSONAS
+
+PrivatePcscd = Any  # the fixture's class lives in conftest.py, which is no module to import
+
+ACCOUNT = "games"
+"""An ordinary account that every Debian has."""
+HELPER_FOLDER, RUN_FOLDER, STACKS = Path("/usr/lib/cps-auth"), Path("/run/cps-auth"), "/etc/pam.d"
+DEADLINE_S = 20.0
+_LOGIND, _MANAGER = "org.freedesktop.login1", "/org/freedesktop/login1"
+_SESSION = "org.freedesktop.login1.Session"
+
+_IN_PRIVATE_MOUNTS = """
+mount --bind "$1/usr/lib/cps-auth" /usr/lib/cps-auth &&
+mount --bind "$1/etc/pam.d" /etc/pam.d &&
+mount --bind "$1/run" /run/cps-auth &&
+shift && exec "$@"
+"""
+_PRIVATE_MOUNTS = ("unshare", "-m", "sh", "-c", _IN_PRIVATE_MOUNTS, "sh")
+
+
+class InstalledPc:
+    """What `install` puts on a PC, in a folder, with the daemon running on it."""
+
+    def __init__(self, root: Path, trust: Path, env: dict[str, str]) -> None:
+        self.root = root
+        self.env = env | {"PYTHONDONTWRITEBYTECODE": "1"}
+        self.trust = trust
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.output = b""  # of everything that ran
+        shutil.copytree(STACKS, root / "etc/pam.d")
+        (root / "run").mkdir()
+        root.chmod(0o755)
+        self.run("install", "--root", str(root))
+        (root / "etc/cps-auth/config.toml").write_text('language = "en"\n')
+
+    @property
+    def daemon_pid(self) -> int:
+        """Process id of the running daemon."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
+    def _paths(self) -> list[str]:
+        folder = self.root / "etc/cps-auth"
+        return [
+            *("--config", str(folder / "config.toml")),
+            *("--accounts", str(folder / "accounts.toml")),
+            *("--trust", str(self.trust)),
+        ]
+
+    def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run `python -m pam_helper`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pam_helper", "--debug", *arguments],
+            input=stdin,
+            env=self.env,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        self.output += done.stdout + done.stderr
+        return done
+
+    def enrol(self, account: str = ACCOUNT, pin: bytes = b"1234\n") -> int:
+        """Enrol the card in the reader."""
+        return self.run("enrol", account, *self._paths(), "--pin-stdin", stdin=pin).returncode
+
+    def allow(self, persona: str, account: str = ACCOUNT) -> None:
+        """Map a persona whose card cannot be enrolled."""
+        with (self.root / "etc/cps-auth/accounts.toml").open("a") as file:
+            file.write(f'[[holder]]\nps_idnat = "{PERSONAS[persona].ps_idnat}"\n')
+            file.write(f'accounts = ["{account}"]\n')
+
+    def check(self) -> dict[str, bool]:
+        """Return what `check` found, by link."""
+        socket_path = str(self.root / "run/auth.sock")
+        done = self.run("check", *self._paths(), "--socket", socket_path)
+        rows = [line.split() for line in done.stdout.decode().splitlines()]
+        return {row[1]: row[0] == "ok" for row in rows}
+
+    def daemon_arguments(self) -> list[str]:
+        """Return what makes the daemon this PC's own."""
+        run = self.root / "run"
+        return [*self._paths(), "--state", str(run), "--socket", str(run / "auth.sock")]
+
+    def start_daemon(self) -> None:
+        """Start the daemon and wait for its READY=1."""
+        arguments = self.daemon_arguments()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
+        ):
+            notified.bind(f"{folder}/notify")
+            notified.settimeout(DEADLINE_S)
+            with (self.root / "log").open("ab") as log:
+                self._daemon = subprocess.Popen(
+                    [sys.executable, "-m", "pam_helper", "--debug", "daemon", *arguments],
+                    env=self.env | {"NOTIFY_SOCKET": f"{folder}/notify"},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            assert notified.recv(100) == b"READY=1", self.log()
+
+    def end_daemon(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the daemon and return its exit code."""
+        if self._daemon is None:
+            return 0
+        self._daemon.send_signal(number)
+        code = self._daemon.wait(DEADLINE_S)
+        self._daemon = None
+        return code
+
+    def log(self) -> str:
+        """Return what the daemons of this PC have written."""
+        path = self.root / "log"
+        return path.read_text() if path.exists() else ""
+
+    def pamtester(
+        self, typed: bytes, account: str = ACCOUNT, as_user: str | None = None
+    ) -> tuple[bool, str]:
+        """Authenticate with the shipped stack; return whether it succeeded, and what it said."""
+        asker = ["setpriv", f"--reuid={as_user}", "--clear-groups"] if as_user else []
+        command = ["pamtester", "cps-auth", account, "authenticate"]
+        done = subprocess.run(
+            [
+                "unshare",
+                "-m",
+                "sh",
+                "-c",
+                _IN_PRIVATE_MOUNTS,
+                "sh",
+                str(self.root),
+                *asker,
+                *command,
+            ],
+            input=typed,
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        self.output += done.stdout + done.stderr
+        said = (done.stdout + done.stderr).decode()
+        assert (done.returncode == 0) == ("successfully authenticated" in said)
+        return done.returncode == 0, said
+
+
+@pytest.fixture
+def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+    """An installed PC; its daemon does not run yet."""
+    for folder in (HELPER_FOLDER, RUN_FOLDER):
+        folder.mkdir(exist_ok=True)  # something to mount upon
+    bus = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
+    with tempfile.TemporaryDirectory(prefix="pc-") as name:
+        pc = InstalledPc(Path(name), igc_dir, private_pcscd.env | bus)
+        try:
+            yield pc
+        finally:
+            pc.end_daemon(signal.SIGKILL)
+
+
+@pytest.fixture
+def enrolled(pc: InstalledPc, private_pcscd: PrivatePcscd) -> InstalledPc:
+    """The doctor's card is in, enrolled for the account, and the daemon runs."""
+    private_pcscd.insert()
+    assert pc.enrol() == 0
+    pc.start_daemon()
+    return pc
+
+
+class MockLogind:
+    """python-dbusmock's logind on a bus of its own, and a desktop that sets LockedHint."""
+
+    def __init__(self, address: str, account: str) -> None:
+        self.address = address
+        self._account = account
+        self._bus = open_dbus_connection(address)
+
+    def session(self, session_id: str, *, kind: str = "x11") -> str:
+        """Open a session of the account; return its object path."""
+        user = pwd.getpwnam(self._account)
+        arguments = (session_id, "seat0", user.pw_uid, self._account, True)
+        (path,) = self._mock("AddSession", "ssusb", *arguments)
+        self.set(path, Type=kind)
+        return str(path)
+
+    def set(self, path: str, **properties: str) -> None:
+        """Set string properties of a session."""
+        values = {name: ("s", value) for name, value in properties.items()}
+        self._mock("UpdateProperties", "sa{sv}", _SESSION, values, path=path)
+
+    def end(self, path: str) -> None:
+        """Take a session away, as logind does when it is over."""
+        self._mock("RemoveObject", "s", path)
+
+    def locked_hint(self, path: str) -> bool:
+        """Return the session's LockedHint."""
+        address = DBusAddress(path, bus_name=_LOGIND, interface=_SESSION)
+        ((_, value),) = self._call(Properties(address).get("LockedHint"))
+        return bool(value)
+
+    def set_locked_hint(self, path: str, locked: bool) -> None:
+        """Do as a desktop that has covered, or uncovered, its screen."""
+        address = DBusAddress(path, bus_name=_LOGIND, interface=_SESSION)
+        self._call(new_method_call(address, "SetLockedHint", "b", (locked,)))
+
+    def calls(self, path: str) -> list[str]:
+        """Return the methods of a session that were called."""
+        (calls,) = self._mock("GetCalls", "", path=path)
+        return [str(name) for _, name, _ in calls]
+
+    def obey(self, path: str) -> threading.Thread:
+        """Set LockedHint once, as soon as the session's Lock signal comes."""
+        listening = open_dbus_connection(self.address)
+        rule = MatchRule(type="signal", interface=_SESSION, member="Lock", path=path)
+        listening.send_and_get_reply(message_bus.AddMatch(rule), timeout=DEADLINE_S)
+
+        def run() -> None:
+            with listening, listening.filter(rule) as signals:
+                listening.recv_until_filtered(signals, timeout=DEADLINE_S)
+            with open_dbus_connection(self.address) as bus:
+                address = DBusAddress(path, bus_name=_LOGIND, interface=_SESSION)
+                call = new_method_call(address, "SetLockedHint", "b", (True,))
+                bus.send_and_get_reply(call, timeout=DEADLINE_S)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Leave the bus."""
+        self._bus.close()
+
+    def _mock(self, method: str, signature: str, *arguments: Any, path: str = _MANAGER) -> Any:
+        address = DBusAddress(path, bus_name=_LOGIND, interface="org.freedesktop.DBus.Mock")
+        return self._call(new_method_call(address, method, signature, arguments))
+
+    def _call(self, message: Message) -> Any:
+        reply = self._bus.send_and_get_reply(message, timeout=DEADLINE_S)
+        assert reply.header.message_type is not MessageType.error, reply.body
+        return reply.body
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    """An X server of one's own, without a screen."""
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp", "-screen", "0", "640x480x24"],
+        pass_fds=(writing,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as number:
+            yield f":{number.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def logind(pc: InstalledPc) -> Iterator[MockLogind]:
+    """A logind that only this PC sees; it has no sessions yet."""
+    address = f"unix:path={pc.root}/bus"
+    bus = subprocess.Popen(
+        ["dbus-daemon", "--session", "--nofork", f"--address={address}", "--print-address"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert bus.stdout is not None
+        bus.stdout.readline()
+        env = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": address}
+        mock = subprocess.Popen(
+            ["/usr/bin/python3", "-m", "dbusmock", "--system", "--template", "logind"],
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _await_name(address)
+            pc.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
+            yield (logind := MockLogind(address, ACCOUNT))
+            logind.close()
+        finally:
+            pc.end_daemon(signal.SIGKILL)
+            mock.terminate()
+            mock.wait(DEADLINE_S)
+    finally:
+        bus.terminate()
+        bus.communicate(timeout=DEADLINE_S)
+
+
+def _await_name(address: str) -> None:
+    """Wait until logind's name is on the bus."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    with open_dbus_connection(address) as bus:
+        while True:
+            reply = bus.send_and_get_reply(message_bus.NameHasOwner(_LOGIND), timeout=DEADLINE_S)
+            if reply.body[0]:
+                return
+            assert time.monotonic() < deadline_s, "the mock logind did not start"
+            time.sleep(0.02)

@@ -1,0 +1,229 @@
+"""The card leaves a real pcscd, and the session is locked: logind on a private bus, lockers."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pam_helper.locker_command import CommandLocker
+from pam_helper.lockers import DesktopSession
+
+pytestmark = pytest.mark.system
+
+PrivatePcscd = Any  # the fixtures' classes live in conftest.py, which is no module to import
+InstalledPc = Any
+MockLogind = Any
+ACCOUNT = "games"
+DEADLINE_S = 20.0
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came true"
+        time.sleep(0.02)
+
+
+def _configure(pc: InstalledPc, lock: str) -> None:
+    (pc.root / "etc/cps-auth/config.toml").write_text(f'language = "en"\n[lock]\n{lock}\n')
+
+
+def _log_in(pc: InstalledPc) -> None:
+    yes, said = pc.pamtester(b"1234\n")
+    assert yes, said + pc.log()
+
+
+def test_pulling_the_card_locks_and_waits_for_the_hint(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """The session's Lock signal comes, LockedHint confirms it, and card and PIN unlock it."""
+    card = private_pcscd.insert()
+    assert pc.enrol() == 0
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    desktop = logind.obey(path)
+    card.remove()
+    desktop.join(DEADLINE_S)
+    assert logind.locked_hint(path)
+    _await(lambda: "logind locked 1 of 1" in pc.log())
+    assert "Terminate" not in logind.calls(path)
+    private_pcscd.insert(persona=card.card)
+    unlocks = logind.calls(path).count("Unlock")
+    assert not pc.pamtester(b"9999\n")[0]
+    assert logind.calls(path).count("Unlock") == unlocks
+    _log_in(pc)
+    _await(lambda: logind.calls(path).count("Unlock") == unlocks + 1)
+
+
+def test_without_a_hint_the_command_locks(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """A desktop that ignores Lock is covered by the command, as the user and on its display."""
+    ran = pc.root / "ran"
+    ran.mkdir()
+    ran.chmod(0o777)
+    script = f"echo $(id -un) $DISPLAY $XDG_SESSION_ID > {ran}/by"
+    _configure(
+        pc,
+        'lockers = ["logind", "command"]\nconfirm_within_s = 0.5\n'
+        f'command = ["/bin/sh", "-c", "{script}"]',
+    )
+    card = private_pcscd.insert()
+    pc.enrol()
+    pc.start_daemon()
+    path = logind.session("c1")
+    logind.set(path, Display=":77")
+    _log_in(pc)
+    card.remove()
+    _await(lambda: "command locked 1 of 1" in pc.log())
+    assert (ran / "by").read_text() == f"{ACCOUNT} :77 c1\n"
+    assert "logind locked 0 of 1" in pc.log()
+    assert "Terminate" not in logind.calls(path)
+
+
+def test_when_nothing_locks_the_session_is_ended(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """No hint, and a command that fails: the session itself is terminated."""
+    _configure(
+        pc,
+        'lockers = ["logind", "command"]\nconfirm_within_s = 0.3\ncommand = ["/bin/false"]',
+    )
+    card = private_pcscd.insert()
+    pc.enrol()
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    card.remove()
+    _await(lambda: "Terminate" in logind.calls(path))
+    assert not pc.pamtester(b"1234\n")[0]
+    logind.end(path)
+    _await(lambda: "end-session" in pc.log())
+
+
+def test_pcscd_killed_locks(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """When nobody can tell whether the card is in, the session is locked."""
+    private_pcscd.insert()
+    pc.enrol()
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    desktop = logind.obey(path)
+    private_pcscd.kill()
+    desktop.join(DEADLINE_S)
+    assert logind.locked_hint(path)
+    assert "service-lost" in pc.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_daemon_leaves_no_session_open(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind, number: signal.Signals
+) -> None:
+    """Stopped in order it locks before it goes; killed, the next one locks as it starts."""
+    card = private_pcscd.insert()
+    pc.enrol()
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    desktop = logind.obey(path)
+    pc.end_daemon(number)
+    card.remove()
+    if number is signal.SIGKILL:
+        assert not logind.locked_hint(path)
+        pc.start_daemon()
+    desktop.join(DEADLINE_S)
+    assert logind.locked_hint(path)
+
+
+def test_another_card_in_the_second_reader_keeps_nothing_open(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """The session follows the card that opened it, not any card that is there."""
+    card = private_pcscd.insert()
+    pc.enrol()
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    private_pcscd.insert(persona="pharmacist", slot=1)
+    desktop = logind.obey(path)
+    card.remove()
+    desktop.join(DEADLINE_S)
+    assert logind.locked_hint(path)
+
+
+@pytest.fixture
+def session(display: str) -> DesktopSession:
+    """A graphical session of the account on a display of its own."""
+    uid = pwd.getpwnam(ACCOUNT).pw_uid
+    return DesktopSession("c1", "/session/c1", ACCOUNT, uid, display, "x11")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("i3lock",), ("i3lock", "--nofork"), ("xsecurelock",)],
+    ids=["i3lock", "i3lock-nofork", "xsecurelock"],
+)
+def test_a_real_locker_is_confirmed(session: DesktopSession, argv: tuple[str, ...]) -> None:
+    """i3lock and xsecurelock prove that the screen is covered, each in its own way."""
+    try:
+        assert CommandLocker(argv, 10.0).lock(frozenset({session})) == {session}
+        assert _processes_on(session.display, argv[0])
+    finally:
+        for pid in _processes_on(session.display, argv[0]):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "import sys; sys.exit(3)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        "import os, sys; os.close(int(os.environ['XSS_SLEEP_LOCK_FD'])); sys.exit(1)",
+        "import time; time.sleep(3)",
+    ],
+    ids=["fails", "crashes", "says-yes-and-fails", "merely-runs"],
+)
+def test_a_command_that_proves_nothing_is_not_believed(
+    session: DesktopSession, script: str
+) -> None:
+    """Failing, crashing, or only being there is not a lock."""
+    locker = CommandLocker((sys.executable, "-S", "-c", script), 1.0)
+    assert locker.lock(frozenset({session})) == frozenset()
+
+
+def test_a_command_that_is_missing_is_not_a_lock(session: DesktopSession) -> None:
+    """A locker that was uninstalled is a refusal, not a crash."""
+    assert CommandLocker(("/nonexistent",), 1.0).lock(frozenset({session})) == frozenset()
+
+
+def test_a_text_console_is_not_for_a_screen_locker(session: DesktopSession, tmp_path: Path) -> None:
+    """The command is not even run for a session that has no screen of its own."""
+    console = DesktopSession("c2", "/session/c2", ACCOUNT, session.uid, "", "tty")
+    ran = tmp_path / "ran"
+    assert CommandLocker(("touch", str(ran)), 5.0).lock(frozenset({console})) == frozenset()
+    assert not ran.exists()
+
+
+def _processes_on(display: str, name: str) -> set[int]:
+    """Return the processes of this name on this test's own display."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "comm").read_text().strip()
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if command == name and f"DISPLAY={display}".encode() in environment:
+                found.add(int(entry.name))
+    return found
