@@ -197,7 +197,9 @@ def test_a_command_that_proves_nothing_is_not_believed(
     session: DesktopSession, script: str
 ) -> None:
     """Failing, crashing, or only being there is not a lock."""
-    locker = CommandLocker((sys.executable, "-S", "-c", script), 1.0)
+    python = ("/usr/bin/python3", "-S", "-c")
+    assert CommandLocker((*python, ""), 10.0).lock(frozenset({session})) == {session}
+    locker = CommandLocker((*python, script), 1.0)
     assert locker.lock(frozenset({session})) == frozenset()
 
 
