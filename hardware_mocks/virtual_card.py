@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hardware_mocks.apdu_engine import ApduEngine
-from hardware_mocks.card_contents import CardProfile
-from hardware_mocks.cps3 import CPS3
+from hardware_mocks.card.contents import CardProfile
+from hardware_mocks.card.cps3 import CPS3
+from hardware_mocks.card.engine import ApduEngine
 from hardware_mocks.personas import CardCredentials, Persona
 
 CARD_KINDS: dict[str, CardProfile] = {profile.name: profile for profile in (CPS3,)}

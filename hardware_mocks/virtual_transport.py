@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cps_auth.errors import CardBusy, CardRemoved, ReaderServiceLost
-from hardware_mocks.command import hide_pin
+from hardware_mocks.card.command import hide_pin
 from hardware_mocks.reader_bench import Bench, Insertion
 
 BUSY_TIMEOUT_S = 0.2

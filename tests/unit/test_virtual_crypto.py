@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_mocks import hash_resume
+from hardware_mocks.card import hash_resume
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.virtual_card import VirtualCard

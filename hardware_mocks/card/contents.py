@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
 
-from hardware_mocks.file_system import AccessRules, DedicatedFile
+from hardware_mocks.card.file_system import AccessRules, DedicatedFile
 from hardware_mocks.personas import CardCredentials, Persona
 
 

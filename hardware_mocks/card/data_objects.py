@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardware_mocks.ber import tlv
+from hardware_mocks.card.ber import tlv
 from hardware_mocks.personas import Persona
 
 SECTOR_PRIVATE_PRACTICE = "SA07"  # table R02

@@ -6,10 +6,10 @@ published from real cards. An inferred value is one line to change.
 
 from __future__ import annotations
 
-from hardware_mocks.ber import bits, tlv
-from hardware_mocks.card_contents import CardContents, CardProfile, KeyObject, PinObject
-from hardware_mocks.data_objects import DataObject, data_objects
-from hardware_mocks.file_system import (
+from hardware_mocks.card.ber import bits, tlv
+from hardware_mocks.card.contents import CardContents, CardProfile, KeyObject, PinObject
+from hardware_mocks.card.data_objects import DataObject, data_objects
+from hardware_mocks.card.file_system import (
     ALWAYS,
     MASTER_FILE,
     NEVER,
@@ -19,8 +19,7 @@ from hardware_mocks.file_system import (
     ElementaryFile,
     file_rules,
 )
-from hardware_mocks.personas import PIN, PUK, CardCredentials, Persona
-from hardware_mocks.pkcs15 import (
+from hardware_mocks.card.pkcs15 import (
     MODIFIABLE,
     PRIVATE,
     PUK_ID,
@@ -37,6 +36,7 @@ from hardware_mocks.pkcs15 import (
     private_keys,
     token_info,
 )
+from hardware_mocks.personas import PIN, PUK, CardCredentials, Persona
 
 ATR = bytes.fromhex("3BAC00402A001225006480000310009000")
 ROOT_AID = bytes.fromhex("80250000 01FF0100")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hardware_mocks.ber import bits, integer, octets, sequence, tlv, utf8
-from hardware_mocks.data_objects import DataObject
+from hardware_mocks.card.ber import bits, integer, octets, sequence, tlv, utf8
+from hardware_mocks.card.data_objects import DataObject
 
 USER_PIN_ID = b"\x01"
 PUK_ID = b"\x02"

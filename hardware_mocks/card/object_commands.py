@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hardware_mocks import status_words as sw
-from hardware_mocks.ber import tlv
-from hardware_mocks.card_contents import KeyObject, PinObject
-from hardware_mocks.command import Command
-from hardware_mocks.session import Session
+from hardware_mocks.card import status_words as sw
+from hardware_mocks.card.ber import tlv
+from hardware_mocks.card.command import Command
+from hardware_mocks.card.contents import KeyObject, PinObject
+from hardware_mocks.card.session import Session
 
 _EXTENDED_HEADER_LIST = 0x3FFF
 _PIN, _KEY = 0xBF81, 0xBF90  # followed by the number of the object

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hardware_mocks.ber import tlv
+from hardware_mocks.card.ber import tlv
 
 MASTER_FILE = 0x3F00
 ALWAYS = 0x00  # security condition bytes, IAS-ECC

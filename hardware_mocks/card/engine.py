@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hardware_mocks import status_words as sw
-from hardware_mocks.card_contents import CardContents
-from hardware_mocks.command import CHAINING, GET_RESPONSE, Command, parse_t0
-from hardware_mocks.crypto_commands import (
+from hardware_mocks.card import status_words as sw
+from hardware_mocks.card.command import CHAINING, GET_RESPONSE, Command, parse_t0
+from hardware_mocks.card.contents import CardContents
+from hardware_mocks.card.crypto_ias_ecc import (
     get_challenge,
     internal_authenticate,
     manage_security_environment,
     perform_security_operation,
 )
-from hardware_mocks.file_commands import read_binary, select, update_binary
-from hardware_mocks.object_commands import get_data
-from hardware_mocks.pin_commands import change_reference_data, reset_retry_counter, verify
-from hardware_mocks.session import Session, new_session
+from hardware_mocks.card.file_commands import read_binary, select, update_binary
+from hardware_mocks.card.object_commands import get_data
+from hardware_mocks.card.pin_commands import change_reference_data, reset_retry_counter, verify
+from hardware_mocks.card.session import Session, new_session
 
 _COMMANDS: dict[int, Callable[[Session, Command], bytes]] = {
     0x20: verify,

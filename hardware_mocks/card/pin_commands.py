@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 
-from hardware_mocks import status_words as sw
-from hardware_mocks.card_contents import PinObject
-from hardware_mocks.command import Command
-from hardware_mocks.session import USER_PIN_REFERENCE, Session
+from hardware_mocks.card import status_words as sw
+from hardware_mocks.card.command import Command
+from hardware_mocks.card.contents import PinObject
+from hardware_mocks.card.session import USER_PIN_REFERENCE, Session
 
 _PUK_REFERENCE = 2
 _OLD_AND_NEW, _NEW_ONLY = 0x00, 0x01

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from hardware_mocks import status_words as sw
-from hardware_mocks.ber import tlv
-from hardware_mocks.command import Command
-from hardware_mocks.file_system import (
+from hardware_mocks.card import status_words as sw
+from hardware_mocks.card.ber import tlv
+from hardware_mocks.card.command import Command
+from hardware_mocks.card.file_system import (
     MASTER_FILE,
     READ,
     UPDATE,
     DedicatedFile,
     ElementaryFile,
 )
-from hardware_mocks.session import Session
+from hardware_mocks.card.session import Session
 
 _BY_FID, _CHILD_EF, _PARENT, _BY_AID, _PATH_FROM_MF, _PATH_FROM_DF = 0, 2, 3, 4, 8, 9
 _FCI, _FCP, _NOTHING = 0x00, 0x04, 0x0C

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardware_mocks import status_words as sw
+from hardware_mocks.card import status_words as sw
 
 CHAINING = 0x10  # CLA bit 5: more of the same command follows (ISO/IEC 7816-4 section 5.4.1)
 GET_RESPONSE = 0xC0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from hardware_mocks import hash_resume, rsa
-from hardware_mocks import status_words as sw
-from hardware_mocks.ber import split_tlvs
-from hardware_mocks.card_contents import KeyObject
-from hardware_mocks.command import Command
-from hardware_mocks.file_system import DECIPHER, INTERNAL_AUTHENTICATE, SIGN
-from hardware_mocks.session import ControlReference, Session
+from hardware_mocks.card import hash_resume, rsa
+from hardware_mocks.card import status_words as sw
+from hardware_mocks.card.ber import split_tlvs
+from hardware_mocks.card.command import Command
+from hardware_mocks.card.contents import KeyObject
+from hardware_mocks.card.file_system import DECIPHER, INTERNAL_AUTHENTICATE, SIGN
+from hardware_mocks.card.session import ControlReference, Session
 
 _SET_FOR_COMPUTATION = 0x41
 _AUTHENTICATION, _HASH, _SIGNATURE, _CONFIDENTIALITY = 0xA4, 0xAA, 0xB6, 0xB8
