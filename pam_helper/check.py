@@ -57,7 +57,7 @@ def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Findin
         yield Finding("settings", False, explain(error, language or "fr").text)
         return
     links: dict[str, Callable[[DaemonOptions, Settings], str]] = {
-        "settings": lambda options, _settings: str(options.config),
+        "settings": _settings,
         "reader": _reader,
         "trust": _trust,
         "card": _card,
@@ -72,6 +72,10 @@ def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Findin
             yield Finding(link, True, look(options, settings))
         except CpsAuthError as error:
             yield Finding(link, False, explain(error, language or settings.language).text)
+
+
+def _settings(options: DaemonOptions, _settings: Settings) -> str:
+    return str(options.config) if options.config.exists() else f"{options.config}: none, defaults"
 
 
 def _reader(_options: DaemonOptions, settings: Settings) -> str:

@@ -36,6 +36,7 @@ STATE_FOLDER = Path("/run/cps-auth")
 """On a tmpfs, as the sessions that it speaks of do not outlive the boot either."""
 OWNERS_FILE = "sessions.json"
 LOCK_UP_WITHIN_S = 8.0
+FIRST_EVENT_WITHIN_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +99,10 @@ def run(options: DaemonOptions) -> None:
         closing.callback(options.socket.unlink, missing_ok=True)
         sessions.lock_left_open(LOCK_UP_WITHIN_S)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
-        closing.callback(Watching(cards, sessions.feed_card_event).stop)
+        watching = Watching(cards, sessions.feed_card_event)
+        closing.callback(watching.stop)
+        # A reader told as new after a login would lock the session that it has just opened.
+        watching.wait_until_heard(FIRST_EVENT_WITHIN_S)
         server = Server(
             listening, lambda conn, peer: answer(conn, peer, authority, settings.language)
         )

@@ -26,10 +26,19 @@ class Watching:
         """
         self._cards = cards
         self._listener = listener
+        self._heard = threading.Event()
         self._ended = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
         self._thread.start()
+
+    def wait_until_heard(self, within_s: float) -> None:
+        """Wait for the first event; with no reader attached there is none to wait for.
+
+        Args:
+            within_s: how long at most.
+        """
+        self._heard.wait(within_s)
 
     def stop(self) -> None:
         """Stop; WATCHER_STOPPED has been told when this returns."""
@@ -59,5 +68,6 @@ class Watching:
     def _tell(self, event: CardEvent) -> None:
         _log.info("%s %s %s", event.kind.value, event.reader, event.reason)
         self._listener(event)
+        self._heard.set()
         if event.kind is CardEventKind.WATCHER_STOPPED:
             self._ended.set()

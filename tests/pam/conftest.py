@@ -144,6 +144,7 @@ def pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
     )
     socket_path = pc_folder / "auth.sock"
     watching = Watching(cards, sessions.feed_card_event)
+    watching.wait_until_heard(DEADLINE_S)
     server = Server(listen(socket_path), lambda conn, peer: answer(conn, peer, authority, "en"))
     pc = CabinetPc(readers, desktop, pc_folder, igc, authority, sessions, socket_path)
     pc.allow("doctor", "root")

@@ -146,11 +146,15 @@ class InstalledPc:
         return path.read_text() if path.exists() else ""
 
     def pamtester(
-        self, typed: bytes, account: str = ACCOUNT, as_user: str | None = None
+        self,
+        typed: bytes,
+        account: str = ACCOUNT,
+        as_user: str | None = None,
+        service: str = "cps-auth",
     ) -> tuple[bool, str]:
         """Authenticate with the shipped stack; return whether it succeeded, and what it said."""
         asker = ["setpriv", f"--reuid={as_user}", "--clear-groups"] if as_user else []
-        command = ["pamtester", "cps-auth", account, "authenticate"]
+        command = ["pamtester", service, account, "authenticate"]
         done = subprocess.run(
             [
                 "unshare",

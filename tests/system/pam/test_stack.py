@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.system
 
 PrivatePcscd = Any  # the fixtures' classes live in conftest.py, which is no module to import
 InstalledPc = Any
+ROOT = Path(__file__).parents[3]
 ACCOUNT = "games"
 AS_NOBODY = ("setpriv", "--reuid=nobody", "--clear-groups")
 
@@ -61,6 +63,23 @@ def test_another_account_is_refused(enrolled: InstalledPc) -> None:
     yes, said = enrolled.pamtester(b"1234\n", account="nobody")
     assert not yes
     assert "no access here" in said
+
+
+def test_the_documented_second_way_in(pc: InstalledPc, private_pcscd: PrivatePcscd) -> None:
+    """With the documented lines a refusal leads on to what follows, and a login ends the stack."""
+    documented = re.findall(r"^auth \[.*$", (ROOT / "docs/pam.md").read_text(), re.MULTILINE)
+    assert len(documented) == 2
+    for service, rest in (("then-yes", "pam_permit.so"), ("then-no", "pam_deny.so")):
+        lines = [*documented, f"auth required {rest}", ""]
+        (pc.root / "etc/pam.d" / service).write_text("\n".join(lines))
+    private_pcscd.insert()
+    pc.enrol()
+    assert pc.pamtester(b"1234\n", service="then-yes")[0]
+    assert not pc.pamtester(b"1234\n", service="then-no")[0]
+    pc.start_daemon()
+    assert pc.pamtester(b"1234\n", service="then-no")[0]
+    assert not pc.pamtester(b"9999\n", service="then-no")[0]
+    assert pc.pamtester(b"9999\n", service="then-yes")[0]
 
 
 def test_no_card_is_refused_without_a_prompt(pc: InstalledPc) -> None:
