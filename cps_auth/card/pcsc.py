@@ -174,8 +174,10 @@ class PcscTransport:
         code, answer = scard.SCardTransmit(self._handle, pci, list(command))
         if codes.unsigned(code) != codes.SUCCESS:
             raise codes.card_error(code, "SCardTransmit")
+        if not answer:
+            raise CardRemoved  # what some drivers say when the card leaves during the exchange
         if len(answer) < 2:
-            raise CardMisbehaved(f"response of {len(answer)} bytes")
+            raise CardMisbehaved("response of one byte")
         return bytes(answer)
 
     @contextmanager

@@ -32,8 +32,8 @@ class Transport(Protocol):
         """Send one command APDU and return data, SW1, SW2 as the card sent them.
 
         Raises:
-            CardRemoved: the card left, was swapped or lost power.
-            CardMisbehaved: fewer than two bytes came back.
+            CardRemoved: the card left, was swapped or lost power, or nothing came back.
+            CardMisbehaved: a single byte came back.
             ReaderServiceLost: the PC/SC service went away.
         """
 
