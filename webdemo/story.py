@@ -176,7 +176,7 @@ class _Story:
     def _session(self) -> str:
         return str(json.loads(self._browser.fetch("/cps/status").text)["session"])
 
-    def _attempts(self, persona: str) -> int:
+    def _attempts(self, persona: str) -> int | None:
         return self._desk.card(persona).pin_attempts_left
 
 

@@ -1,0 +1,124 @@
+"""A real browser: the login page follows the card, and an open page notices that it left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from cps_auth.pki.judge import Judge
+from webdemo.application import create_app, stop_app
+from webdemo.desk import VirtualDesk
+from webdemo.serve import bind_loopback, origin_of, serving
+
+pytestmark = pytest.mark.system
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+NOTICED_WITHIN_S = 3.0
+"""About one second, and room for a busy machine."""
+
+
+@pytest.fixture
+def origin(desk: VirtualDesk, judge: Judge, tmp_path: Path) -> Iterator[str]:
+    """The demo, served on a free loopback port."""
+    with bind_loopback(0) as listener:
+        where = origin_of(listener)
+        config = {"CPS_ORIGIN": where, "CPS_DATABASE": tmp_path / "demo.sqlite3"}
+        app = create_app(config, cards=desk.cards, judge=judge, mock_panel=desk)
+        with serving(listener, app, stop_app):
+            yield where
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """An empty tab of a French browser; anything that a page's script does wrong fails the test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
+        tab = browser.new_context(locale="fr-FR").new_page()
+        tab.set_default_timeout(20_000)
+        wrong: list[str] = []
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("console", lambda said: wrong.append(said.text) if "Policy" in said.text else None)
+        yield tab
+        browser.close()
+    assert wrong == []
+
+
+def test_a_practitioner_logs_in_works_and_pulls_the_card(
+    page: Page, origin: str, desk: VirtualDesk
+) -> None:
+    """Insert, type four digits, see the page; pull, and the page goes away by itself."""
+    page.goto(origin)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Insérez votre carte CPS")
+    desk.insert("doctor")
+    expect(page.get_by_text("Camille LAVERGNE", exact=True)).to_be_visible()
+    pin = page.get_by_label("Les quatre chiffres du code porteur")
+    expect(pin).to_be_focused()
+    pin.press_sequentially("1234")
+    pin.press("Enter")
+    page.get_by_role("link", name="Odette Marivaux").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Odette Marivaux")
+    pulled_at = time.monotonic()
+    desk.pull()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
+    assert time.monotonic() - pulled_at < NOTICED_WITHIN_S
+    page.go_back()
+    expect(page.get_by_text("Amlodipine")).to_have_count(0)
+
+
+def test_a_wrong_pin_is_explained_and_the_next_one_is_typed_by_hand(
+    page: Page, origin: str, desk: VirtualDesk
+) -> None:
+    """The alert tells the attempts left; nothing is filled in and reloading sends nothing."""
+    desk.insert("doctor")
+    page.goto(origin)
+    page.get_by_label("Les quatre chiffres du code porteur").fill("0000")
+    page.get_by_role("button", name="Se connecter").click()
+    expect(page.get_by_role("alert")).to_contain_text("2 essais restants.")
+    expect(page.get_by_label("Les quatre chiffres du code porteur")).to_have_value("")
+    page.reload()
+    expect(page.get_by_role("main")).to_be_visible()
+    assert desk.card("doctor").pin_attempts_left == 2
+
+
+def test_another_tab_notices_too(page: Page, origin: str, desk: VirtualDesk) -> None:
+    """Every open page of the session closes, and inserting a card leads back to the login."""
+    desk.insert("nurse")
+    page.goto(origin)
+    page.get_by_label("Les quatre chiffres du code porteur").fill("1234")
+    page.get_by_role("button", name="Se connecter").click()
+    expect(page.get_by_role("list").first).to_be_visible()
+    other = page.context.new_page()
+    other.goto(origin + "/patients")
+    desk.pull()
+    for tab in (page, other):
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
+    desk.insert("doctor")
+    expect(other.get_by_role("heading", level=1)).to_have_text("Saisissez votre code")
+
+
+def test_the_panel_pulls_the_card_beside_the_page(
+    page: Page, origin: str, desk: VirtualDesk
+) -> None:
+    """With the mock reader a person plays the story with the mouse alone."""
+    page.goto(origin)
+    page.locator("[data-persona=pharmacist]").click()
+    page.get_by_label("Les quatre chiffres du code porteur").fill("1234")
+    page.get_by_role("button", name="Se connecter").click()
+    expect(page.get_by_text("Pharmacie des Tilleuls")).to_be_visible()
+    page.get_by_role("button", name="Retirer la carte").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
+    expect(page.locator(".desk-lock strong")).to_have_text("verrouillé")
+    assert desk.inserted is None
