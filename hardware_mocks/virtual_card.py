@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from hardware_mocks.card.contents import CardProfile
 from hardware_mocks.card.cps3 import CPS3
+from hardware_mocks.card.cps3_contactless import CPS3_CONTACTLESS
+from hardware_mocks.card.cps4 import CPS4, CPS4_RELEASE_CANDIDATE, CPS4_T0_ONLY
 from hardware_mocks.card.engine import ApduEngine
 from hardware_mocks.personas import CardCredentials, Persona
 
-CARD_KINDS: dict[str, CardProfile] = {profile.name: profile for profile in (CPS3,)}
+_PROFILES = (CPS3, CPS3_CONTACTLESS, CPS4, CPS4_T0_ONLY, CPS4_RELEASE_CANDIDATE)
+CARD_KINDS: dict[str, CardProfile] = {profile.name: profile for profile in _PROFILES}
 """Every kind of card that can be made, by the name that the command line takes."""
 
 
@@ -23,7 +26,7 @@ class VirtualCard:
         self._profile = CARD_KINDS[kind]
         self.persona = persona
         self._contents = self._profile.personalise(persona, credentials)
-        self._engine = ApduEngine(self._contents)
+        self._engine = ApduEngine(self._contents, self._profile.protocol)
 
     @property
     def kind(self) -> str:
@@ -41,14 +44,28 @@ class VirtualCard:
         return self._profile.protocol
 
     @property
-    def pin_attempts_left(self) -> int:
-        """Return the counter of the code porteur, without asking the card."""
-        return self._contents.pins[1].attempts_left
+    def serial(self) -> str:
+        """Return the eight digits of its chip, as EF.SN.ICC has them."""
+        return self._contents.chip_serial
 
     @property
-    def puk_attempts_left(self) -> int:
-        """Return the counter of the PUK, without asking the card."""
-        return self._contents.pins[2].attempts_left
+    def pin_attempts_left(self) -> int | None:
+        """Return the counter of the code porteur, without asking the card; None: has no PIN."""
+        return self._attempts_left(1)
+
+    @property
+    def puk_attempts_left(self) -> int | None:
+        """Return the counter of the PUK, without asking the card; None: has none."""
+        return self._attempts_left(2)
+
+    @property
+    def is_pin_verified(self) -> bool:
+        """Whether the code porteur counts as presented now, without asking the card."""
+        return 1 in self._engine.verified
+
+    def _attempts_left(self, reference: int) -> int | None:
+        pin = self._contents.pins.get(reference)
+        return None if pin is None else pin.attempts_left
 
     def transmit(self, command: bytes) -> bytes:
         """Answer any byte string with data, SW1, SW2."""
@@ -56,12 +73,12 @@ class VirtualCard:
 
     def power_on(self) -> None:
         """Begin anew: at the master file, nothing verified."""
-        self._engine = ApduEngine(self._contents)
+        self._engine = ApduEngine(self._contents, self._profile.protocol)
 
     def power_off(self) -> None:
         """Forget what only power keeps."""
-        self._engine = ApduEngine(self._contents)
+        self._engine = ApduEngine(self._contents, self._profile.protocol)
 
     def reset(self) -> None:
         """Warm reset: as power off and on."""
-        self._engine = ApduEngine(self._contents)
+        self._engine = ApduEngine(self._contents, self._profile.protocol)

@@ -1,4 +1,4 @@
-"""Command APDUs as they arrive at the card (ISO/IEC 7816-3:2006 section 12.2, T=0)."""
+"""Command APDUs as they arrive at the card (ISO/IEC 7816-3:2006 section 12)."""
 
 from __future__ import annotations
 
@@ -57,6 +57,24 @@ def parse_t0(command: bytes) -> Command:
         raise sw.Refusal(sw.WRONG_LENGTH)
     # An empty body with P3=00 is a case 1, or a case 2 with Le=256: the handler knows which.
     return Command(cla, ins, p1, p2, data, le=256 if p3 == 0 else None)
+
+
+def parse_t1(command: bytes) -> Command:
+    """Take a T=1 command apart: the four cases, short lengths (no CPS needs extended ones).
+
+    Raises:
+        Refusal: 6700, the length contradicts the body.
+    """
+    if len(command) < 4:
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    cla, ins, p1, p2 = command[:4]
+    body = command[4:]
+    if len(body) <= 1:
+        return Command(cla, ins, p1, p2, le=(body[0] or 256) if body else None)
+    data, rest = body[1 : 1 + body[0]], body[1 + body[0] :]
+    if not body[0] or len(data) != body[0] or len(rest) > 1:
+        raise sw.Refusal(sw.WRONG_LENGTH)
+    return Command(cla, ins, p1, p2, data, (rest[0] or 256) if rest else None)
 
 
 def hide_pin(command: bytes) -> bytes:

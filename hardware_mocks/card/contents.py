@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from hardware_mocks.card.dialect import Dialect
 from hardware_mocks.card.file_system import AccessRules, DedicatedFile
 from hardware_mocks.personas import CardCredentials, Persona
 
@@ -33,16 +34,20 @@ class KeyObject:
 
     reference: int  # as in MANAGE SECURITY ENVIRONMENT and the PrKDF
     rules: AccessRules  # which operation needs what
-    numbers: RSAPrivateNumbers = field(repr=False)
+    private_key: RSAPrivateKey = field(repr=False)
+    algorithms: frozenset[int] = frozenset()  # of PSO 9E9A, where the algorithm is the key's
 
 
 @dataclass(slots=True)
 class CardContents:
     """What power-off does not change."""
 
+    chip_serial: str  # 8 digits
+    dialect: Dialect
     master_file: DedicatedFile
     pins: dict[int, PinObject]
     keys: dict[int, KeyObject]
+    other_applications: tuple[DedicatedFile, ...] = ()  # beside the files; leaving forgets PINs
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,29 +6,33 @@ published from real cards. An inferred value is one line to change.
 
 from __future__ import annotations
 
-from hardware_mocks.card.ber import bits, tlv
-from hardware_mocks.card.contents import CardContents, CardProfile, KeyObject, PinObject
-from hardware_mocks.card.data_objects import DataObject, data_objects
+from hardware_mocks.card.common import (
+    CONTACT_AID,
+    PIN_ENTRIES,
+    data_files,
+    master_file,
+    pin_objects,
+)
+from hardware_mocks.card.contents import CardContents, CardProfile, KeyObject
+from hardware_mocks.card.data_objects import cps3_objects
 from hardware_mocks.card.file_system import (
     ALWAYS,
-    MASTER_FILE,
     NEVER,
     USER_PIN,
     AccessRules,
     DedicatedFile,
     ElementaryFile,
-    file_rules,
 )
+from hardware_mocks.card.ias_ecc import IAS_ECC
 from hardware_mocks.card.pkcs15 import (
+    LAST_UPDATE_EXPLICIT,
     MODIFIABLE,
     PRIVATE,
-    PUK_ID,
     USAGE_DECRYPT,
     USAGE_NON_REPUDIATION,
     USAGE_SIGN,
-    USER_PIN_ID,
+    Algorithm,
     KeyEntry,
-    PinEntry,
     authentication_objects,
     certificates,
     data_directory,
@@ -36,19 +40,12 @@ from hardware_mocks.card.pkcs15 import (
     private_keys,
     token_info,
 )
-from hardware_mocks.personas import PIN, PUK, CardCredentials, Persona
+from hardware_mocks.personas import CardCredentials, Persona
 
 ATR = bytes.fromhex("3BAC00402A001225006480000310009000")
-ROOT_AID = bytes.fromhex("80250000 01FF0100")
-CONTACT_AID = bytes.fromhex("E828BD080F 80250000 01FF0010")
-ISSUER = bytes.fromhex("8025000001")
-EF_ATR = bytes.fromhex(
-    "80 4301B8 460404B0ECC1 47039401 80 4F0880250000 01FF0100"
-    "E010 02020104 02020104 02020100 02020100 7808 06062B8122F87802 82029000"
-)
-EF_DIR_BYTES = 101
-PIN_ATTEMPTS = 3
-PUK_ATTEMPTS = 3  # inferred
+APPLICATION_FID = 0x0001
+AODF, PRKDF, CDF, DODF = 0x7001, 0x7002, 0x7005, 0x7006  # 7002 and 7006 inferred
+LAST_UPDATE = "20100316110000Z"
 
 SIGNATURE_KEY = KeyEntry(
     label="CPS_PRIV_SIG",
@@ -68,99 +65,55 @@ AUTHENTICATION_KEY = KeyEntry(
     certificate_label="Certificat d'Authentification CPS",
     certificate_fid=0xB002,  # inferred
 )
-_SIGNATURE_RULES = AccessRules(0xCB, bytes([USER_PIN, NEVER, NEVER, ALWAYS]))
-_AUTHENTICATION_RULES = AccessRules(0xBB, bytes([USER_PIN, USER_PIN, NEVER, NEVER, ALWAYS]))
-_PIN_RULES = AccessRules(0xF3, bytes.fromhex("000013FF00"))
+KEYS = (SIGNATURE_KEY, AUTHENTICATION_KEY)
+SIGNATURE_RULES = AccessRules(0xCB, bytes([USER_PIN, NEVER, NEVER, ALWAYS]))
+AUTHENTICATION_RULES = AccessRules(0xBB, bytes([USER_PIN, USER_PIN, NEVER, NEVER, ALWAYS]))
 
-_PINS = (
-    PinEntry(
-        "Code porteur de la carte CPS", USER_PIN_ID, 1, len(PIN), tlv(0x03, b"\x01\x00"), PUK_ID
-    ),
-    # Inferred but for soPin (7), without which no middleware lets the PUK log in; 6 unblockingPin.
-    PinEntry("Code de deblocage de la carte", PUK_ID, 2, len(PUK), bits(6, 7), PUK_ID),
+ALGORITHMS = (
+    Algorithm(1, 0x220, 6, "2b0e03021a", 0x10),  # SHA-1, hash
+    Algorithm(2, 0x250, 6, "608648016503040201", 0x40),  # SHA-256, hash
+    Algorithm(3, 0x06, 1, "2a864886f70d010105", 0x12),  # SHA1_RSA_PKCS, sign
+    Algorithm(4, 0x40, 1, "2a864886f70d01010b", 0x42),  # SHA256_RSA_PKCS, sign
+    Algorithm(5, 0x01, 1, "2a864886f70d010101", 0x02),  # RSA_PKCS, sign
+    Algorithm(6, 0x01, 5, "2a864886f70d010101", 0x1A),  # RSA_PKCS, decipher
 )
-_AODF, _PRKDF, _CDF, _DODF = 0x7001, 0x7002, 0x7005, 0x7006  # 7002 and 7006 inferred
 
 
 def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
     """Return the contents of a new CPS3 of this persona."""
-    files = _application(persona, credentials)
-    application = DedicatedFile(0x0001, CONTACT_AID, files, takes_fci_by_aid=False)
-    master_file = DedicatedFile(
-        MASTER_FILE,
-        ROOT_AID,
-        [
-            ElementaryFile(0x2F01, bytearray(EF_ATR), sfi=0x1D),
-            ElementaryFile(0x2F00, bytearray(_directory()), sfi=0x1E),
-            ElementaryFile(0xD003, bytearray(_serial_number(persona.chip_serial)), sfi=0x1C),
-            application,
-        ],
-    )
-    pins = (
-        PinObject(1, bytearray(PIN), persona.pin_attempts_left, PIN_ATTEMPTS, _PIN_RULES),
-        PinObject(2, bytearray(PUK), PUK_ATTEMPTS, PUK_ATTEMPTS, _PIN_RULES),
+    application = DedicatedFile(
+        APPLICATION_FID, CONTACT_AID, _files(persona, credentials), takes_fci_by_aid=False
     )
     keys = (
-        (SIGNATURE_KEY, _SIGNATURE_RULES, credentials.signature_key),
-        (AUTHENTICATION_KEY, _AUTHENTICATION_RULES, credentials.authentication_key),
+        KeyObject(SIGNATURE_KEY.reference, SIGNATURE_RULES, credentials.signature_key),
+        KeyObject(
+            AUTHENTICATION_KEY.reference, AUTHENTICATION_RULES, credentials.authentication_key
+        ),
     )
     return CardContents(
-        master_file,
-        {pin.reference: pin for pin in pins},
-        {
-            entry.reference: KeyObject(entry.reference, rules, key.private_numbers())
-            for entry, rules, key in keys
-        },
+        chip_serial=persona.chip_serial,
+        dialect=IAS_ECC,
+        master_file=master_file(persona.chip_serial, "CPS IAS", application),
+        pins=pin_objects(persona),
+        keys={key.reference: key for key in keys},
     )
 
 
 CPS3 = CardProfile("cps3", ATR, protocol=0, personalise=personalise)
 
 
-def _directory() -> bytes:
-    """EF.DIR with the contact application alone: OpenSC would bind the contactless one."""
-    entry = tlv(
-        0x61,
-        tlv(0x4F, CONTACT_AID),
-        tlv(0x50, b"CPS IAS"),
-        tlv(0x51, bytes.fromhex("3F000001")),
-        tlv(0x73, tlv(0x4F, CONTACT_AID)),
-    )
-    return entry.ljust(EF_DIR_BYTES, b"\x00")
-
-
-def _serial_number(chip_serial: str) -> bytes:
-    """EF.SN.ICC: issuer, eight digits, and the Luhn digit over both."""
-    digits = ISSUER.hex() + chip_serial
-    doubled = (int(digit) * 2 for digit in digits[::-2])
-    total = sum(n - 9 if n > 9 else n for n in doubled) + sum(map(int, digits[-2::-2]))
-    return tlv(0x5A, bytes.fromhex(f"{digits}{-total % 10}F"))
-
-
-def _application(
-    persona: Persona, credentials: CardCredentials
-) -> list[DedicatedFile | ElementaryFile]:
-    keys = (SIGNATURE_KEY, AUTHENTICATION_KEY)
-    objects = data_objects(persona)
+def _files(persona: Persona, credentials: CardCredentials) -> list[DedicatedFile | ElementaryFile]:
+    objects = cps3_objects(persona)
+    label = f"CPS3v3-{persona.card_number}"
     contents = {
-        0x5031: object_directory(_AODF, _PRKDF, _CDF, _DODF),
-        0x5032: token_info(f"CPS3v3-{persona.card_number}"),
-        _AODF: authentication_objects(_PINS),
-        _PRKDF: private_keys(keys),
-        _CDF: certificates(keys),
-        _DODF: data_directory(objects),
+        0x5031: object_directory(AODF, PRKDF, CDF, DODF),
+        0x5032: token_info(label, LAST_UPDATE, LAST_UPDATE_EXPLICIT, algorithms=ALGORITHMS),
+        AODF: authentication_objects(PIN_ENTRIES),
+        PRKDF: private_keys(KEYS),
+        CDF: certificates(KEYS),
+        DODF: data_directory(objects),
         SIGNATURE_KEY.certificate_fid: credentials.signature_certificate_der,
         AUTHENTICATION_KEY.certificate_fid: credentials.authentication_certificate_der,
     }
-    return [
-        *(ElementaryFile(fid, bytearray(content)) for fid, content in contents.items()),
-        *(_data_file(entry) for entry in objects),
-    ]
-
-
-def _data_file(entry: DataObject) -> ElementaryFile:
-    rules = file_rules(
-        read=USER_PIN if entry.needs_pin else ALWAYS,
-        update=ALWAYS if entry.modifiable else NEVER,
-    )
-    return ElementaryFile(entry.fid, bytearray(entry.content), rules=rules)
+    files = [ElementaryFile(fid, bytearray(content)) for fid, content in contents.items()]
+    return [*files, *data_files(objects)]

@@ -89,7 +89,7 @@ def _sign(session: Session, data: bytes) -> bytes:
         raise sw.Refusal(sw.CONDITIONS_NOT_SATISFIED)
     if len(digest) != _DIGEST_BYTES[algorithm]:
         raise sw.Refusal(sw.WRONG_DATA)
-    return rsa.sign(key.numbers, _DIGEST_INFOS[algorithm] + digest)
+    return rsa.sign(key.private_key, _DIGEST_INFOS[algorithm] + digest)
 
 
 def _decipher(session: Session, data: bytes) -> bytes:
@@ -98,7 +98,7 @@ def _decipher(session: Session, data: bytes) -> bytes:
     if data[:1] != b"\x81":
         raise sw.Refusal(sw.WRONG_DATA)
     try:
-        return rsa.decrypt(key.numbers, data[1:])
+        return rsa.decrypt(key.private_key, data[1:])
     except ValueError as error:
         raise sw.Refusal(sw.WRONG_DATA) from error
 
@@ -110,7 +110,7 @@ def internal_authenticate(session: Session, command: Command) -> bytes:
     key, _ = _key(session, _AUTHENTICATION, INTERNAL_AUTHENTICATE)
     if not 0 < len(command.data) <= _AUTHENTICATE_MAX_BYTES:
         raise sw.Refusal(sw.WRONG_LENGTH)
-    return rsa.sign(key.numbers, command.data)
+    return rsa.sign(key.private_key, command.data)
 
 
 def _key(session: Session, template_tag: int, operation: int) -> tuple[KeyObject, int]:

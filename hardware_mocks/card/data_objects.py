@@ -15,6 +15,7 @@ from hardware_mocks.personas import Persona
 SECTOR_PRIVATE_PRACTICE = "SA07"  # table R02
 SECTOR_HEALTH_CENTRE = "SA01"
 ISSUED_ON_BCD = bytes.fromhex("20240115")
+CPS2TER_ATR = bytes.fromhex("3BAC00402A001225006480820212009000")
 CPS_DATA_BYTES = 256  # inferred: the size of the one file that anybody may write
 
 
@@ -29,10 +30,11 @@ class DataObject:
     modifiable: bool = False
 
 
-def data_objects(persona: Persona) -> tuple[DataObject, ...]:
+def cps3_objects(persona: Persona) -> tuple[DataObject, ...]:
     """Return the data objects of a CPS3, in the order of its DODF.
 
-    D107 and D120 are the identifiers of real cards; D101 to D104 are inferred.
+    D107 and D120 are the identifiers of real cards; D101 to D104 are inferred. CPS_SIT_FACT and
+    CPS2TER_ACTIVITY_nn_PS are not in it: middleware knows that they are in the CPS2ter volume.
     """
     return (
         DataObject("CPS_ID_CARD", 0xD101, _card_number(persona)),
@@ -42,6 +44,28 @@ def data_objects(persona: Persona) -> tuple[DataObject, ...]:
         DataObject("CPS_DATA", 0xD107, bytes(CPS_DATA_BYTES), modifiable=True),
         DataObject("CPS_ACTIVITY_01_PS", 0xD120, _activity(persona), needs_pin=True),
     )
+
+
+def cps4_objects(persona: Persona) -> tuple[DataObject, ...]:
+    """Return the data objects of a CPS4: those of a CPS3, and the old card's; D11x inferred."""
+    return (
+        *cps3_objects(persona),
+        DataObject("CPS_SIT_FACT", 0xD108, billing_situation(persona), needs_pin=True),
+        DataObject("CPS2TER_ATR", 0xD110, CPS2TER_ATR),
+        DataObject("CPS2TER_ID", 0xD111, _card_number(persona)),
+        DataObject("CPS2TER_ICC", 0xD112, persona.chip_serial.encode()),
+        DataObject("CPS2TER_NAME", 0xD113, _name(persona)),
+        DataObject("CPS2TER_LANG", 0xD114, b"fr"),
+        DataObject("CPS2TER_PSINFO", 0xD115, _professional(persona)),
+        DataObject("CPS2TER_DIRAMO", 0xD116, tlv(0xE5, tlv(0x80, b"01"))),
+        DataObject("CPS2TER_ACTIVITY_01_PS", 0xD130, _activity(persona), needs_pin=True),
+    )
+
+
+def billing_situation(persona: Persona) -> bytes:
+    """Return CPS_SIT_FACT: whom the health insurance pays. Inferred throughout."""
+    number = persona.card_number[-8:]
+    return tlv(0xE6, tlv(0x80, number.encode()), tlv(0x81, (persona.speciality or "").encode()))
 
 
 def _card_number(persona: Persona) -> bytes:

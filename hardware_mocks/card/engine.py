@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hardware_mocks.card import status_words as sw
-from hardware_mocks.card.command import CHAINING, GET_RESPONSE, Command, parse_t0
+from hardware_mocks.card.command import CHAINING, GET_RESPONSE, Command, parse_t0, parse_t1
 from hardware_mocks.card.contents import CardContents
-from hardware_mocks.card.crypto_ias_ecc import (
-    get_challenge,
-    internal_authenticate,
-    manage_security_environment,
-    perform_security_operation,
-)
-from hardware_mocks.card.file_commands import read_binary, select, update_binary
-from hardware_mocks.card.object_commands import get_data
-from hardware_mocks.card.pin_commands import change_reference_data, reset_retry_counter, verify
-from hardware_mocks.card.session import Session, new_session
+from hardware_mocks.card.session import new_session
 
-_COMMANDS: dict[int, Callable[[Session, Command], bytes]] = {
-    0x20: verify,
-    0x22: manage_security_environment,
-    0x24: change_reference_data,
-    0x2A: perform_security_operation,
-    0x2C: reset_retry_counter,
-    0x84: get_challenge,
-    0x88: internal_authenticate,
-    0xA4: select,
-    0xB0: read_binary,
-    0xCB: get_data,
-    0xD6: update_binary,
-}
 _CHAINABLE = frozenset({0x2A})
 _CLASSES = frozenset({0x00, 0x01, CHAINING, CHAINING | 0x01})  # channels 0 and 1, chained or not
 _CHAIN_MAX_BYTES = 1024  # inferred; a cryptogram is 257
@@ -39,19 +15,28 @@ _CHAIN_MAX_BYTES = 1024  # inferred; a cryptogram is 257
 class ApduEngine:
     """One powered card. Power-off is the end of it."""
 
-    def __init__(self, contents: CardContents) -> None:
+    def __init__(self, contents: CardContents, protocol: int) -> None:
+        """Power a card up under T=0 or T=1."""
+        self._commands = contents.dialect.commands
         self._session = new_session(contents)
+        self._protocol = protocol
         self._waiting = b""  # for GET RESPONSE
-        self._chain: tuple[int, int, bytes] | None = None  # INS, P1P2, data so far
+        self._chain: tuple[tuple[int, int, int], bytes] | None = None  # header, data so far
 
     def answer(self, unverified_command: bytes) -> bytes:
         """Return data and status word for any byte string."""
+        parse = parse_t1 if self._protocol else parse_t0
         try:
-            data, status_word = self._answer(parse_t0(unverified_command))
+            data, status_word = self._answer(parse(unverified_command))
         except sw.Refusal as refusal:
             self._waiting, self._chain = b"", None
             data, status_word = b"", refusal.status_word
         return data + status_word.to_bytes(2)
+
+    @property
+    def verified(self) -> frozenset[int]:
+        """References of the PINs that count as presented now."""
+        return frozenset(self._session.verified)
 
     def _answer(self, command: Command) -> tuple[bytes, int]:
         if command.cla not in _CLASSES:
@@ -59,31 +44,36 @@ class ApduEngine:
         if command.ins == GET_RESPONSE:
             return self._next_part(command)
         self._waiting = b""
-        handler = _COMMANDS.get(command.ins)
+        handler = self._commands.get(command.ins)
         if handler is None:
             raise sw.Refusal(sw.UNKNOWN_INS)
         whole = self._unchained(command)
         if whole is None:
             return b"", sw.OK
-        response = handler(self._session, whole)
-        return self._first_part(response, whole.le)
+        return self._first_part(handler(self._session, whole), whole.le)
 
     def _unchained(self, command: Command) -> Command | None:
         """Return the command with the data of its whole chain; None while more is to come."""
         if command.is_chained and command.ins not in _CHAINABLE:
             raise sw.Refusal(sw.CHAINING_NOT_SUPPORTED)
         before, self._chain = self._chain, None
-        same = before is not None and before[:2] == (command.ins, command.p1p2)
-        data = (before[2] if before is not None and same else b"") + command.data
+        header = (command.cla & ~CHAINING, command.ins, command.p1p2)
+        same = before is not None and before[0] == header
+        data = (before[1] if before is not None and same else b"") + command.data
         if len(data) > _CHAIN_MAX_BYTES:
             raise sw.Refusal(sw.WRONG_LENGTH)
         if command.is_chained:
-            self._chain = (command.ins, command.p1p2, data)
+            self._chain = (header, data)
             return None
         return Command(command.cla, command.ins, command.p1, command.p2, data, command.le)
 
     def _first_part(self, response: bytes, le: int | None) -> tuple[bytes, int]:
-        """Under T=0 the answer to a command with data waits for GET RESPONSE."""
+        """Under T=0 the answer to a command with data waits for GET RESPONSE.
+
+        Under T=1 a host that sends no Le wants no data, and gets none (inferred).
+        """
+        if le is None and self._protocol == 1:
+            return b"", sw.OK
         now = response[: le or 0]
         self._waiting = response[len(now) :]
         return now, self._status()

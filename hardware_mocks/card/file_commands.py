@@ -33,18 +33,20 @@ def select(session: Session, command: Command) -> bytes:
 
 def _select_application(session: Session, command: Command) -> bytes:
     """By AID a real CPS3 gives no template, whatever P2 asks."""
-    directories = session.contents.master_file.directories()
-    found = next((df for df in directories if df.aid and df.aid == command.data), None)
-    if found is None:
-        raise sw.Refusal(sw.FILE_NOT_FOUND)
-    if command.p2 == _FCI and not found.takes_fci_by_aid:
-        raise sw.Refusal(sw.WRONG_P1P2)
-    _make_current(session, found)
-    return b""
+    for root in (session.contents.master_file, *session.contents.other_applications):
+        found = next((df for df in root.directories() if df.aid and df.aid == command.data), None)
+        if found is None:
+            continue
+        if command.p2 == _FCI and not found.takes_fci_by_aid:
+            raise sw.Refusal(sw.WRONG_P1P2)
+        session.enter(root)
+        _make_current(session, found)
+        return b""
+    raise sw.Refusal(sw.FILE_NOT_FOUND)
 
 
 def _find(session: Session, command: Command) -> DedicatedFile | ElementaryFile:
-    root, here, data = session.contents.master_file, session.current_df, command.data
+    root, here, data = session.root, session.current_df, command.data
     if command.p1 == _PARENT:
         if data:
             raise sw.Refusal(sw.WRONG_LENGTH)
@@ -102,7 +104,7 @@ def _make_current(session: Session, file: DedicatedFile | ElementaryFile) -> Non
     if isinstance(file, DedicatedFile):
         session.current_df, session.current_ef = file, None
     else:
-        session.current_df = session.contents.master_file.parent_of(file)
+        session.current_df = session.root.parent_of(file)
         session.current_ef = file
 
 

@@ -10,8 +10,8 @@ from hardware_mocks.card.contents import PinObject
 from hardware_mocks.card.session import USER_PIN_REFERENCE, Session
 
 _PUK_REFERENCE = 2
-_OLD_AND_NEW, _NEW_ONLY = 0x00, 0x01
-_WITH_NEW_PIN, _COUNTER_ONLY = 0x02, 0x03
+_OLD_AND_NEW = 0x00  # P1 of CHANGE REFERENCE DATA
+_WITH_NEW_PIN = 0x02  # P1 of RESET RETRY COUNTER
 
 
 def verify(session: Session, command: Command) -> bytes:
@@ -28,13 +28,15 @@ def verify(session: Session, command: Command) -> bytes:
 def _say_state(session: Session, pin: PinObject) -> bytes:
     if pin.is_blocked:
         raise sw.Refusal(sw.METHOD_BLOCKED)
-    if pin.reference not in session.verified:
-        raise sw.Refusal(sw.ATTEMPTS_LEFT | pin.attempts_left)
-    return b""
+    if pin.reference in session.verified and session.contents.dialect.says_verified:
+        return b""
+    raise sw.Refusal(sw.ATTEMPTS_LEFT | pin.attempts_left)
 
 
 def change_reference_data(session: Session, command: Command) -> bytes:
     """Replace the PIN: with the old one before the new one, or alone when it is verified."""
+    if command.p1 not in session.contents.dialect.change_modes:
+        raise sw.Refusal(sw.WRONG_P1P2)
     pin = _pin(session, command.p2)
     if command.p1 == _OLD_AND_NEW:
         size = len(pin.value)
@@ -42,17 +44,17 @@ def change_reference_data(session: Session, command: Command) -> bytes:
             raise sw.Refusal(sw.WRONG_LENGTH)
         _present(session, pin, command.data[:size])
         _set_value(pin, command.data[size:])
-    elif command.p1 == _NEW_ONLY:
+        return b""
+    if pin.reference not in session.unblocked:
         _require_verified(session, pin.reference)
-        _set_value(pin, command.data)
-    else:
-        raise sw.Refusal(sw.WRONG_P1P2)
+    _set_value(pin, command.data)
+    session.unblocked.discard(pin.reference)
     return b""
 
 
 def reset_retry_counter(session: Session, command: Command) -> bytes:
     """Unblock the PIN once the PUK is verified, with a new value or with the old one."""
-    if command.p1 not in (_WITH_NEW_PIN, _COUNTER_ONLY):
+    if command.p1 not in session.contents.dialect.unblock_modes:
         raise sw.Refusal(sw.WRONG_P1P2)
     pin = _pin(session, command.p2)
     if pin.reference != USER_PIN_REFERENCE:
@@ -63,11 +65,13 @@ def reset_retry_counter(session: Session, command: Command) -> bytes:
     elif command.data:
         raise sw.Refusal(sw.WRONG_LENGTH)
     pin.attempts_left = pin.attempts_max
+    if session.contents.dialect.unblocking_lets_change:
+        session.unblocked.add(pin.reference)
     return b""
 
 
 def _pin(session: Session, reference: int) -> PinObject:
-    pin = session.contents.pins.get(reference)
+    pin = session.contents.pins.get(reference & session.contents.dialect.reference_mask)
     if pin is None:
         raise sw.Refusal(sw.REFERENCE_NOT_FOUND)
     return pin

@@ -21,6 +21,9 @@ _READ, _UPDATE, _EXECUTE = bits(0), bits(1), bits(2)  # AccessMode
 _ANYBODY = tlv(0x05)  # SecurityCondition always
 _NO_FLAGS = tlv(0x03, b"\x01\x00")  # a real CPS3 writes one superfluous octet here
 PRIVATE, MODIFIABLE = 0, 1  # bit numbers of CommonObjectFlags
+READ_ONLY, LOGIN_REQUIRED = 0, 1  # bit numbers of TokenFlags
+LAST_UPDATE_EXPLICIT = 0xA5  # tag of lastUpdate; OpenSC reads only this form
+LAST_UPDATE_IMPLICIT = 0x85  # the ANS module reads only this one, and names its cache after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +51,63 @@ class PinEntry:
     changed_with: bytes  # identifier of the authentication object that allows a change
 
 
-def object_directory(aodf: int, prkdf: int, cdf: int, dodf: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """One entry of supportedAlgorithms (ISO/IEC 7816-15 section 8.10)."""
+
+    reference: int
+    mechanism: int  # PKCS#11
+    operation: int  # bit number: 1 sign, 5 decipher, 6 hash
+    oid_hex: str
+    card_reference: int  # in MANAGE SECURITY ENVIRONMENT
+
+    def encoded(self) -> bytes:
+        """Return the entry."""
+        oid, no_parameters = tlv(0x06, bytes.fromhex(self.oid_hex)), tlv(0x05)
+        numbers = integer(self.reference), integer(self.mechanism)
+        return sequence(
+            *numbers, no_parameters, bits(self.operation), oid, integer(self.card_reference)
+        )
+
+
+def object_directory(
+    aodf: int | None = None,
+    prkdf: int | None = None,
+    cdf: int | None = None,
+    dodf: int | None = None,
+) -> bytes:
     """Return EF.ODF: where the other directory files are."""
     files = ((0xA8, aodf), (0xA0, prkdf), (0xA4, cdf), (0xA7, dodf))
-    return b"".join(tlv(tag, _path(fid)) for tag, fid in files)
+    return b"".join(tlv(tag, _path(fid)) for tag, fid in files if fid is not None)
 
 
-def token_info(label: str) -> bytes:
-    """Return EF.TokenInfo as on a real CPS3; see section 5 of the facts."""
+def token_info(
+    label: str,
+    last_update: str,
+    last_update_form: int,
+    *,
+    flags: tuple[int, ...] = (READ_ONLY, LOGIN_REQUIRED),
+    algorithms: Iterable[Algorithm] = (),
+) -> bytes:
+    """Return EF.TokenInfo; see section 5 of the facts.
+
+    Args:
+        label: token label.
+        last_update: GeneralizedTime.
+        last_update_form: LAST_UPDATE_EXPLICIT or LAST_UPDATE_IMPLICIT.
+        flags: bit numbers of TokenFlags.
+        algorithms: supportedAlgorithms; a card that has none lists none.
+    """
+    supported = b"".join(algorithm.encoded() for algorithm in algorithms)
+    time = last_update.encode()
+    explicit = last_update_form == LAST_UPDATE_EXPLICIT
     return sequence(
         integer(0),
         utf8("ASIP SANTE"),
         tlv(0x80, label.encode()),
-        bits(0, 1),  # readOnly, loginRequired
-        tlv(0xA2, *(_algorithm(*row) for row in _ALGORITHMS)),
-        tlv(0xA5, tlv(0x18, b"20100316110000Z")),  # lastUpdate; OpenSC reads no other form
-    )
-
-
-_ALGORITHMS = (
-    # reference, PKCS#11 mechanism, operation bit, OID, algorithm reference in the card
-    (1, 0x220, 6, "2b0e03021a", 0x10),  # SHA-1, hash
-    (2, 0x250, 6, "608648016503040201", 0x40),  # SHA-256, hash
-    (3, 0x06, 1, "2a864886f70d010105", 0x12),  # SHA1_RSA_PKCS, sign
-    (4, 0x40, 1, "2a864886f70d01010b", 0x42),  # SHA256_RSA_PKCS, sign
-    (5, 0x01, 1, "2a864886f70d010101", 0x02),  # RSA_PKCS, sign
-    (6, 0x01, 5, "2a864886f70d010101", 0x1A),  # RSA_PKCS, decipher
-)
-
-
-def _algorithm(reference: int, mechanism: int, operation: int, oid_hex: str, card: int) -> bytes:
-    oid = tlv(0x06, bytes.fromhex(oid_hex))
-    null = tlv(0x05)
-    return sequence(
-        integer(reference), integer(mechanism), null, bits(operation), oid, integer(card)
+        bits(*flags),
+        tlv(0xA2, supported) if supported else b"",
+        tlv(last_update_form, tlv(0x18, time) if explicit else time),
     )
 
 

@@ -25,11 +25,22 @@ class Session:
     """One card between power-on and power-off or reset."""
 
     contents: CardContents
+    root: DedicatedFile  # the master file, or the application selected in its place
     current_df: DedicatedFile
     current_ef: ElementaryFile | None = None
     verified: set[int] = field(default_factory=set)  # references of PINs presented rightly
-    templates: dict[int, ControlReference] = field(default_factory=dict)  # by P2 of MSE
+    unblocked: set[int] = field(default_factory=set)  # references of PINs, since the PUK
+    templates: dict[int, ControlReference] = field(default_factory=dict)  # by parameter of MSE
     last_hash: bytes | None = None
+
+    def enter(self, root: DedicatedFile) -> None:
+        """Select an application; another one than before forgets what was verified (inferred)."""
+        if root is not self.root:
+            self.root = root
+            self.verified.clear()
+            self.unblocked.clear()
+            self.templates.clear()
+            self.last_hash = None
 
     def require(self, condition: int) -> None:
         """Let a command go on only if a security condition byte is met now.
@@ -46,4 +57,4 @@ class Session:
 
 def new_session(contents: CardContents) -> Session:
     """Return the state of a card that has just been powered: at the master file, nothing known."""
-    return Session(contents, contents.master_file)
+    return Session(contents, contents.master_file, contents.master_file)
