@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, abort, render_template
+from flask import Flask, abort, render_template
 from flask_login import login_required
 
 from cps_auth.card.port import CardSource
@@ -57,7 +57,7 @@ def create_app(
     _bind_lock(app, lock)
     _add_views(app)
     app.context_processor(_context)
-    app.after_request(_protect)
+    app.after_request(protect)
     app.register_error_handler(RequestMalformed, lambda _: ("Forbidden", 403))
     if mock_panel is not None:
         from webdemo.mock_panel import add_mock_panel
@@ -120,7 +120,3 @@ def _context() -> dict[str, Any]:
         "long_date": lambda day: long_date(day, language),
         "short_date": lambda day: short_date(day, language),
     }
-
-
-def _protect(response: Response) -> Response:
-    return protect(response)

@@ -7,11 +7,13 @@ with the cookie that had it, the lock is the product's own table.
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -47,6 +49,7 @@ def play(igc: FakeIgcSante, judge: Judge, tell: Callable[[str], None] = print) -
     try:
         with _served(desk, judge) as (origin, app):
             _tell_steps(_Story(desk, StoryBrowser(origin), app), tell)
+        _check(not _answers(origin), "the port still answers after the stop")
         _check(app.extensions["webdemo"][1].phase is LockPhase.LOCKED, "the lock is still open")
         tell("  ✓ clean stop: server and watchers ended, the computer stays locked")
     except StepFailed as failed:
@@ -178,6 +181,15 @@ class _Story:
 
     def _attempts(self, persona: str) -> int | None:
         return self._desk.card(persona).pin_attempts_left
+
+
+def _answers(origin: str) -> bool:
+    address = urlsplit(origin)
+    try:
+        with socket.create_connection((address.hostname, address.port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _check(holds: bool, seen: str) -> None:

@@ -85,16 +85,17 @@ def submit() -> ResponseReturnValue:
     state = current_state()
     check_same_machine(request.environ, state.settings)
     check_own_page(request.environ, state.settings)
-    with login_form(request) as form:
-        asked = form.unverified_next
-        try:
+    asked = None
+    try:
+        with login_form(request) as form:
+            asked = form.unverified_next
             holder, user = _log_in(state, form)
-        except CpsAuthError as refusal:
-            login_refused.send(state.app, error=refusal)
-            if not may_be_explained(refusal):
-                raise
-            audit.refused(refusal, WayIn.LOCAL_READER, server_peer(request.environ))
-            return _page(state, asked, refusal=refusal)
+    except CpsAuthError as refusal:
+        login_refused.send(state.app, error=refusal)
+        if not may_be_explained(refusal):
+            raise
+        audit.refused(refusal, WayIn.LOCAL_READER, server_peer(request.environ))
+        return _page(state, asked, refusal=refusal)
     audit.logged_in(holder, user.way_in, user.session.reader)
     _begin_browser_session(state, user)
     holder_logged_in.send(state.app, holder=holder, reader=user.session.reader)

@@ -6,6 +6,8 @@ import unicodedata
 from urllib.parse import urlsplit
 
 MAX_NEXT_CHARACTERS = 2000
+_NOT_IN_A_PATH = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""General categories of Unicode: controls, unassigned, line and paragraph separators."""
 
 
 def is_safe_next(unverified_next: str) -> bool:
@@ -18,7 +20,7 @@ def is_safe_next(unverified_next: str) -> bool:
         return False
     if unverified_next.startswith("//") or "\\" in unverified_next:
         return False
-    if any(unicodedata.category(character).startswith("C") for character in unverified_next):
+    if any(unicodedata.category(character) in _NOT_IN_A_PATH for character in unverified_next):
         return False
     try:
         parts = urlsplit(unverified_next)
