@@ -21,7 +21,7 @@ from cps_auth.card.pkcs15 import (
 from cps_auth.card.tlv import Tlv, find, read_all
 from cps_auth.errors import CardMisbehaved
 
-_MAX_ENTRIES = 64  # per directory file; a CPS has a handful
+_MAX_ENTRIES = 24  # per directory file; a CPS has a handful, and each may cost a file to read
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,233 @@
+"""The real pcscd dies, other programs meddle, and the native adapter keeps its word."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from smartcard import scard
+
+from cps_auth.card import pcsc
+from cps_auth.card.open import open_cards
+from cps_auth.card.pcsc import PcscService
+from cps_auth.errors import CardBusy, CardRemoved, NoReader, ReaderServiceLost
+from cps_auth.login.challenge import issue_challenge
+from cps_auth.model import CardEvent, CardEventKind, Challenge
+
+pytestmark = pytest.mark.system
+
+K = CardEventKind
+DEADLINE_S = 20.0
+PIN_STATE = list(bytes.fromhex("0020000100"))  # VERIFY without data
+
+
+@pytest.fixture
+def challenge() -> Challenge:
+    """A fresh challenge."""
+    return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
+
+
+class OtherProgram:
+    """Another program that shares the card through its own connection."""
+
+    def __init__(self, reader: str) -> None:
+        _, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+        code, self.handle, _ = scard.SCardConnect(
+            self._context, reader, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T0
+        )
+        assert code == 0
+
+    def reset_card(self) -> None:
+        """Reset the card under everybody else."""
+        assert self._reconnect(scard.SCARD_RESET_CARD) == 0
+
+    def pin_status(self) -> bytes:
+        """Ask the card whether its PIN is verified."""
+        assert self._reconnect(scard.SCARD_LEAVE_CARD) == 0
+        code, answer = scard.SCardTransmit(self.handle, scard.SCARD_PCI_T0, PIN_STATE)
+        assert code == 0
+        return bytes(answer)
+
+    @contextmanager
+    def holding_the_card(self) -> Iterator[None]:
+        """Keep everybody else off the card."""
+        assert scard.SCardBeginTransaction(self.handle) == 0
+        yield
+        scard.SCardEndTransaction(self.handle, scard.SCARD_LEAVE_CARD)
+
+    def _reconnect(self, disposition: int) -> int:
+        code, _ = scard.SCardReconnect(
+            self.handle, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T0, disposition
+        )
+        return code
+
+    def close(self) -> None:
+        """Leave."""
+        scard.SCardDisconnect(self.handle, scard.SCARD_LEAVE_CARD)
+        scard.SCardReleaseContext(self._context)
+
+
+@pytest.fixture
+def other_program(private_pcscd: Any) -> Iterator[OtherProgram]:
+    """Another program, connected to a doctor's card in the first reader."""
+    program = OtherProgram(private_pcscd.insert().reader)
+    yield program
+    program.close()
+
+
+class Heard:
+    """A listener with the time at which each event was heard."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[tuple[float, CardEvent]] = queue.SimpleQueue()
+
+    def __call__(self, event: CardEvent) -> None:
+        """Take one event."""
+        self._events.put((time.monotonic(), event))
+
+    def await_kind(self, kind: CardEventKind) -> tuple[float, CardEvent]:
+        """Return the next event, which must be of this kind once readers were told."""
+        when, event = self._events.get(timeout=DEADLINE_S)
+        while event.kind in (K.READER_ADDED, K.READER_GONE) and event.kind is not kind:
+            when, event = self._events.get(timeout=DEADLINE_S)
+        assert event.kind is kind
+        return when, event
+
+
+def test_watcher_outlives_pcscd(private_pcscd: Any) -> None:
+    """pcscd killed: told within milliseconds; back: told, with the card that is still there."""
+    heard = Heard()
+    watcher = open_cards().watch(heard)
+    inserted = private_pcscd.insert()
+    _, event = heard.await_kind(K.CARD_INSERTED)
+    assert (event.reader, event.atr) == (inserted.reader, inserted.card.atr)
+    killed = time.monotonic()
+    private_pcscd.kill()
+    when, event = heard.await_kind(K.SERVICE_LOST)
+    assert when - killed < 0.5
+    assert event.reason
+    private_pcscd.start()
+    heard.await_kind(K.SERVICE_BACK)
+    _, event = heard.await_kind(K.CARD_INSERTED)
+    inserted.remove()
+    heard.await_kind(K.CARD_REMOVED)
+    watcher.stop()
+    heard.await_kind(K.WATCHER_STOPPED)
+
+
+def test_watcher_before_pcscd(private_pcscd: Any) -> None:
+    """A watcher started without pcscd says so, and sees the readers when it comes."""
+    private_pcscd.stop()
+    heard = Heard()
+    watcher = open_cards().watch(heard)
+    heard.await_kind(K.SERVICE_LOST)
+    private_pcscd.start()
+    heard.await_kind(K.SERVICE_BACK)
+    heard.await_kind(K.READER_ADDED)
+    watcher.stop()
+    heard.await_kind(K.WATCHER_STOPPED)
+
+
+def test_watcher_sleeps(private_pcscd: Any) -> None:
+    """With a card in use by another program the watcher waits, and does not poll."""
+    private_pcscd.insert()
+    service = PcscService()
+    seen = service.snapshot()
+    began = time.thread_time()
+    assert service.wait_for_change(seen, 1.0) == seen
+    assert time.thread_time() - began < 0.1
+    service.close()
+
+
+def test_cancel(private_pcscd: Any) -> None:
+    """A wait ends within milliseconds of its cancellation, whenever that comes."""
+    service = PcscService()
+    seen = service.snapshot()
+    service.cancel()
+    assert service.wait_for_change(seen, DEADLINE_S) == seen
+    for delay_s in (0.0, 0.001, 0.05):
+        began = time.monotonic()
+        canceller = threading.Timer(delay_s, service.cancel)
+        canceller.start()
+        service.wait_for_change(seen, DEADLINE_S)
+        canceller.join()
+        assert time.monotonic() - began < 1.0
+    service.close()
+    assert private_pcscd.readers
+
+
+def test_no_pcscd(private_pcscd: Any) -> None:
+    """Without pcscd every question says that nobody can tell."""
+    card_left_open = (private_pcscd.insert(), open_cards().open_card())[1]
+    private_pcscd.kill()
+    with pytest.raises(ReaderServiceLost):
+        card_left_open.pin_attempts_left()
+    card_left_open.close()
+    for ask in (open_cards().readers, open_cards().open_card):
+        with pytest.raises(ReaderServiceLost):
+            ask()
+
+
+def test_unknown_reader(private_pcscd: Any) -> None:
+    """A reader that does not exist is named."""
+    assert private_pcscd.readers
+    with pytest.raises(NoReader) as caught:
+        open_cards().open_card("Nobody's reader")
+    assert caught.value.reader == "Nobody's reader"
+
+
+def test_card_reset_by_another_program(other_program: OtherProgram, challenge: Challenge) -> None:
+    """A reset by another program between two operations does no harm."""
+    with open_cards().open_card() as card:
+        other_program.reset_card()
+        assert card.pin_attempts_left() == 3
+        other_program.reset_card()
+        assert card.read_authentication_certificate()
+        other_program.reset_card()
+        assert len(card.prove(bytearray(b"1234"), challenge).value) == 256
+
+
+def test_other_programs_find_nothing_verified(
+    other_program: OtherProgram, challenge: Challenge
+) -> None:
+    """After a proof the card asks any other program for the PIN again."""
+    with open_cards().open_card() as card:
+        card.prove(bytearray(b"1234"), challenge)
+        assert other_program.pin_status() == bytes.fromhex("63C3")
+
+
+def test_card_held_by_another_program(
+    other_program: OtherProgram, challenge: Challenge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card that another program keeps is busy, not waited for for ever, and free afterwards."""
+    monkeypatch.setattr(pcsc, "_BUSY_AFTER_S", 0.3)
+    with open_cards().open_card() as card:
+        with other_program.holding_the_card():
+            with pytest.raises(CardBusy):
+                card.prove(bytearray(b"1234"), challenge)
+            with pytest.raises(CardBusy):
+                open_cards().open_card()
+        with pytest.raises(CardRemoved):
+            card.pin_attempts_left()  # given up: it must be opened again
+    with open_cards().open_card() as card:
+        assert card.pin_attempts_left() == 3
+
+
+def test_reset_does_not_hide_a_swap(private_pcscd: Any) -> None:
+    """A card swapped, and the new one reset by another program, is not taken for the old one."""
+    first = private_pcscd.insert(persona="doctor")
+    with open_cards().open_card() as card:
+        first.remove()
+        private_pcscd.await_empty(first.reader)
+        private_pcscd.insert(persona="nurse")
+        program = OtherProgram(first.reader)
+        program.reset_card()
+        with pytest.raises(CardRemoved):
+            card.read_authentication_certificate()
+        program.close()
