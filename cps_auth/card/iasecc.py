@@ -9,7 +9,7 @@ import hashlib
 from contextlib import ExitStack
 from typing import Self
 
-from cps_auth.card import pkcs15
+from cps_auth.card import asn1, pkcs15
 from cps_auth.card.apdu import Command, StatusWord, exchange
 from cps_auth.card.files import CardFiles
 from cps_auth.card.pin import check_attempts, check_pin_shape
@@ -214,7 +214,7 @@ def _check_verified(status: StatusWord) -> None:
 def _without_padding(unverified_content: bytes) -> bytes:
     """Cut what a file holds after the certificate; what is not a certificate stays whole."""
     try:
-        _, taken = read_first(unverified_content)
+        found, taken = read_first(unverified_content)
     except CardMisbehaved:
         return unverified_content
-    return unverified_content[:taken]
+    return unverified_content[:taken] if found.tag == asn1.SEQUENCE else unverified_content
