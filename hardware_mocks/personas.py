@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from datetime import date
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -16,6 +17,9 @@ from cps_auth.model import CardType
 PIN = b"1234"
 """Code porteur of every persona, as on ANS's own test cards."""
 PUK = b"12345678"
+
+PRIVATE_PRACTICE, PUBLIC_HOSPITAL, HEALTH_CENTRE, PHARMACY = "SA07", "SA01", "SA05", "SA33"
+"""Sectors of activity, table R02 of ANS."""
 
 
 class CertificateDefect(enum.Enum):
@@ -27,6 +31,16 @@ class CertificateDefect(enum.Enum):
     UNKNOWN_ROOT = "unknown-root"
     TEST_CATEGORY = "test-category"
     SIGNATURE_ONLY = "signature-only"
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """One place where a holder works: what a CPS_ACTIVITY_nn_PS says."""
+
+    number: int  # nn, 1 to 16; a card may leave some out
+    name: str
+    structure_id: str  # Struct_IdNat: 1 FINESS, 4 RPPS and rank (table G07)
+    sector: str  # table R02, such as SA07
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Persona:
     locality: str | None = None  # X.520 stateOrProvinceName, such as Paris (75)
     defect: CertificateDefect = CertificateDefect.NONE
     pin_attempts_left: int = 3
+    workplaces: tuple[Workplace, ...] = ()
+    actualised: tuple[date, date] | None = None  # EF.ACTUA of a CPS3, which most cards lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,7 @@ def _doctor(
     *,
     defect: CertificateDefect = CertificateDefect.NONE,
     pin_attempts_left: int = 3,
+    hospital: Workplace | None = None,
 ) -> Persona:
     return Persona(
         name=name,
@@ -83,11 +100,23 @@ def _doctor(
         speciality="SM26",
         defect=defect,
         pin_attempts_left=pin_attempts_left,
+        workplaces=(_practice(surname, rpps), *(() if hospital is None else (hospital,))),
     )
 
 
+def _practice(name: str, rpps: str) -> Workplace:
+    return Workplace(1, f"CABINET {name}", f"4{rpps}008", PRIVATE_PRACTICE)
+
+
 _ALL = (
-    _doctor("doctor", "99900000011", 1, "Camille", "LAVERGNE"),
+    _doctor(
+        "doctor",
+        "99900000011",
+        1,
+        "Camille",
+        "LAVERGNE",
+        hospital=Workplace(3, "CH DU VAL FICTIF", "10B0000011", PUBLIC_HOSPITAL),
+    ),
     Persona(
         name="pharmacist",
         ps_idnat="899900000029",
@@ -98,6 +127,7 @@ _ALL = (
         given_name="Éloïse",
         title="Pharmacien",
         profession_code=21,
+        workplaces=(Workplace(1, "PHARMACIE AUBRAC", "10B0000022", PHARMACY),),
     ),
     Persona(
         name="nurse",
@@ -109,6 +139,7 @@ _ALL = (
         given_name="Yann",
         title="Infirmier",
         profession_code=60,
+        workplaces=(Workplace(1, "CABINET KERMADEC", "400B6000033008", PRIVATE_PRACTICE),),
     ),
     Persona(
         name="cpe-nameless",
@@ -120,6 +151,7 @@ _ALL = (
         organisation="CENTRE DE SANTE DES TILLEULS",
         structure_id="10B0000044",
         locality="Paris (75)",
+        workplaces=(Workplace(1, "CENTRE DE SANTE DES TILLEULS", "10B0000044", HEALTH_CENTRE),),
     ),
     _doctor("expired", "99900000052", 5, "Basile", "ROUVIER", defect=CertificateDefect.EXPIRED),
     _doctor("revoked", "99900000060", 6, "Solène", "MARCHAND", defect=CertificateDefect.REVOKED),

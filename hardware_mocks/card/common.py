@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from hardware_mocks.card.ber import bits, tlv
 from hardware_mocks.card.contents import PinObject
@@ -51,11 +52,24 @@ def pin_objects(persona: Persona) -> dict[int, PinObject]:
     }
 
 
-def master_file(chip_serial: str, label: str, application: DedicatedFile) -> DedicatedFile:
-    """Return the MF: EF.ATR, EF.DIR, EF.SN.ICC and the one PKCS#15 application.
+def master_file(
+    chip_serial: str,
+    label: str,
+    application: DedicatedFile,
+    *,
+    actualised: tuple[date, date] | None = None,
+) -> DedicatedFile:
+    """Return the MF: EF.ATR, EF.DIR, EF.SN.ICC, EF.ACTUA and the one PKCS#15 application.
 
     EF.DIR names that application alone: with both in it OpenSC binds the contactless one.
+
+    Args:
+        chip_serial: eight digits.
+        label: of the application.
+        application: the DF.
+        actualised: start and end in EF.ACTUA; without them the card has no such file.
     """
+    actua = [] if actualised is None else [ElementaryFile(0xD010, bytearray(_actua(*actualised)))]
     return DedicatedFile(
         MASTER_FILE,
         ROOT_AID,
@@ -63,6 +77,7 @@ def master_file(chip_serial: str, label: str, application: DedicatedFile) -> Ded
             ElementaryFile(0x2F01, bytearray(EF_ATR), sfi=0x1D),
             ElementaryFile(0x2F00, bytearray(_directory(label, application)), sfi=0x1E),
             ElementaryFile(0xD003, bytearray(serial_number(chip_serial)), sfi=0x1C),
+            *actua,
             application,
         ],
     )
@@ -74,6 +89,12 @@ def _directory(label: str, application: DedicatedFile) -> bytes:
     path = tlv(0x51, MASTER_FILE.to_bytes(2), application.fid.to_bytes(2))
     entry = tlv(0x61, aid, tlv(0x50, label.encode()), path, tlv(0x73, aid))
     return entry.ljust(EF_DIR_BYTES, b"\x00")
+
+
+def _actua(start: date, end: date) -> bytes:
+    """EF.ACTUA: when the card was last brought up to date, and until when that holds."""
+    dates = (bytes.fromhex(f"{day:%Y%m%d}") for day in (start, end))
+    return tlv(0xEC, *(tlv(0x81 + i, bcd) for i, bcd in enumerate(dates)))
 
 
 def serial_number(chip_serial: str) -> bytes:

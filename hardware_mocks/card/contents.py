@@ -48,6 +48,7 @@ class CardContents:
     pins: dict[int, PinObject]
     keys: dict[int, KeyObject]
     other_applications: tuple[DedicatedFile, ...] = ()  # beside the files; leaving forgets PINs
+    cps2ter_volume: DedicatedFile | None = None  # of class A0
 
 
 @dataclass(frozen=True, slots=True)

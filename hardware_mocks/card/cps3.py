@@ -14,7 +14,8 @@ from hardware_mocks.card.common import (
     pin_objects,
 )
 from hardware_mocks.card.contents import CardContents, CardProfile, KeyObject
-from hardware_mocks.card.data_objects import cps3_objects
+from hardware_mocks.card.cps2ter import volume
+from hardware_mocks.card.data_objects import activities, billing_situation, cps3_objects
 from hardware_mocks.card.file_system import (
     ALWAYS,
     NEVER,
@@ -93,9 +94,12 @@ def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
     return CardContents(
         chip_serial=persona.chip_serial,
         dialect=IAS_ECC,
-        master_file=master_file(persona.chip_serial, "CPS IAS", application),
+        master_file=master_file(
+            persona.chip_serial, "CPS IAS", application, actualised=persona.actualised
+        ),
         pins=pin_objects(persona),
         keys={key.reference: key for key in keys},
+        cps2ter_volume=volume(billing_situation(persona), activities(persona)),
     )
 
 

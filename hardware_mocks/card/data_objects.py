@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from hardware_mocks.card.ber import tlv
 from hardware_mocks.personas import Persona
 
-SECTOR_PRIVATE_PRACTICE = "SA07"  # table R02
-SECTOR_HEALTH_CENTRE = "SA01"
 ISSUED_ON_BCD = bytes.fromhex("20240115")
 CPS2TER_ATR = bytes.fromhex("3BAC00402A001225006480820212009000")
 CPS_DATA_BYTES = 256  # inferred: the size of the one file that anybody may write
@@ -42,7 +40,7 @@ def cps3_objects(persona: Persona) -> tuple[DataObject, ...]:
         DataObject("CPS_LANG_PS", 0xD103, tlv(0xE3, tlv(0x80, b"fr"))),
         DataObject("CPS_INFO_PS", 0xD104, _professional(persona)),
         DataObject("CPS_DATA", 0xD107, bytes(CPS_DATA_BYTES), modifiable=True),
-        DataObject("CPS_ACTIVITY_01_PS", 0xD120, _activity(persona), needs_pin=True),
+        *_activity_objects(persona, "CPS_ACTIVITY_{:02d}_PS", 0xD120),
     )
 
 
@@ -58,7 +56,7 @@ def cps4_objects(persona: Persona) -> tuple[DataObject, ...]:
         DataObject("CPS2TER_LANG", 0xD114, b"fr"),
         DataObject("CPS2TER_PSINFO", 0xD115, _professional(persona)),
         DataObject("CPS2TER_DIRAMO", 0xD116, tlv(0xE5, tlv(0x80, b"01"))),
-        DataObject("CPS2TER_ACTIVITY_01_PS", 0xD130, _activity(persona), needs_pin=True),
+        *_activity_objects(persona, "CPS2TER_ACTIVITY_{:02d}_PS", 0xD130),
     )
 
 
@@ -90,13 +88,21 @@ def _professional(persona: Persona) -> bytes:
     return tlv(0xE4, *(tlv(0x80 + i, text.encode()) for i, text in enumerate(texts)))
 
 
-def _activity(persona: Persona) -> bytes:
-    place = persona.organisation or f"CABINET {persona.surname or persona.card_number}"
-    sector = SECTOR_HEALTH_CENTRE if persona.organisation else SECTOR_PRIVATE_PRACTICE
-    structure = persona.structure_id or "4" + persona.ps_idnat[1:] + "008"
-    return tlv(
-        0xEE,
-        tlv(0x84, place.encode()),
-        tlv(0x85, structure.encode()),
-        tlv(0x86, sector.encode()),
+def activities(persona: Persona) -> dict[int, bytes]:
+    """Return the content of each CPS_ACTIVITY_nn_PS by nn."""
+    return {
+        workplace.number: tlv(
+            0xEE,
+            tlv(0x84, workplace.name.encode()),
+            tlv(0x85, workplace.structure_id.encode()),
+            tlv(0x86, workplace.sector.encode()),
+        )
+        for workplace in persona.workplaces
+    }
+
+
+def _activity_objects(persona: Persona, label: str, first_fid: int) -> tuple[DataObject, ...]:
+    return tuple(
+        DataObject(label.format(number), first_fid + number - 1, content, needs_pin=True)
+        for number, content in activities(persona).items()
     )

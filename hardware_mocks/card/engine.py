@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hardware_mocks.card import cps2ter
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.command import CHAINING, GET_RESPONSE, Command, parse_t0, parse_t1
 from hardware_mocks.card.contents import CardContents
@@ -19,6 +20,8 @@ class ApduEngine:
         """Power a card up under T=0 or T=1."""
         self._commands = contents.dialect.commands
         self._session = new_session(contents)
+        old = contents.cps2ter_volume
+        self._volume = None if old is None else cps2ter.Cps2terVolume(self._session, old)
         self._protocol = protocol
         self._waiting = b""  # for GET RESPONSE
         self._chain: tuple[tuple[int, int, int], bytes] | None = None  # header, data so far
@@ -39,6 +42,9 @@ class ApduEngine:
         return frozenset(self._session.verified)
 
     def _answer(self, command: Command) -> tuple[bytes, int]:
+        if command.cla == cps2ter.CLASS and self._volume is not None:
+            self._waiting, self._chain = b"", None
+            return self._volume.answer(command)
         if command.cla not in _CLASSES:
             raise sw.Refusal(sw.UNKNOWN_CLA)
         if command.ins == GET_RESPONSE:
