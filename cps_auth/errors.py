@@ -1,9 +1,8 @@
 """Every error of cps-auth, as one tree.
 
-The tree is split by what the person in front of the reader can do about it. Data
-is on the exception, words are in `cps_auth.wording`, and each surface translates
-the tree with one table: `cps_auth.exit_codes`, `cps_auth.flask.outcome` and
-`pam_helper.outcome`. `tests/unit/test_outcomes.py` walks every leaf through all three.
+The tree is split by what the person in front of the reader can do about it. Data is on the
+exception, words are in `cps_auth.wording`, and each surface translates the tree with one table:
+`cps_auth.exit_codes`, `cps_auth.flask.outcome`, `pam_helper.outcome`. A test walks all three.
 
 No exception carries a PIN, and no message carries the name of a person.
 """
@@ -190,6 +189,8 @@ class CertificateRevoked(CertificateRefused):
     code = "certificate-revoked"
     revoked_at: datetime  # since when, aware UTC
     reason: str  # RFC 5280 section 5.3.1 reason, or "unspecified"
+    source: str = ""  # what says so: "crl" or "ocsp"
+    issuer: str = ""  # common name of the authority
 
 
 class RevocationUnknown(CertificateRefused):
@@ -198,6 +199,7 @@ class RevocationUnknown(CertificateRefused):
     code = "revocation-unknown"
     why: str  # stable reason code, see `cps_auth.pki.revocation`
     valid_until: datetime | None = None  # end of the newest evidence, aware UTC
+    issuer: str = ""  # common name of the authority whose list is missing
 
 
 # --- The proof -------------------------------------------------------------------
@@ -294,7 +296,7 @@ class DaemonUnreachable(InstallationError):
 
 def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:
     """Return every class of the tree that can be raised, in a stable order."""
-    found: list[type[CpsAuthError]] = []
-    for cls in root.__subclasses__():
-        found.extend(leaves(cls) if cls.__subclasses__() else (cls,))
-    return tuple(found)
+    below = root.__subclasses__()
+    return tuple(
+        leaf for cls in below for leaf in (leaves(cls) if cls.__subclasses__() else (cls,))
+    )

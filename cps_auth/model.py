@@ -175,11 +175,13 @@ class UnverifiedProof:
 class RevocationEvidence:
     """What said that the certificates of the chain are not revoked."""
 
-    source: str  # "crl"
-    issuer: str  # common name of the issuer of the list
+    source: str  # "crl" or "ocsp"
+    issuer: str  # common name of the authority whose certificate was asked about
     crl_number: int | None
     this_update: datetime
     next_update: datetime
+    age_s: int | None = None  # at the moment of judgement; None: not recorded
+    past_due: bool = False  # accepted after next_update, under a policy that allows it
 
 
 @dataclass(frozen=True, slots=True)

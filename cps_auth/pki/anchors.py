@@ -13,12 +13,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
 from cps_auth.pki.certificate import load_x509
-from cps_auth.pki.links import extension_of, is_signed_by
+from cps_auth.pki.links import extension_of
 from cps_auth.pki.pins import (
     PRODUCTION_ANCHORS,
     PRODUCTION_AUTHORITIES,
+    PRODUCTION_CRL_URLS,
     PRODUCTION_INTERMEDIATES,
+    PRODUCTION_OCSP_URLS,
 )
+from cps_auth.pki.signatures import is_signed_with
 
 PRODUCTION_NAME = "IGC-Santé"
 PRODUCTION_FOLDERS = (Path("/etc/opt/santesocial/CPS/Coffre"), Path("/var/lib/cps-auth/trust"))
@@ -37,6 +40,8 @@ class TrustStore:
         intermediates: the only certificates that may stand between; none sent along is used.
         test_cards: whether cards of category TEST (table G01, 0x80) may log in.
         production: whether these are the pinned authorities of the IGC-Santé.
+        crl_urls: where lists are fetched, besides the addresses in these certificates.
+        ocsp_urls: the only responders that are asked.
     """
 
     name: str
@@ -44,6 +49,8 @@ class TrustStore:
     intermediates: tuple[x509.Certificate, ...] = ()
     test_cards: bool = False
     production: bool = False
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
 
 
 class _TrustSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -51,6 +58,8 @@ class _TrustSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     name: str
     test_cards: bool = False
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
 
 
 def recognise(der: bytes) -> str | None:
@@ -79,6 +88,8 @@ def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore
         anchors=_pinned(PRODUCTION_ANCHORS, found, folders),
         intermediates=_pinned(PRODUCTION_INTERMEDIATES, found, folders),
         production=True,
+        crl_urls=PRODUCTION_CRL_URLS,
+        ocsp_urls=PRODUCTION_OCSP_URLS,
     )
 
 
@@ -86,8 +97,8 @@ def folder_trust(folder: Path) -> TrustStore:
     """Return the trust of a folder, which replaces the pins and never adds to them.
 
     Args:
-        folder: with trust.toml (`name`, `test_cards`), anchors/*.cer and intermediates/*.cer
-            (DER); or, without trust.toml, a plain folder of .cer, .der, .crt or .pem files in
+        folder: with trust.toml (`name`, `test_cards`, `crl_urls`, `ocsp_urls`),
+            anchors/*.cer and intermediates/*.cer (DER); or, without trust.toml, a plain folder of .cer, .der, .crt or .pem files in
             which self-signed CAs are anchors, other CAs intermediates, and TEST cards are
             allowed.
 
@@ -117,19 +128,27 @@ def _described_trust(folder: Path, settings_file: Path) -> TrustStore:
         anchors=tuple(_certificates(folder / "anchors", ("*.cer",))),
         intermediates=tuple(_certificates(folder / "intermediates", ("*.cer",))),
         test_cards=settings.test_cards,
+        crl_urls=settings.crl_urls,
+        ocsp_urls=settings.ocsp_urls,
     )
 
 
 def _plain_trust(folder: Path) -> TrustStore:
     found = _certificates(folder, ("*.cer", "*.crt", "*.der", "*.pem"))
     authorities = tuple(certificate for certificate in found if _is_ca(certificate))
-    self_signed = tuple(ca for ca in authorities if is_signed_by(ca, ca))
+    self_signed = tuple(ca for ca in authorities if _is_self_signed(ca))
     return TrustStore(
         name=folder.resolve().name,
         anchors=self_signed,
         intermediates=tuple(ca for ca in authorities if ca not in self_signed),
         test_cards=True,
     )
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    der = certificate.public_bytes(Encoding.DER)
+    is_self_issued = certificate.subject == certificate.issuer
+    return is_self_issued and is_signed_with(certificate, der, certificate.public_key())
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

@@ -11,13 +11,18 @@ from cryptography import x509
 
 from cps_auth.errors import CertificateMalformed
 from cps_auth.model import Practitioner
-from cps_auth.pki.identity import read_category, read_practitioner
+from cps_auth.pki.identity import read_category
+from cps_auth.pki.profile import CertificateProfile
+from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 
 _Given = TypeVar("_Given")
 _Read = TypeVar("_Read")
 
 CERTIFICATE_MAX_BYTES = 16 * 1024
 """Real ones are under 2.5 KB."""
+
+SERIAL_MAX_BITS = 160
+"""RFC 5280 section 4.1.2.2."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,14 @@ class CpsCertificate:
     category: int | None
 
 
-def parse_certificate(unverified_certificate_der: bytes) -> CpsCertificate:
+def parse_certificate(
+    unverified_certificate_der: bytes, profile: CertificateProfile = IGC_SANTE_LOGIN
+) -> CpsCertificate:
     """Read a certificate of a card.
 
     Args:
         unverified_certificate_der: DER, exactly one certificate.
+        profile: says how the holder is read.
 
     Returns:
         What it says. No signature and no date was looked at.
@@ -64,8 +72,8 @@ def parse_certificate(unverified_certificate_der: bytes) -> CpsCertificate:
             der=unverified_certificate_der,
             sha256_hex=sha256_hex,
             serial_hex=_even_hex(certificate.serial_number),
-            practitioner=read_practitioner(certificate),
-            category=read_category(certificate),
+            practitioner=profile.read_holder(certificate),
+            category=None if profile.cards is None else read_category(certificate),
         )
     except ValueError as error:
         raise CertificateMalformed(sha256_hex, str(error)) from None
@@ -97,8 +105,8 @@ def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
         _read(what, part, certificate)
     if certificate.version is not x509.Version.v3:
         raise ValueError("version: not 3")
-    if certificate.serial_number <= 0:
-        raise ValueError("serial number: not positive")  # RFC 5280 section 4.1.2.2
+    if not 0 < certificate.serial_number < 1 << SERIAL_MAX_BITS:
+        raise ValueError("serial number: not positive, or too long")
     return certificate
 
 

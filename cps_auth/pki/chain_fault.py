@@ -1,4 +1,4 @@
-"""Says why a chain does not hold, in stable codes. It never says that one does."""
+"""Says why a chain does not hold, in stable codes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from cps_auth.pki.links import (
-    allows_client_auth,
-    extension_of,
-    has_strong_hash,
-    identifies,
-    is_signed_by,
-    is_strong_key,
-)
-
-MAX_INTERMEDIATES = 1
-"""The IGC-Santé has one level between root and card: root, PERSONNES, card."""
+from cps_auth.pki.anchors import TrustStore
+from cps_auth.pki.authority_paths import has_unknown_critical, is_sound_authority
+from cps_auth.pki.certificate import CpsCertificate
+from cps_auth.pki.links import extension_of, identifies, is_self_issued, is_strong_key
+from cps_auth.pki.names import name_key
+from cps_auth.pki.profile import CertificateProfile, KeyRules
+from cps_auth.pki.signatures import has_strong_hash, is_signed_with, signer_of
 
 
 class Fault(enum.Enum):
@@ -38,50 +35,63 @@ class Fault(enum.Enum):
     INVALID_CHAIN = "invalid-chain"
 
 
+def leaf_fault(leaf: x509.Certificate, keys: KeyRules) -> Fault | None:
+    """Return what makes a certificate nobody's card, whoever issued it; None if nothing does."""
+    basic = extension_of(leaf, x509.BasicConstraints)
+    if basic is not None and basic.ca:
+        return Fault.LEAF_IS_CA
+    if not is_strong_key(leaf, keys):
+        return Fault.WEAK_KEY
+    usage = extension_of(leaf, x509.KeyUsage)
+    if usage is None or usage.key_cert_sign or usage.crl_sign or has_unknown_critical(leaf):
+        return Fault.LEAF_EXTENSIONS
+    return None
+
+
 def find_fault(
-    leaf: x509.Certificate,
-    anchors: Sequence[x509.Certificate],
-    intermediates: Sequence[x509.Certificate],
+    certificate: CpsCertificate,
+    trust: TrustStore,
+    profile: CertificateProfile,
     *,
     at: datetime,
 ) -> Fault:
     """Return the first thing that is wrong on the way from a refused leaf to an anchor.
 
     Args:
-        leaf: a certificate for which the verifier found no chain.
-        anchors, intermediates: those of the trust store.
+        certificate: one for which there is no chain.
+        trust, profile: under which there is none.
         at: the moment of judgement, aware UTC.
 
     Returns:
         INVALID_CHAIN when the verifier knows something that this function does not.
     """
-    if not anchors:
-        return Fault.UNKNOWN_ISSUER
-    known = (*anchors, *intermediates)
-    child = leaf
-    for intermediates_between in range(len(known)):
-        issuer = _find_issuer(child, known)
+    known = tuple(dict.fromkeys((*trust.anchors, *trust.intermediates)))
+    child, child_der, between = certificate.x509, certificate.der, 0
+    for _ in known if trust.anchors else ():
+        issuer = _find_issuer(child, child_der, known)
         if isinstance(issuer, Fault):
             return issuer
-        fault = _leaf_fault(leaf) if child is leaf else None
-        fault = fault or _ca_fault(issuer, intermediates_between, at)
+        fault = leaf_fault(child, profile.keys) if child is certificate.x509 else None
+        fault = fault or _authority_fault(issuer, between, profile, at)
         if fault is not None:
             return fault
-        if issuer in anchors:
-            break
-        child = issuer
-    return Fault.INVALID_CHAIN
+        if issuer in trust.anchors:
+            return Fault.INVALID_CHAIN
+        between += 0 if is_self_issued(issuer) else 1
+        child, child_der = issuer, issuer.public_bytes(Encoding.DER)
+    return Fault.INVALID_CHAIN if trust.anchors else Fault.UNKNOWN_ISSUER
 
 
 def _find_issuer(
-    child: x509.Certificate, known: Sequence[x509.Certificate]
+    child: x509.Certificate, child_der: bytes, known: Sequence[x509.Certificate]
 ) -> x509.Certificate | Fault:
-    named = [issuer for issuer in known if issuer.subject == child.issuer]
+    wanted = name_key(child.issuer)
+    named = [issuer for issuer in known if name_key(issuer.subject) == wanted]
     if not named:
         return Fault.UNKNOWN_ISSUER
     if not has_strong_hash(child):
         return Fault.WEAK_HASH
-    signers = [issuer for issuer in named if is_signed_by(child, issuer)]
+    signers = [ca for ca in named if is_signed_with(child, child_der, signer_of(ca).key)]
     if not signers:
         claimed = any(identifies(child, issuer) for issuer in named)
         return Fault.BAD_SIGNATURE if claimed else Fault.UNKNOWN_ISSUER
@@ -89,50 +99,19 @@ def _find_issuer(
     return identified[0] if identified else Fault.KEY_IDENTIFIER_MISMATCH
 
 
-def _leaf_fault(leaf: x509.Certificate) -> Fault | None:
-    basic = extension_of(leaf, x509.BasicConstraints)
-    if basic is not None and basic.ca:
-        return Fault.LEAF_IS_CA
-    if not is_strong_key(leaf):
-        return Fault.WEAK_KEY
-    usage = extension_of(leaf, x509.KeyUsage)
-    if usage is None or usage.key_cert_sign or usage.crl_sign:
-        return Fault.LEAF_EXTENSIONS
-    return None if _has_sound_criticality(leaf, x509.KeyUsage) else Fault.LEAF_EXTENSIONS
-
-
-def _ca_fault(issuer: x509.Certificate, intermediates_between: int, at: datetime) -> Fault | None:
+def _authority_fault(
+    issuer: x509.Certificate, between: int, profile: CertificateProfile, at: datetime
+) -> Fault | None:
     if at > issuer.not_valid_after_utc:
         return Fault.CA_EXPIRED
     if at < issuer.not_valid_before_utc:
         return Fault.CA_NOT_YET_VALID
-    if not is_strong_key(issuer):
+    if not is_strong_key(issuer, profile.keys):
         return Fault.WEAK_KEY
-    basic = extension_of(issuer, x509.BasicConstraints)
-    if basic is None or not basic.ca or not _may_certify(issuer):
+    if not is_sound_authority(issuer, profile.keys, at=at):
         return Fault.CA_EXTENSIONS
-    longest = MAX_INTERMEDIATES if basic.path_length is None else basic.path_length
-    return Fault.PATH_TOO_LONG if intermediates_between > longest else None
-
-
-def _may_certify(issuer: x509.Certificate) -> bool:
-    usage = extension_of(issuer, x509.KeyUsage)
-    return (
-        usage is not None
-        and usage.key_cert_sign
-        and allows_client_auth(extension_of(issuer, x509.ExtendedKeyUsage))
-        and extension_of(issuer, x509.NameConstraints) is None
-        and _has_sound_criticality(issuer, x509.KeyUsage, x509.BasicConstraints)
-    )
-
-
-def _has_sound_criticality(
-    certificate: x509.Certificate, *critical: type[x509.ExtensionType]
-) -> bool:
-    """Return whether these are critical, and nothing is critical that nobody understands."""
-    return all(
-        not isinstance(extension.value, x509.UnrecognizedExtension)
-        if extension.critical
-        else not isinstance(extension.value, critical)
-        for extension in certificate.extensions
-    )
+    basic = extension_of(issuer, x509.BasicConstraints)
+    longest = profile.max_intermediates
+    if basic is not None and basic.path_length is not None:
+        longest = min(longest, basic.path_length)
+    return Fault.PATH_TOO_LONG if between > longest else None

@@ -2,92 +2,157 @@
 
 from __future__ import annotations
 
-import enum
+import os
 import threading
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from cps_auth.pki.links import extension_of, has_strong_hash
+from cps_auth.pki.crl_entries import Entries, NotUnderstood, OfAnotherIssuer, read_entries
+from cps_auth.pki.crl_form import Doubt, Form, read_form, revoked_part
+from cps_auth.pki.crl_index import FOLDER, Header, Version, open_index, write_index
+from cps_auth.pki.crl_numbers import ListNumbers
+from cps_auth.pki.names import name_key
+from cps_auth.pki.signatures import is_signed_with, signer_of
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
 
-
-class Doubt(enum.Enum):
-    """Why a list is no evidence; the value is `why` of RevocationUnknown. Later is closer."""
-
-    NO_CRL = "no-crl"
-    MALFORMED = "crl-malformed"
-    OTHER_KEY = "crl-other-key"
-    BAD_SIGNATURE = "crl-bad-signature"
-    ISSUER_MAY_NOT_SIGN = "crl-issuer-may-not-sign"
-    DELTA = "crl-delta"
-    PARTIAL = "crl-partial"
-    UNKNOWN_EXTENSION = "crl-unknown-extension"
-    NO_NEXT_UPDATE = "crl-without-next-update"
-    NOT_YET_VALID = "crl-not-yet-valid"
-    STALE = "crl-stale"
-
-
-_KNOWN = (x509.AuthorityKeyIdentifier, x509.CRLNumber, x509.FreshestCRL)
-_KNOWN_IN_ENTRY = (x509.CRLReason, x509.InvalidityDate)
+_RACY_NS = 2_000_000_000  # a folder changed this recently may change again unseen
 
 
 class Crl:
     """A list as it says itself; `doubt_under` tells whether an issuer stands behind it.
 
     Attributes:
-        issuer: name.
-        number: CRLNumber, None when absent.
-        this_update, next_update: aware UTC; `next_update` is None when absent.
+        form: all that it says but its entries.
+        entries: sorted; none when they could not be understood (then the form has a doubt).
     """
 
-    def __init__(self, crl: x509.CertificateRevocationList) -> None:
-        self.issuer = crl.issuer
-        self.this_update: datetime = crl.last_update_utc
-        self.next_update: datetime | None = crl.next_update_utc
-        number = extension_of(crl, x509.CRLNumber)
-        self.number: int | None = number.crl_number if number else None
-        self._serials, entry_doubt = _read_entries(crl)
-        self._form_doubt = _form_doubt(crl) or entry_doubt
-        self._crl = crl
-        self._signature_doubts: dict[x509.Certificate, Doubt | None] = {}
+    def __init__(self, form: Form, entries: Entries) -> None:
+        self.form = form
+        self.entries = entries
+        self._signature_doubts: dict[str, Doubt | None] = {}
+        self._source: tuple[x509.CertificateRevocationList, bytes] | None = None
+        self._file: tuple[Path, Version] | None = None
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def parse(cls, unverified_crl: bytes) -> Crl:
+        """Read a list from DER or PEM.
+
+        Raises:
+            ValueError: it cannot be read, or is longer than CRL_MAX_BYTES.
+        """
+        if len(unverified_crl) > CRL_MAX_BYTES:
+            raise ValueError("list: too long")
+        try:
+            crl, der = _load(unverified_crl)
+            form = read_form(crl)
+            try:
+                entries = read_entries(der, revoked_part(der))
+            except (OfAnotherIssuer, NotUnderstood) as odd:
+                partial = isinstance(odd, OfAnotherIssuer)
+                doubt = Doubt.PARTIAL if partial else Doubt.UNKNOWN_EXTENSION
+                form = msgspec.structs.replace(form, doubt=form.doubt or doubt)
+                entries = Entries(b"", 0, 0, 1)
+        except Exception as error:  # the library documents no closed list, and reads lazily
+            raise ValueError(f"list: unreadable, {type(error).__name__}") from None
+        read = cls(form, entries)
+        read._source = crl, der
+        return read
+
+    @classmethod
+    def from_file(cls, file: Path, version: Version) -> Crl:
+        """Read a list from its index, or itself where there is none that may be believed.
+
+        Raises:
+            ValueError, OSError: it cannot be read.
+        """
+        indexed = open_index(file, version)
+        if indexed is not None:
+            header, entries = indexed
+            crl = cls(header.form, entries)
+            crl._signature_doubts[header.key_sha256_hex] = None
+            return crl
+        with file.open("rb") as opened:
+            crl = cls.parse(opened.read(CRL_MAX_BYTES + 1))
+        crl._file = file, version
+        return crl
+
+    @property
+    def number(self) -> int | None:
+        """Return the CRLNumber, None when absent."""
+        return self.form.number
 
     def lists(self, serial: int) -> bool:
         """Return whether a certificate of this issuer with this serial number is on the list."""
-        return serial in self._serials
+        return self.entries.find(serial) is not None
 
     def entry(self, serial: int) -> tuple[datetime, str]:
         """Return since when, and the reason word of RFC 5280 section 5.3.1, for a listed one."""
-        entry = self._crl.get_revoked_certificate_by_serial_number(serial)
-        if entry is None:
+        found = self.entries.find(serial)
+        if found is None:
             raise KeyError(serial)
-        reasons = [e.value for e in entry.extensions if isinstance(e.value, x509.CRLReason)]
-        reason = reasons[0].reason if reasons else x509.ReasonFlags.unspecified
-        return entry.revocation_date_utc, reason.value
+        return found
 
     def doubt_under(self, issuer: x509.Certificate) -> Doubt | None:
-        """Return why this is not a complete list signed by this issuer, None when it is.
+        """Return why this is not a list signed by this issuer, None when it is.
 
-        The signature is verified once per issuer and remembered.
+        The signature is verified once per key and remembered, on disk too where we may.
         """
-        if issuer not in self._signature_doubts:
-            self._signature_doubts[issuer] = _signature_doubt(self._crl, issuer)
-        return self._signature_doubts[issuer] or self._form_doubt
+        signer = signer_of(issuer)
+        if not signer.may_sign_lists:
+            return Doubt.ISSUER_MAY_NOT_SIGN
+        claimed = self.form.authority_key_hex
+        if claimed and signer.key_identifier and claimed != signer.key_identifier.hex():
+            return Doubt.OTHER_KEY
+        key = signer.key_sha256_hex
+        with self._mutex:
+            if key not in self._signature_doubts:
+                self._signature_doubts[key] = self._signature_doubt(issuer)
+            return self._signature_doubts[key] or self.form.doubt
+
+    def _signature_doubt(self, issuer: x509.Certificate) -> Doubt | None:
+        if self._source is None:  # another key made the signature
+            return Doubt.OTHER_KEY
+        signer = signer_of(issuer)
+        if not is_signed_with(*self._source, signer.key):
+            return Doubt.BAD_SIGNATURE
+        if self._file is not None:
+            file, version = self._file
+            entries = self.entries
+            header = Header(
+                version, signer.key_sha256_hex, self.form, entries.count, entries.serial_width
+            )
+            write_index(file, header, entries)
+        self._source = None  # no other key can have made this signature
+        return None
 
 
 class CrlStore:
-    """Lists by issuer, from memory or from a folder. Safe to share between threads."""
+    """Lists by issuer, from memory or from a folder. Safe to share between threads.
+
+    Attributes:
+        numbers: the highest number seen of every issuer.
+    """
 
     def __init__(
         self, unverified_crls: Iterable[bytes] = (), *, folder: Path | None = None
     ) -> None:
         self._fixed = [_parse_or_none(crl) for crl in unverified_crls]
         self._folder = folder
-        self._lock = threading.Lock()
-        self._files: dict[Path, tuple[tuple[int, ...], Crl | None]] = {}
+        self._mutex = threading.Lock()
+        self._files: dict[Path, tuple[Version, Crl | None]] = {}
+        self._folder_version: Version = ()
+        self._by_issuer: dict[str, tuple[Crl, ...]] = {}
+        self._malformed = False
+        self.numbers = ListNumbers(None if folder is None else folder / FOLDER)
+        self._sort()
 
     @classmethod
     def from_folder(cls, folder: Path) -> CrlStore:
@@ -99,86 +164,81 @@ class CrlStore:
 
     def named(self, issuer: x509.Name) -> tuple[Crl, ...]:
         """Return the lists that bear this issuer's name; nothing else about them is known."""
-        return tuple(crl for crl in self._current() if crl is not None and crl.issuer == issuer)
+        return self.keyed(name_key(issuer))
+
+    def keyed(self, issuer_key: str) -> tuple[Crl, ...]:
+        """Return the same for a `name_key`."""
+        with self._mutex:
+            self._refresh()
+            return self._by_issuer.get(issuer_key, ())
 
     def has_malformed(self) -> bool:
         """Return whether something that should be a list cannot be read."""
-        return any(crl is None for crl in self._current())
+        with self._mutex:
+            self._refresh()
+            return self._malformed
 
-    def _current(self) -> list[Crl | None]:
+    def _refresh(self) -> None:
         if self._folder is None:
-            return self._fixed
-        with self._lock:
-            self._files = {
-                path: self._read_if_changed(path) for path in sorted(self._folder.glob("*.crl"))
-            }
-            return [*self._fixed, *(crl for _, crl in self._files.values())]
+            return
+        paths = self._paths()
+        versions = {path: _version(path) for path in paths}
+        if versions == {path: version for path, (version, _) in self._files.items()}:
+            return
+        self._files = {
+            path: known
+            if (known := self._files.get(path)) and version and known[0] == version
+            else (version, _read_or_none(path, version))
+            for path, version in versions.items()
+        }
+        self._sort()
 
-    def _read_if_changed(self, path: Path) -> tuple[tuple[int, ...], Crl | None]:
-        try:
-            status = path.stat()
-            version = (status.st_mtime_ns, status.st_size, status.st_ino)
-            seen = self._files.get(path)
-            if seen is not None and seen[0] == version:
-                return seen
-            return version, _parse_or_none(_read_file(path))
-        except OSError:
-            return (), None  # an empty version is never current: tried again next time
+    def _paths(self) -> Iterable[Path]:
+        """List the folder only when it changed, or so recently that it may change unseen."""
+        folder = self._folder
+        version = () if folder is None else _version(folder)
+        if folder is None or not version:
+            self._folder_version = ()
+            return ()
+        if version == self._folder_version and time.time_ns() - version[0] > _RACY_NS:
+            return list(self._files)
+        self._folder_version = version
+        return sorted(folder.glob("*.crl"))
+
+    def _sort(self) -> None:
+        lists = [*self._fixed, *(crl for _, crl in self._files.values())]
+        self._malformed = any(crl is None for crl in lists)
+        self._by_issuer = {}
+        for crl in filter(None, lists):
+            key = crl.form.issuer_key
+            self._by_issuer[key] = (*self._by_issuer.get(key, ()), crl)
 
 
-def _read_file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(CRL_MAX_BYTES + 1)
+def _version(path: Path) -> Version:
+    """Return what changes when a file does; empty when it is not there: never current."""
+    try:
+        status = os.stat(path)  # noqa: PTH116, a third of the time of Path.stat, each judgement
+    except OSError:
+        return ()
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+def _read_or_none(path: Path, version: Version) -> Crl | None:
+    try:
+        return Crl.from_file(path, version)
+    except (OSError, ValueError):
+        return None
 
 
 def _parse_or_none(unverified_crl: bytes) -> Crl | None:
-    """Return a list that came as DER or PEM, None when it is too long or cannot be read."""
-    if len(unverified_crl) > CRL_MAX_BYTES:
-        return None
     try:
-        if unverified_crl.startswith(b"-----BEGIN"):
-            return Crl(x509.load_pem_x509_crl(unverified_crl))
-        return Crl(x509.load_der_x509_crl(unverified_crl))
-    except Exception:  # the library documents no closed list, and reads lazily
+        return Crl.parse(unverified_crl)
+    except ValueError:
         return None
 
 
-def _read_entries(crl: x509.CertificateRevocationList) -> tuple[frozenset[int], Doubt | None]:
-    serials, doubt = set(), None
-    for entry in crl:
-        serials.add(entry.serial_number)
-        for extension in entry.extensions:
-            if isinstance(extension.value, x509.CertificateIssuer):
-                doubt = Doubt.PARTIAL  # an entry of another issuer: RFC 5280 section 5.3.3
-            elif extension.critical and not isinstance(extension.value, _KNOWN_IN_ENTRY):
-                doubt = doubt or Doubt.UNKNOWN_EXTENSION
-    return frozenset(serials), doubt
-
-
-def _form_doubt(crl: x509.CertificateRevocationList) -> Doubt | None:
-    if extension_of(crl, x509.DeltaCRLIndicator) is not None:
-        return Doubt.DELTA
-    if extension_of(crl, x509.IssuingDistributionPoint) is not None:
-        return Doubt.PARTIAL  # indirect, or about some certificates or reasons only
-    if any(e.critical and not isinstance(e.value, _KNOWN) for e in crl.extensions):
-        return Doubt.UNKNOWN_EXTENSION  # RFC 5280 section 5.2
-    return None if crl.next_update_utc is not None else Doubt.NO_NEXT_UPDATE
-
-
-def _signature_doubt(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> Doubt | None:
-    authority = extension_of(crl, x509.AuthorityKeyIdentifier)
-    subject = extension_of(issuer, x509.SubjectKeyIdentifier)
-    if authority and subject and authority.key_identifier not in (None, subject.digest):
-        return Doubt.OTHER_KEY
-    usage = extension_of(issuer, x509.KeyUsage)
-    if usage is None or not usage.crl_sign:
-        return Doubt.ISSUER_MAY_NOT_SIGN
-    return None if _is_signed_by(crl, issuer) else Doubt.BAD_SIGNATURE
-
-
-def _is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    try:
-        key = issuer.public_key()
-        return has_strong_hash(crl) and crl.is_signature_valid(key)  # type: ignore[arg-type]
-    except Exception:  # a kind of key or algorithm that signs no list
-        return False
+def _load(unverified_crl: bytes) -> tuple[x509.CertificateRevocationList, bytes]:
+    if unverified_crl.startswith(b"-----BEGIN"):
+        crl = x509.load_pem_x509_crl(unverified_crl)
+        return crl, crl.public_bytes(Encoding.DER)
+    return x509.load_der_x509_crl(unverified_crl), unverified_crl

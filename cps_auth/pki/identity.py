@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
@@ -57,7 +58,7 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
 
     Source: published ANS TEST certificates; ANS tables G02, G08 and G15.
     """
-    names = _single_attributes(certificate.subject)
+    names = read_display_attributes(certificate.subject, _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
     code = _read_profession(certificate)
@@ -92,10 +93,21 @@ def read_category(certificate: x509.Certificate) -> int | None:
     return content[0]
 
 
-def _single_attributes(subject: x509.Name) -> dict[ObjectIdentifier, str]:
+def read_display_attributes(
+    subject: x509.Name, wanted: Mapping[ObjectIdentifier, str]
+) -> dict[ObjectIdentifier, str]:
+    """Return the attributes of a subject that are wanted, wherever in it they stand.
+
+    Args:
+        subject: readable.
+        wanted: technical words for each, used in errors.
+
+    Raises:
+        ValueError: one of them is there twice, or not fit to be shown.
+    """
     found: dict[ObjectIdentifier, str] = {}
     for attribute in subject:
-        what = _READ_ATTRIBUTES.get(attribute.oid)
+        what = wanted.get(attribute.oid)
         if what is None:
             continue
         if attribute.oid in found:

@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography import x509
 
+from cps_auth.errors import (
+    CertificateExpired,
+    CertificateMalformed,
+    CertificateNotYetValid,
+    CertificateRefused,
+    CertificateRevoked,
+    RevocationUnknown,
+    UntrustedIssuer,
+    WrongPurpose,
+)
 from cps_auth.model import CardType, RevocationEvidence
 from cps_auth.pki.anchors import TrustStore, folder_trust, production_trust
+from cps_auth.pki.authority_paths import AuthorityPaths
 from cps_auth.pki.certificate import CpsCertificate, parse_certificate
-from cps_auth.pki.chain import verify_chain
+from cps_auth.pki.chain import check_dates, verify_chain
 from cps_auth.pki.crl import CrlStore
-from cps_auth.pki.purpose import ALL_CARD_TYPES, check_login_purpose
+from cps_auth.pki.crl_evidence import NoEvidence, find_evidence
+from cps_auth.pki.ocsp import OcspSource
+from cps_auth.pki.policies import valid_policies
+from cps_auth.pki.profile import CertificateProfile
+from cps_auth.pki.profiles import IGC_SANTE_LOGIN
+from cps_auth.pki.purpose import ALL_CARD_TYPES, check_login_purpose, purpose_warnings
 from cps_auth.pki.revocation import check_revocation
+from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
 
 PRODUCTION_CRL_FOLDER = Path("/var/lib/cps-auth/crl")
+
+STEPS: Mapping[type[CertificateRefused], int] = MappingProxyType(
+    {
+        CertificateMalformed: 2,
+        CertificateExpired: 3,
+        CertificateNotYetValid: 3,
+        UntrustedIssuer: 3,
+        WrongPurpose: 4,
+        CertificateRevoked: 5,
+        RevocationUnknown: 5,
+    }
+)
+"""At which step of a login (`cps_auth.login.verify`) each refusal is made."""
+
+_REMEMBERED = 256
+"""Certificates whose signature need not be verified again; a practice has a few cards."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +65,80 @@ class JudgedCertificate:
         chain: leaf first, anchor last.
         revocation: evidence, one piece per certificate below the anchor, leaf first.
         trust: name of the trust store that was asked.
+        profile: name of the rules that were applied.
+        policies: valid along the chain, dotted, sorted.
+        warnings: stable codes of what is odd, and was no reason to refuse.
+        judged_at: the moment of judgement, aware UTC.
     """
 
     certificate: CpsCertificate
     chain: tuple[x509.Certificate, ...]
     revocation: tuple[RevocationEvidence, ...]
     trust: str
+    profile: str
+    policies: tuple[str, ...]
+    warnings: tuple[str, ...]
+    judged_at: datetime
+
+
+@dataclass(frozen=True)
+class _Lasting:
+    """What stays true of a certificate between two dates: steps 2 to 4."""
+
+    certificate: CpsCertificate
+    chain: tuple[x509.Certificate, ...]
+    policies: tuple[str, ...]
+    warnings: tuple[str, ...]
+    valid_from: datetime
+    valid_until: datetime
+
+
+class _Memory:
+    """Results of steps 2 to 4 by the certificate's bytes, the least used forgotten first."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._found: OrderedDict[bytes, _Lasting] = OrderedDict()
+
+    def get(self, der: bytes, at: datetime) -> _Lasting | None:
+        with self._mutex:
+            found = self._found.get(der)
+            if found is None or not found.valid_from <= at <= found.valid_until:
+                return None
+            self._found.move_to_end(der)
+            return found
+
+    def keep(self, der: bytes, lasting: _Lasting) -> None:
+        with self._mutex:
+            self._found[der] = lasting
+            if len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Whom to trust, which lists to ask, and which cards to accept."""
+    """Whom to trust, which lists to ask, and which cards to accept.
+
+    Attributes:
+        trust: anchors and intermediates.
+        crls: revocation lists.
+        card_types: those that may log in, where the profile knows card types.
+        profile: what a certificate has to be like; cards of the IGC-Santé by default.
+        policy: how old revocation evidence may be.
+        ocsp: who is asked when lists are no current evidence; nobody by default.
+    """
 
     trust: TrustStore
     crls: CrlStore
     card_types: frozenset[CardType] = ALL_CARD_TYPES
+    profile: CertificateProfile = IGC_SANTE_LOGIN
+    policy: RevocationPolicy = REQUIRE
+    ocsp: OcspSource | None = None
+    _paths: AuthorityPaths = field(init=False, repr=False, compare=False)
+    _memory: _Memory = field(init=False, repr=False, compare=False, default_factory=_Memory)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_paths", AuthorityPaths(self.trust, self.profile))
 
     def judge(self, unverified_certificate_der: bytes, *, at: datetime) -> JudgedCertificate:
         """Judge the authentication certificate of a card. It proves nobody's presence.
@@ -57,11 +153,67 @@ class Judge:
             WrongPurpose: step 4.
             CertificateRevoked, RevocationUnknown: step 5.
         """
-        certificate = parse_certificate(unverified_certificate_der)
-        chain = verify_chain(certificate, self.trust, at=at)
-        check_login_purpose(certificate, self.trust, card_types=self.card_types)
-        revocation = check_revocation(chain, self.crls, at=at)
-        return JudgedCertificate(certificate, chain, revocation, self.trust.name)
+        if at.tzinfo is None:
+            raise ValueError("at: a naive datetime")
+        lasting = self._memory.get(unverified_certificate_der, at)
+        if lasting is None:
+            lasting = self._judge_lasting(unverified_certificate_der, at)
+            self._memory.keep(unverified_certificate_der, lasting)
+        revocation = check_revocation(
+            lasting.chain,
+            self.crls,
+            at=at,
+            policy=self.policy,
+            ocsp=self.ocsp,
+            other_signers=lambda issuer: self._list_signers(issuer, at),
+        )
+        return JudgedCertificate(
+            certificate=lasting.certificate,
+            chain=lasting.chain,
+            revocation=revocation,
+            trust=self.trust.name,
+            profile=self.profile.name,
+            policies=lasting.policies,
+            warnings=lasting.warnings,
+            judged_at=at,
+        )
+
+    def _judge_lasting(self, unverified_certificate_der: bytes, at: datetime) -> _Lasting:
+        certificate = parse_certificate(unverified_certificate_der, self.profile)
+        check_dates(certificate, at=at)
+        chain = verify_chain(
+            certificate, self.trust, at=at, profile=self.profile, paths=self._paths
+        )
+        policies = valid_policies(chain)
+        check_login_purpose(
+            certificate,
+            self.trust,
+            card_types=self.card_types,
+            profile=self.profile,
+            valid_policies=policies,
+        )
+        return _Lasting(
+            certificate,
+            chain,
+            tuple(sorted(policies)),
+            purpose_warnings(policies, self.profile),
+            max(link.not_valid_before_utc for link in chain),
+            min(link.not_valid_after_utc for link in chain),
+        )
+
+    def _list_signers(self, issuer: x509.Certificate, at: datetime) -> tuple[x509.Certificate, ...]:
+        """Return other certificates of an issuer that sign its lists and are not revoked."""
+        paths = self._paths.list_signers(issuer, at=at)
+        return tuple(path[0] for path in paths if self._is_unrevoked(path, at))
+
+    def _is_unrevoked(self, path: tuple[x509.Certificate, ...], at: datetime) -> bool:
+        if len(path) < 2:
+            return False  # an anchor signs its own lists under its own name
+        try:
+            lists = find_evidence(path[0], path[1], self.crls, at=at)
+        except NoEvidence:
+            return False
+        return lists.revoked is None and at <= lists.next_update
 
 
 def production_judge(card_types: frozenset[CardType] = ALL_CARD_TYPES) -> Judge:
@@ -84,5 +236,9 @@ def folder_judge(folder: Path, card_types: frozenset[CardType] = ALL_CARD_TYPES)
         TrustStoreUnusable: see `folder_trust`.
     """
     trust = folder_trust(folder)
-    crl_folder = folder / "crl" if (folder / "trust.toml").exists() else folder
-    return Judge(trust, CrlStore.from_folder(crl_folder), card_types)
+    return Judge(trust, CrlStore.from_folder(crl_folder_of(folder)), card_types)
+
+
+def crl_folder_of(folder: Path) -> Path:
+    """Return where the lists of a trust folder are."""
+    return folder / "crl" if (folder / "trust.toml").exists() else folder

@@ -1,41 +1,34 @@
-"""What holds one certificate or list to the key that signed it."""
+"""What holds one certificate to the one that issued it."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from cps_auth.pki.profile import DEFAULT_KEY_RULES, KeyRules
+
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-RSA_MIN_BITS = 2048
-RSA_MAX_BITS = 8192  # larger ones only cost time
-EC_MIN_BITS = 256
-"""Sizes: NIST SP 800-57 part 1, table 2, 112 bits of security and more."""
-
-_STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 def extension_of(
     certificate: x509.Certificate | x509.CertificateRevocationList, kind: type[_Extension]
 ) -> _Extension | None:
     """Return the extension of this kind, None when there is none."""
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
+    for extension in certificate.extensions:
+        if isinstance(extension.value, kind):
+            return extension.value
+    return None
 
 
-def is_strong_key(certificate: x509.Certificate) -> bool:
-    """Return whether the certified key is of a kind and size that we accept."""
+def is_strong_key(certificate: x509.Certificate, rules: KeyRules = DEFAULT_KEY_RULES) -> bool:
+    """Return whether the certified key is of a kind and size that the rules accept."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
-        return RSA_MIN_BITS <= key.key_size <= RSA_MAX_BITS
-    return isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= EC_MIN_BITS
+        return rules.rsa_min_bits <= key.key_size <= rules.rsa_max_bits
+    return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in rules.curves
 
 
 def identifies(child: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -50,24 +43,17 @@ def identifies(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     return authority.key_identifier == subject.digest
 
 
-def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether the issuer's name and key are those under which the child was signed."""
-    try:
-        child.verify_directly_issued_by(issuer)
-    except Exception:  # wrong signature, wrong key type, unknown algorithm: not signed by it
-        return False
-    return True
-
-
-def has_strong_hash(signed: x509.Certificate | x509.CertificateRevocationList) -> bool:
-    """Return whether the signature is over SHA-256 or better."""
-    try:
-        return isinstance(signed.signature_hash_algorithm, _STRONG_HASHES)
-    except UnsupportedAlgorithm:
-        return False
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    """Return whether it names itself as its issuer (RFC 5280 section 3.2)."""
+    return certificate.subject == certificate.issuer
 
 
 def allows_client_auth(usage: x509.ExtendedKeyUsage | None) -> bool:
     """Return whether an authority with this extended key usage may issue for client logins."""
     allowing = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
     return usage is None or any(oid in usage for oid in allowing)
+
+
+def is_critical(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> bool:
+    """Return whether there is a critical extension of this kind."""
+    return any(e.critical and isinstance(e.value, kind) for e in certificate.extensions)

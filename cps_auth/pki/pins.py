@@ -58,3 +58,13 @@ PRODUCTION_AUTHORITIES: Mapping[str, str] = MappingProxyType(
     {**PRODUCTION_ANCHORS, **PRODUCTION_INTERMEDIATES, **_NOT_FOR_LOGIN}
 )
 """All nine, to recognise one; most of them are not trusted for a login."""
+
+PRODUCTION_CRL_URLS = tuple(
+    f"http://igc-sante.esante.gouv.fr/CRL/{name}.crl"
+    for name in ("ACR-FO", "ACR-ST", "ACI-FO-PP", "ACI-ST-PP")
+)
+"""Lists of the four. ACR: in the intermediates. ACI-FO-PP: public download scripts; ACI-ST-PP
+follows its naming and that of the TEST certificates."""
+
+PRODUCTION_OCSP_URLS = ("http://ocsp.esante.gouv.fr",)
+"""In published TEST and production certificates, the same in both."""

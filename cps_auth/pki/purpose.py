@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -12,6 +13,9 @@ from cps_auth.model import CardType
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.certificate import CpsCertificate
 from cps_auth.pki.links import extension_of
+from cps_auth.pki.policies import policies_of
+from cps_auth.pki.profile import CardRule, CertificateProfile, is_under
+from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 
 ALL_CARD_TYPES = frozenset(CardType)
 
@@ -22,7 +26,7 @@ CATEGORY_TEST = 0x80
 """gipCardCategory, ANS table G01; the highest bit marks TEST."""
 
 _PERSONS = "PERSONNES"
-"""Last word of the names of the authorities that certify persons."""
+"""Last word of the names of the authorities that certify persons; the gamme is before it."""
 
 
 class Mismatch(enum.Enum):
@@ -39,6 +43,9 @@ class Mismatch(enum.Enum):
     NO_CARD_TYPE = "no-card-type"
     CARD_TYPE_NOT_ACCEPTED = "card-type-not-accepted"
     ISSUER_NOT_PERSONNES = "issuer-not-personnes"
+    ISSUER_OF_OTHER_CARDS = "issuer-of-other-cards"
+    POLICY_REFUSED = "policy-refused"
+    POLICY_NOT_ACCEPTED = "policy-not-accepted"
 
 
 def check_login_purpose(
@@ -46,38 +53,68 @@ def check_login_purpose(
     trust: TrustStore,
     *,
     card_types: frozenset[CardType] = ALL_CARD_TYPES,
+    profile: CertificateProfile = IGC_SANTE_LOGIN,
+    valid_policies: frozenset[str] | None = None,
 ) -> None:
     """Return if the certificate is an authentication certificate of an accepted card.
 
     Args:
         certificate: one whose chain holds.
         trust: says whether TEST cards may log in.
-        card_types: those that may log in here.
+        card_types: those that may log in here, where the profile knows card types.
+        profile: the rules.
+        valid_policies: those that are valid along the chain; its own when None.
 
     Raises:
         WrongPurpose: reason is one of `Mismatch`.
 
     Source: key usages as in published ANS TEST certificates; ANS tables G01 and G02.
     """
-    mismatch = (
-        _usage_mismatch(certificate.x509)
-        or _category_mismatch(certificate.category, test_cards=trust.test_cards)
-        or _card_type_mismatch(certificate.practitioner.card_type, card_types)
-        or _issuer_mismatch(certificate.x509)
+    asserted = policies_of(certificate.x509)
+    valid = asserted if valid_policies is None else valid_policies
+    mismatch = _usage_mismatch(certificate.x509, profile) or _policy_mismatch(
+        asserted, valid, profile
     )
+    if mismatch is None and profile.cards is not None:
+        mismatch = (
+            _category_mismatch(certificate.category, test_cards=trust.test_cards)
+            or _card_type_mismatch(certificate.practitioner.card_type, card_types)
+            or _issuer_mismatch(certificate, profile.cards)
+        )
     if mismatch is not None:
         raise WrongPurpose(certificate.sha256_hex, mismatch.value)
 
 
-def _usage_mismatch(certificate: x509.Certificate) -> Mismatch | None:
+def purpose_warnings(policies: frozenset[str], profile: CertificateProfile) -> tuple[str, ...]:
+    """Return stable codes of what is odd about an accepted certificate, and not a reason."""
+    expected = profile.expected_policies
+    if expected and not any(is_under(policy, expected) for policy in policies):
+        return ("policy-not-expected",)
+    return ()
+
+
+def _usage_mismatch(certificate: x509.Certificate, profile: CertificateProfile) -> Mismatch | None:
     usage = extension_of(certificate, x509.KeyUsage)
-    if usage is not None and usage.content_commitment:  # nonRepudiation: it signs documents
+    signs_documents = usage is not None and usage.content_commitment  # nonRepudiation
+    if signs_documents and profile.refuse_content_commitment:
         return Mismatch.SIGNATURE_CERTIFICATE
     if usage is None or not usage.digital_signature:
         return Mismatch.NO_DIGITAL_SIGNATURE
     extended = extension_of(certificate, x509.ExtendedKeyUsage)
-    if extended is None or ExtendedKeyUsageOID.CLIENT_AUTH not in extended:
-        return Mismatch.NO_CLIENT_AUTH
+    if extended is None:
+        return Mismatch.NO_CLIENT_AUTH if profile.extended_usage_required else None
+    if profile.any_extended_usage and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended:
+        return None
+    return None if profile.extended_usages <= set(extended) else Mismatch.NO_CLIENT_AUTH
+
+
+def _policy_mismatch(
+    asserted: frozenset[str], valid: frozenset[str], profile: CertificateProfile
+) -> Mismatch | None:
+    if any(is_under(policy, profile.refused_policies) for policy in asserted):
+        return Mismatch.POLICY_REFUSED
+    if profile.policies and not any(is_under(policy, profile.policies) for policy in valid):
+        return Mismatch.POLICY_NOT_ACCEPTED
     return None
 
 
@@ -102,8 +139,16 @@ def _card_type_mismatch(
     return None if card_type in accepted else Mismatch.CARD_TYPE_NOT_ACCEPTED
 
 
-def _issuer_mismatch(certificate: x509.Certificate) -> Mismatch | None:
-    names = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+def _issuer_mismatch(
+    certificate: CpsCertificate, cards: Mapping[CardType, CardRule]
+) -> Mismatch | None:
+    names = certificate.x509.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = names[0].value if len(names) == 1 else ""
-    is_for_persons = isinstance(text, str) and text.split()[-1:] == [_PERSONS]
-    return None if is_for_persons else Mismatch.ISSUER_NOT_PERSONNES
+    words = text.split() if isinstance(text, str) else []
+    if words[-1:] != [_PERSONS]:
+        return Mismatch.ISSUER_NOT_PERSONNES
+    card_type = certificate.practitioner.card_type
+    rule = None if card_type is None else cards.get(card_type)
+    if rule is None:
+        return Mismatch.CARD_TYPE_NOT_ACCEPTED
+    return None if rule.gammes.intersection(words[-2:-1]) else Mismatch.ISSUER_OF_OTHER_CARDS

@@ -8,79 +8,172 @@ from itertools import pairwise
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.model import RevocationEvidence
-from cps_auth.pki.crl import Crl, CrlStore, Doubt
+from cps_auth.pki.crl import CrlStore
+from cps_auth.pki.crl_evidence import (
+    ListEvidence,
+    NoEvidence,
+    OtherSigners,
+    find_evidence,
+    nobody_else,
+)
+from cps_auth.pki.crl_form import Doubt, shown_name
+from cps_auth.pki.ocsp import (
+    OcspDoubt,
+    OcspEvidence,
+    OcspRefused,
+    OcspSource,
+    judge_answer,
+    needs_no_check,
+)
+from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
 
 
 def check_revocation(
-    chain: Sequence[x509.Certificate], crls: CrlStore, *, at: datetime
+    chain: Sequence[x509.Certificate],
+    crls: CrlStore,
+    *,
+    at: datetime,
+    policy: RevocationPolicy = REQUIRE,
+    ocsp: OcspSource | None = None,
+    other_signers: OtherSigners = nobody_else,
 ) -> tuple[RevocationEvidence, ...]:
     """Return the evidence that no certificate of a verified chain is revoked.
+
+    Lists are asked first, because they are here; OCSP when they are no current evidence.
 
     Args:
         chain: leaf first, anchor last, as `verify_chain` returned it.
         crls: where lists are looked for.
         at: the moment of judgement, aware UTC.
+        policy: how old evidence may be.
+        ocsp: who is asked besides, if anybody.
+        other_signers: other certificates that may sign the lists of an issuer.
 
     Returns:
         One piece of evidence per certificate below the anchor, leaf first.
 
     Raises:
         CertificateRevoked: the leaf or an intermediate is on the newest list of its issuer,
-            even when that list is stale by now.
-        RevocationUnknown: no usable list; `why` is one of `cps_auth.pki.crl.Doubt`.
+            even when that list is stale by now, or a responder says so.
+        RevocationUnknown: no usable evidence; `why` is one of `cps_auth.pki.crl_form.Doubt`
+            or `cps_auth.pki.ocsp.OcspDoubt`.
 
-    Source: RFC 5280 section 6.3, without delta lists, indirect lists and distribution points.
+    Source: RFC 5280 section 6.3, without indirect lists and lists of some reasons; RFC 6960.
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
-    sha256_hex = chain[0].fingerprint(hashes.SHA256()).hex()
     return tuple(
-        _evidence(child, issuer, crls, at, sha256_hex) for child, issuer in pairwise(chain)
+        _Question(chain[0], child, issuer, crls, at, policy, other_signers).answer(ocsp)
+        for child, issuer in pairwise(chain)
     )
 
 
-def _evidence(
-    child: x509.Certificate,
-    issuer: x509.Certificate,
-    crls: CrlStore,
-    at: datetime,
-    sha256_hex: str,
-) -> RevocationEvidence:
-    crl = _newest(issuer, crls, at, sha256_hex)
-    if crl.lists(child.serial_number):
-        raise CertificateRevoked(sha256_hex, *crl.entry(child.serial_number))
-    if crl.next_update is None or at > crl.next_update:
-        raise RevocationUnknown(sha256_hex, Doubt.STALE.value, crl.next_update)
-    return RevocationEvidence(
-        "crl", _common_name(issuer), crl.number, crl.this_update, crl.next_update
-    )
+class _Question:
+    """Whether one certificate of a chain is revoked."""
 
+    def __init__(
+        self,
+        leaf: x509.Certificate,
+        child: x509.Certificate,
+        issuer: x509.Certificate,
+        crls: CrlStore,
+        at: datetime,
+        policy: RevocationPolicy,
+        other_signers: OtherSigners,
+    ) -> None:
+        self._leaf, self._child, self._issuer = leaf, child, issuer
+        self._crls, self._at, self._policy = crls, at, policy
+        self._other_signers = other_signers
 
-def _newest(issuer: x509.Certificate, crls: CrlStore, at: datetime, sha256_hex: str) -> Crl:
-    """Return the list with the highest number of those that the issuer stands behind."""
-    named = crls.named(issuer.subject)
-    doubts = {crl: crl.doubt_under(issuer) or _too_early(crl, at) for crl in named}
-    usable = [crl for crl, doubt in doubts.items() if doubt is None]
-    if usable:
-        return max(usable, key=_age_order)
-    found = {doubt for doubt in doubts.values() if doubt is not None}
-    found.add(Doubt.MALFORMED if crls.has_malformed() else Doubt.NO_CRL)
-    closest = max(found, key=list(Doubt).index)
-    raise RevocationUnknown(sha256_hex, closest.value)
+    def answer(self, ocsp: OcspSource | None) -> RevocationEvidence:
+        lists, why = None, Doubt.STALE.value
+        try:
+            lists = self._ask_lists()
+        except NoEvidence as no_evidence:
+            why = no_evidence.doubt.value
+        if lists is not None and self._at <= lists.next_update:
+            return self._from_lists(lists)
+        try:
+            answered = None if ocsp is None else self._ask_responder(ocsp)
+        except OcspRefused as refused:
+            answered = None
+            why = refused.doubt.value if why == Doubt.NO_CRL.value else why
+        if answered is not None:
+            return self._evidence("ocsp", None, answered.this_update, answered.next_update)
+        if lists is not None and self._at <= lists.next_update + self._policy.past_due:
+            return self._from_lists(lists)
+        raise RevocationUnknown(
+            self._sha256_hex(),
+            why,
+            lists.next_update if lists else None,
+            shown_name(self._issuer.subject),
+        )
 
+    def _ask_lists(self) -> ListEvidence:
+        lists = find_evidence(
+            self._child,
+            self._issuer,
+            self._crls,
+            at=self._at,
+            other_signers=self._other_signers,
+        )
+        if lists.revoked is not None:
+            raise self._revoked(lists.revoked, "crl")
+        return lists
 
-def _too_early(crl: Crl, at: datetime) -> Doubt | None:
-    return Doubt.NOT_YET_VALID if at < crl.this_update else None
+    def _ask_responder(self, ocsp: OcspSource) -> OcspEvidence | None:
+        doubt: OcspRefused | None = None
+        for answer in ocsp.answers(self._child, self._issuer):
+            try:
+                evidence = judge_answer(
+                    answer, self._child, self._issuer, at=self._at, policy=self._policy
+                )
+                self._check_responder(evidence.responder)
+            except OcspRefused as refused:
+                doubt = refused
+                continue
+            if evidence.revoked is not None:
+                raise self._revoked(evidence.revoked, "ocsp")
+            return evidence
+        if doubt is not None:
+            raise doubt
+        return None
 
+    def _check_responder(self, responder: x509.Certificate | None) -> None:
+        """A responder that may be revoked has to be on no list (RFC 6960, 4.2.2.2.1)."""
+        if responder is None or needs_no_check(responder):
+            return
+        try:
+            lists = find_evidence(responder, self._issuer, self._crls, at=self._at)
+        except NoEvidence:
+            raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED) from None
+        if lists.revoked is not None:
+            raise OcspRefused(OcspDoubt.UNAUTHORISED)
+        if self._at > lists.next_update:
+            raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED)
 
-def _age_order(crl: Crl) -> tuple[int, datetime]:
-    return (-1 if crl.number is None else crl.number, crl.this_update)
+    def _from_lists(self, lists: ListEvidence) -> RevocationEvidence:
+        return self._evidence("crl", lists.number, lists.this_update, lists.next_update)
 
+    def _evidence(
+        self, source: str, number: int | None, this_update: datetime, next_update: datetime
+    ) -> RevocationEvidence:
+        return RevocationEvidence(
+            source=source,
+            issuer=shown_name(self._issuer.subject),
+            crl_number=number,
+            this_update=this_update,
+            next_update=next_update,
+            age_s=int((self._at - this_update).total_seconds()),
+            past_due=self._at > next_update,
+        )
 
-def _common_name(issuer: x509.Certificate) -> str:
-    names = issuer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[-1].value) if names else issuer.subject.rfc4514_string()
+    def _revoked(self, since_and_why: tuple[datetime, str], source: str) -> CertificateRevoked:
+        issuer = shown_name(self._issuer.subject)
+        return CertificateRevoked(self._sha256_hex(), *since_and_why, source, issuer)
+
+    def _sha256_hex(self) -> str:
+        return self._leaf.fingerprint(hashes.SHA256()).hex()

@@ -275,9 +275,8 @@ def test_unrelated_expired_authority_does_not_matter(igc: FakeIgcSante) -> None:
             False,
         ),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (x509.BasicConstraints(ca=True, path_length=0), False),
     ],
-    ids=["not-a-ca", "may-not-certify", "name-constraints", "for-servers", "not-critical"],
+    ids=["not-a-ca", "may-not-certify", "name-constraints", "for-servers"],
 )
 def test_authority_that_may_not(
     igc: FakeIgcSante, extension: x509.ExtensionType, critical: bool
@@ -285,6 +284,18 @@ def test_authority_that_may_not(
     """An intermediate whose extensions don't allow it to issue for us breaks the chain."""
     trust = _with_issuer(igc, _ca(igc).having(extension, critical=critical))
     assert _fault(_doctor(igc), trust, igc.made_at) == "ca-extensions"
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [x509.BasicConstraints(ca=True, path_length=0), key_usage("key_cert_sign", "crl_sign")],
+)
+def test_authority_whose_extensions_are_not_critical(
+    igc: FakeIgcSante, extension: x509.ExtensionType
+) -> None:
+    """What an authority says counts whether it is critical or not (PKITS 4.6.4 and 4.7.3)."""
+    trust = _with_issuer(igc, _ca(igc).having(extension, critical=False))
+    assert verify_chain(parse_certificate(_doctor(igc)), trust, at=igc.made_at)
 
 
 @pytest.mark.parametrize("kind", [x509.BasicConstraints, x509.KeyUsage])

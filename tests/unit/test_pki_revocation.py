@@ -201,7 +201,6 @@ def _distribution_point(**flags: bool) -> x509.IssuingDistributionPoint:
         ((x509.DeltaCRLIndicator(1), True), "crl-delta"),
         ((_distribution_point(indirect_crl=True), True), "crl-partial"),
         ((_distribution_point(only_contains_ca_certs=True), True), "crl-partial"),
-        ((_distribution_point(), False), "crl-partial"),
         (
             (x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),
             "crl-unknown-extension",

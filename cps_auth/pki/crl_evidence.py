@@ -1,0 +1,158 @@
+"""Finds what the lists of an issuer say about one certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from cps_auth.pki.crl import Crl, CrlStore
+from cps_auth.pki.crl_entries import REMOVED
+from cps_auth.pki.crl_form import Doubt, scope_doubt
+from cps_auth.pki.signatures import Signer, signer_of
+
+OtherSigners = Callable[[x509.Certificate], Iterable[x509.Certificate]]
+"""Other certificates, judged already, that may sign the lists of an issuer."""
+
+
+def nobody_else(_issuer: x509.Certificate) -> tuple[x509.Certificate, ...]:
+    """Return nobody: an issuer signs its own lists."""
+    return ()
+
+
+@dataclass(frozen=True)
+class ListEvidence:
+    """The newest of the lists that speak about a certificate, a delta list applied."""
+
+    number: int | None
+    issuer: str
+    this_update: datetime
+    next_update: datetime
+    revoked: tuple[datetime, str] | None  # since when and why
+
+
+class NoEvidence(Exception):
+    """No list is evidence; `doubt` says why the closest one is not."""
+
+    def __init__(self, doubt: Doubt) -> None:
+        super().__init__(doubt.value)
+        self.doubt = doubt
+
+
+def find_evidence(
+    child: x509.Certificate,
+    issuer: x509.Certificate,
+    crls: CrlStore,
+    *,
+    at: datetime,
+    other_signers: OtherSigners = nobody_else,
+) -> ListEvidence:
+    """Return what the lists say about a certificate, even when they are out of date.
+
+    Args:
+        child, issuer: neighbours in a verified chain.
+        crls: where lists are looked for.
+        at: the moment of judgement, aware UTC.
+        other_signers: see `OtherSigners`.
+
+    Raises:
+        NoEvidence: no complete list of this issuer speaks about this certificate.
+
+    Source: RFC 5280 section 6.3.3.
+    """
+    signer = signer_of(issuer)
+    named = crls.keyed(signer.name_key)
+    doubts = {crl: _doubt(crl, child, issuer, crls, at, other_signers) for crl in named}
+    usable = [crl for crl, doubt in doubts.items() if doubt is None]
+    complete = [crl for crl in usable if crl.form.base_number is None]
+    if not complete:
+        found = {doubt for doubt in doubts.values() if doubt} | ({Doubt.DELTA} if usable else set())
+        found.add(Doubt.MALFORMED if crls.has_malformed() else Doubt.NO_CRL)
+        raise NoEvidence(max(found, key=_CLOSENESS.__getitem__))
+    newest = max(complete, key=_age_order)
+    deltas = [crl for crl in usable if crl.form.base_number is not None]
+    return _combined(newest, deltas, child.serial_number, at)
+
+
+_CLOSENESS = {doubt: rank for rank, doubt in enumerate(Doubt)}
+
+
+def _doubt(
+    crl: Crl,
+    child: x509.Certificate,
+    issuer: x509.Certificate,
+    crls: CrlStore,
+    at: datetime,
+    other_signers: OtherSigners,
+) -> Doubt | None:
+    doubt = crl.doubt_under(issuer)
+    signer = signer_of(issuer)
+    if doubt is not None:
+        others = [other for other in other_signers(issuer) if crl.doubt_under(other) is None]
+        if not others:
+            return doubt
+        signer = signer_of(others[0])
+    if at < crl.form.this_update:
+        return Doubt.NOT_YET_VALID
+    return scope_doubt(crl.form, child) or _rollback(crl, signer, crls)
+
+
+def _rollback(crl: Crl, signer: Signer, crls: CrlStore) -> Doubt | None:
+    """Say whether a verified list is older than one that was seen; remember it if not."""
+    form = crl.form
+    key = f"{signer.key_sha256_hex}:{form.scope}"
+    try:
+        highest = crls.numbers.highest(key)
+        number = -1 if form.number is None else form.number
+        if highest is not None and number < highest:
+            # a delta list has the number of the complete list that it makes
+            return Doubt.ROLLBACK if form.base_number is None else None
+        if form.base_number is None and number >= 0:
+            crls.numbers.saw(key, number)
+    except ValueError:
+        return Doubt.NUMBERS_UNREADABLE
+    return None
+
+
+def _combined(newest: Crl, deltas: Sequence[Crl], serial: int, at: datetime) -> ListEvidence:
+    """Apply the newest delta list that goes with this complete one.
+
+    A delta list that is out of date still says who was revoked, and no longer that others
+    are not. Source: RFC 5280 sections 5.2.4 and 6.3.3 (c).
+    """
+    base = newest.form
+    revoked = newest.entries.find(serial)
+    fitting = [delta for delta in deltas if _fits(newest, delta)]
+    shown = base
+    if fitting:
+        delta = max(fitting, key=_age_order)
+        change = delta.entries.find(serial)
+        current = delta.form.next_update is not None and at <= delta.form.next_update
+        if change is not None and change[1] != REMOVED:
+            revoked = change
+        elif change is not None and current:
+            revoked = None
+        shown = delta.form if current else base
+    if shown.next_update is None:
+        raise NoEvidence(Doubt.NO_NEXT_UPDATE)
+    return ListEvidence(
+        shown.number, shown.issuer_name, shown.this_update, shown.next_update, revoked
+    )
+
+
+def _fits(newest: Crl, delta: Crl) -> bool:
+    number, base, made = newest.form.number, delta.form.base_number, delta.form.number
+    if number is None or base is None or made is None:
+        return False
+    same = newest.form.scope == delta.form.scope and _signer(newest) == _signer(delta)
+    return same and base <= number < made
+
+
+def _signer(crl: Crl) -> str | None:
+    return crl.form.authority_key_hex
+
+
+def _age_order(crl: Crl) -> tuple[int, datetime]:
+    return (-1 if crl.form.number is None else crl.form.number, crl.form.this_update)

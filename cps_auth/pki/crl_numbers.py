@@ -1,0 +1,94 @@
+"""Remembers the highest number of every issuer's list: an older one never comes back.
+
+In memory, and in a small file where there is a folder that only we and root may write to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from cps_auth.pki.protected import is_protected, replace_file
+
+_FILE, _LOCK = "numbers.json", "numbers.lock"
+_MAX_BYTES = 1024 * 1024
+_Numbers = dict[str, str]  # decimal text: a CRLNumber has up to 20 octets
+
+
+class ListNumbers:
+    """Highest numbers by issuer key and scope. Safe to share between threads and processes."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Remember in memory, and in a folder that exists and is ours, if one is given."""
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._known: dict[str, int] = {}
+        self._version: tuple[int, ...] = ()
+
+    def highest(self, key: str) -> int | None:
+        """Return the highest number seen, None when there is none.
+
+        Raises:
+            ValueError: the file cannot be read, so nobody knows.
+        """
+        with self._mutex:
+            self._refresh()
+            return self._known.get(key)
+
+    def saw(self, key: str, number: int) -> None:
+        """Remember a number of a list that was verified; a lower one changes nothing.
+
+        Raises:
+            ValueError: the file cannot be read.
+        """
+        with self._mutex:
+            if number <= self._known.get(key, -1):
+                return
+            self._known[key] = number
+            if self._folder is not None and is_protected(self._folder, writable=True):
+                self._write(key, number)
+
+    def _refresh(self) -> None:
+        file = None if self._folder is None else self._folder / _FILE
+        if file is None or not is_protected(file):
+            return
+        status = file.stat()
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if version != self._version:
+            for key, number in _read(file).items():
+                self._known[key] = max(number, self._known.get(key, -1))
+            self._version = version
+
+    def _write(self, key: str, number: int) -> None:
+        folder = self._folder
+        if folder is None:
+            return
+        try:
+            with _locked(folder / _LOCK):
+                on_disk = _read(folder / _FILE) if (folder / _FILE).exists() else {}
+                on_disk[key] = max(number, on_disk.get(key, -1))
+                text = {name: str(value) for name, value in on_disk.items()}
+                replace_file(folder / _FILE, msgspec.json.encode(text))
+        except OSError:
+            return  # a disk that is full or read-only: remembered in memory
+
+
+def _read(file: Path) -> dict[str, int]:
+    try:
+        with file.open("rb") as opened:
+            numbers = msgspec.json.decode(opened.read(_MAX_BYTES), type=_Numbers)
+        return {key: int(number) for key, number in numbers.items()}
+    except (OSError, ValueError) as error:
+        raise ValueError("numbers: unreadable") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

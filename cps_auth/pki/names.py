@@ -1,0 +1,31 @@
+"""Compares distinguished names as RFC 5280 section 7.1 says: case and spaces don't count."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+from cryptography import x509
+
+
+def name_key(name: x509.Name) -> str:
+    """Return a text that is the same for two names exactly when they match.
+
+    The order of RDNs counts, the order inside one doesn't. Strings are compared after NFKC,
+    case folding and with runs of spaces as one (RFC 4518, simplified), in any string type.
+    """
+    rdns = [sorted((a.oid.dotted_string, _fold(a.value)) for a in rdn) for rdn in name.rdns]
+    return json.dumps(rdns, ensure_ascii=True, separators=(",", ":"))
+
+
+def _fold(value: str | bytes) -> str:
+    if isinstance(value, bytes):
+        return "#" + value.hex()
+    return " " + " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+
+
+def general_name_key(name: x509.GeneralName) -> str:
+    """Return a text by which the names of distribution points are compared."""
+    if isinstance(name, x509.DirectoryName):
+        return "dn:" + name_key(name.value)
+    return f"{type(name).__name__}:{name.value}"

@@ -1,0 +1,138 @@
+"""Verifies what a CA signed: certificates, lists and answers, with a key that is kept ready."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from cps_auth.pki.der import SEQUENCE, element_at, elements, inside
+from cps_auth.pki.names import name_key
+
+STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+_Padding = padding.PKCS1v15 | padding.PSS | ec.ECDSA
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A CA certificate, with what is asked of it again and again."""
+
+    key: CertificatePublicKeyTypes
+    key_sha256_hex: str  # of its SubjectPublicKeyInfo
+    name_key: str
+    key_identifier: bytes | None
+    may_sign_lists: bool
+
+
+@lru_cache(maxsize=64)
+def signer_of(authority: x509.Certificate) -> Signer:
+    """Return what is needed of a CA to verify its signatures; made once per certificate."""
+    key = authority.public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    found = {type(extension.value): extension.value for extension in authority.extensions}
+    subject, usage = found.get(x509.SubjectKeyIdentifier), found.get(x509.KeyUsage)
+    return Signer(
+        key=key,
+        key_sha256_hex=hashlib.sha256(spki).hexdigest(),
+        name_key=name_key(authority.subject),
+        key_identifier=subject.digest if isinstance(subject, x509.SubjectKeyIdentifier) else None,
+        may_sign_lists=isinstance(usage, x509.KeyUsage) and usage.crl_sign,
+    )
+
+
+class SignedPart(NamedTuple):
+    """The signed bytes of a certificate or list, and where they lie."""
+
+    start: int
+    end: int
+
+
+def signed_part(der: bytes) -> SignedPart:
+    """Find the signed bytes of a certificate or list.
+
+    Raises:
+        ValueError: not DER, or the algorithm inside is not the one outside (RFC 5280
+            sections 4.1.1.2 and 5.1.1.2).
+    """
+    whole = element_at(der, 0, len(der))
+    signed, algorithm, _signature = elements(der, whole.content, whole.end)
+    named = next((part for part in inside(der, signed) if part.tag == SEQUENCE), None)
+    if named is None or whole.end != len(der):
+        raise ValueError("signed: no algorithm inside, or trailing bytes")
+    if der[named.start : named.end] != der[algorithm.start : algorithm.end]:
+        raise ValueError("signed: two algorithms")
+    return SignedPart(signed.start, signed.end)
+
+
+def is_signed_with(
+    signed: x509.Certificate | x509.CertificateRevocationList,
+    der: bytes,
+    key: CertificatePublicKeyTypes,
+) -> bool:
+    """Return whether this key made the signature of a certificate or list.
+
+    Args:
+        signed: what was parsed.
+        der: the bytes that it was parsed from.
+        key: of the issuer.
+    """
+    try:
+        part = signed_part(der)
+        scheme = signed.signature_algorithm_parameters
+        algorithm = signed.signature_hash_algorithm
+        content = memoryview(der)[part.start : part.end]
+        return verify_bytes(key, signed.signature, content, scheme, algorithm)
+    except Exception:  # an algorithm or key that the library does not know signs nothing
+        return False
+
+
+def verify_bytes(
+    key: CertificatePublicKeyTypes,
+    signature: bytes,
+    content: bytes | memoryview,
+    scheme: object,
+    algorithm: hashes.HashAlgorithm | None,
+) -> bool:
+    """Return whether a signature is good and of a kind that we accept.
+
+    RSA of PKCS #1 v1.5, RSA-PSS with one hash and a salt of its length, ECDSA; SHA-256 to 512.
+    """
+    if algorithm is None or not isinstance(algorithm, STRONG_HASHES):
+        return False
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and _is_sound_rsa(scheme, algorithm):
+            key.verify(signature, content, scheme, algorithm)  # type: ignore[arg-type]
+        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):
+            key.verify(signature, content, ec.ECDSA(algorithm))
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _is_sound_rsa(scheme: object, algorithm: hashes.HashAlgorithm) -> bool:
+    if isinstance(scheme, padding.PKCS1v15):
+        return True
+    return (
+        isinstance(scheme, padding.PSS)
+        and scheme.mgf._algorithm.name == algorithm.name
+        and scheme._salt_length == algorithm.digest_size
+    )
+
+
+def has_strong_hash(signed: x509.Certificate | x509.CertificateRevocationList) -> bool:
+    """Return whether the signature is over SHA-256 or better."""
+    try:
+        return isinstance(signed.signature_hash_algorithm, STRONG_HASHES)
+    except Exception:  # an algorithm that the library does not know
+        return False
