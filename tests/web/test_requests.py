@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from cps_auth.errors import RequestMalformed
+from cps_auth.errors import PeerNotAllowed, RequestMalformed
+from cps_auth.flask.browser import check_same_machine
 from cps_auth.flask.login_form import MAX_BODY_BYTES, login_form
 from cps_auth.flask.next_page import is_safe_next, next_or
 from webdemo.desk import VirtualDesk
@@ -45,6 +46,18 @@ def test_proxy_fix_does_not_make_anybody_local(app, visitor, desk: VirtualDesk) 
     app.wsgi_app = ProxyFix(app.wsgi_app)
     visitor.peer = "192.0.2.7"
     _refused_everywhere(visitor, desk, X_Forwarded_For="127.0.0.1")
+
+
+def test_the_peer_is_the_one_below_proxy_fix(app) -> None:
+    """Even without a header in sight, what ProxyFix put aside is what counts."""
+    settings = app.extensions["cps_login"].settings
+    local = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:5000"}
+    check_same_machine(local, settings)
+    for key, foreign in (("REMOTE_ADDR", "192.0.2.7"), ("HTTP_HOST", "evil.test")):
+        with pytest.raises(PeerNotAllowed):
+            check_same_machine(
+                {**local, "werkzeug.proxy_fix.orig": {**local, key: foreign}}, settings
+            )
 
 
 def test_another_host_name_is_refused(visitor, desk: VirtualDesk) -> None:
