@@ -98,9 +98,9 @@ def folder_trust(folder: Path) -> TrustStore:
 
     Args:
         folder: with trust.toml (`name`, `test_cards`, `crl_urls`, `ocsp_urls`),
-            anchors/*.cer and intermediates/*.cer (DER); or, without trust.toml, a plain folder of .cer, .der, .crt or .pem files in
-            which self-signed CAs are anchors, other CAs intermediates, and TEST cards are
-            allowed.
+            anchors/*.cer and intermediates/*.cer (DER); or, without trust.toml, a plain
+            folder of .cer, .der, .crt or .pem files in which self-signed CAs are anchors,
+            other CAs intermediates, and TEST cards are allowed.
 
     Raises:
         TrustStoreUnusable: no such folder, no anchor in it, or a file that cannot be read.

@@ -72,11 +72,20 @@ def parse_certificate(
             der=unverified_certificate_der,
             sha256_hex=sha256_hex,
             serial_hex=_even_hex(certificate.serial_number),
-            practitioner=profile.read_holder(certificate),
+            practitioner=_read_holder(profile, certificate),
             category=None if profile.cards is None else read_category(certificate),
         )
     except ValueError as error:
         raise CertificateMalformed(sha256_hex, str(error)) from None
+
+
+def _read_holder(profile: CertificateProfile, certificate: x509.Certificate) -> Practitioner:
+    try:
+        return profile.read_holder(certificate)
+    except ValueError:
+        raise
+    except Exception as error:  # a profile may be somebody else's
+        raise ValueError(f"holder: unreadable, {type(error).__name__}") from None
 
 
 _LAZY_PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
