@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 import click
-import msgspec
 
 from cps_auth.card.atr import kind_of
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import Card, CardSource
 from cps_auth.config import read_settings
-from cps_auth.errors import CpsAuthError, NoReader
-from cps_auth.exit_codes import EXIT_CODES, INTERRUPTED, UNFORESEEN
+from cps_auth.errors import NoReader
 from cps_auth.login.verify import admit, prove, show_holder
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.report import card_lines, holder_lines, reader_line
-from cps_auth.wording import explain, pin_prompt
+from cps_auth.surface import language_of_environment, now, surface, to_json
+from cps_auth.trust_cli import trust as trust_commands
+from cps_auth.wording import pin_prompt
 
 ORIGIN = "cps-auth:command-line"
 """What the card signs for when it is asked from here; no website can have this origin."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +57,7 @@ class Options:
 
     def print(self, value: object, lines: list[str]) -> None:
         """Print a result, as one line of JSON or for a person."""
-        click.echo(_json(value) if self.json else "\n".join(lines))
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _language() -> str:
-    """Return "fr" where the environment asks for French, "en" otherwise (POSIX order)."""
-    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "fr" if next(filter(None, names), "").lower().startswith("fr") else "en"
+        click.echo(to_json(value) if self.json else "\n".join(lines))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,41 +89,15 @@ def _options(as_json: bool, reader: str | None, module: Path | None, trust: Path
         reader=reader or settings.card.reader,
         module=module or (Path(settings.card.module) if settings.card.module else None),
         trust=trust or (Path(settings.trust.folder) if settings.trust.folder else None),
-        language=_language(),
+        language=language_of_environment(),
     )
-
-
-@contextlib.contextmanager
-def _surface(as_json: bool) -> Iterator[None]:
-    """Turn every error into words and its exit code; let no traceback out."""
-    try:
-        yield
-    except CpsAuthError as error:
-        _refuse(error, as_json)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except Exception:
-        _log.debug("unforeseen", exc_info=True)
-        click.echo("cps-auth: unforeseen error, nothing was granted; --debug tells more.", err=True)
-        sys.exit(UNFORESEEN)
-
-
-def _refuse(error: CpsAuthError, as_json: bool) -> NoReturn:
-    _log.debug("refused: %s", error)
-    words = explain(error, _language())
-    if as_json:
-        refusal = {"ok": False, "error": error.code, **error.data(), "message": words.text}
-        click.echo(_json(refusal))
-    else:
-        click.echo(words.text, err=True)
-    sys.exit(EXIT_CODES[type(error)])
 
 
 @cli.command()
 @_common
 def readers(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> None:
     """List the readers and what is in them."""
-    with _surface(as_json):
+    with surface(as_json):
         options = _options(as_json, reader, module, trust)
         states = [s for s in options.cards().readers() if options.reader in (None, s.name)]
         if not states:
@@ -164,12 +118,12 @@ def readers(as_json: bool, reader: str | None, module: Path | None, trust: Path 
 @_common
 def show(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> None:
     """Show whose card it is and whether it would be accepted. Spends no PIN attempt."""
-    with _surface(as_json):
+    with surface(as_json):
         options = _options(as_json, reader, module, trust)
         judge = options.judge()
         with options.cards().open_card(options.reader) as card:
             attempts_left = card.pin_attempts_left()
-            judged = show_holder(card, judge=judge, at=_now())
+            judged = show_holder(card, judge=judge, at=now())
             value = {
                 "ok": True,
                 "card": card.description,
@@ -198,18 +152,18 @@ def login(
     use_last_attempt: bool,
 ) -> None:
     """Log the holder in: card, certificate, PIN and a fresh signature."""
-    with _surface(as_json):
+    with surface(as_json):
         options = _options(as_json, reader, module, trust)
         judge = options.judge()
         with options.cards().open_card(options.reader) as card:
-            admission = admit(card, judge=judge, allow=_anybody, at=_now())
+            admission = admit(card, judge=judge, allow=_anybody, at=now())
             with _ask_pin(card, pin_stdin, options.language) as pin:
                 holder = prove(
                     card,
                     pin,
                     admission,
                     origin=ORIGIN,
-                    clock=_now,
+                    clock=now,
                     last_attempt_allowed=use_last_attempt,
                 )
         options.print(
@@ -234,7 +188,7 @@ def _anybody(practitioner: Practitioner) -> None:
 @_common
 def watch(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> None:
     """Tell every card and reader event until interrupted."""
-    with _surface(as_json):
+    with surface(as_json):
         options = _options(as_json, reader, module, trust)
         events: queue.SimpleQueue[CardEvent] = queue.SimpleQueue()
         watching = options.cards().watch(events.put)
@@ -252,10 +206,13 @@ def _print_event(options: Options, event: CardEvent) -> None:
         "reader": event.reader,
         "atr": None if event.atr is None else event.atr.hex().upper(),
         "generation": event.generation,
-        "at": _now(),
+        "at": now(),
     }
     options.print(value, [f"{event.kind.value}  {event.reader}".rstrip()])
     sys.stdout.flush()
+
+
+cli.add_command(trust_commands)
 
 
 def main() -> None:

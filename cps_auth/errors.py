@@ -297,6 +297,4 @@ class DaemonUnreachable(InstallationError):
 def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:
     """Return every class of the tree that can be raised, in a stable order."""
     below = root.__subclasses__()
-    return tuple(
-        leaf for cls in below for leaf in (leaves(cls) if cls.__subclasses__() else (cls,))
-    )
+    return tuple(leaf for cls in below for leaf in leaves(cls)) if below else (root,)

@@ -164,7 +164,7 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     ),
     e.TrustStoreUnusable: (
         _("The authorities' certificates are missing or not the right ones: {what}."),
-        _("Install the ANS Cryptolib or import the IGC-Santé certificates."),
+        _("Install the ANS Cryptolib or import the certificates: cps-auth trust import."),
     ),
     e.ModuleUnusable: (
         _("The card software (PKCS#11 module) cannot be used: {what}."),

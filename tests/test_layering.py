@@ -38,6 +38,15 @@ ALLOWED = {
         "cps_auth.card.atr",
         "cps_auth.pki.judge",
     ),
+    "cps_auth.surface": ("cps_auth.errors", "cps_auth.exit_codes", "cps_auth.wording"),
+    "cps_auth.trust_cli": (
+        "cps_auth.config",
+        "cps_auth.errors",
+        "cps_auth.exit_codes",
+        "cps_auth.wording",
+        "cps_auth.surface",
+        "cps_auth.pki",
+    ),
     "cps_auth.cli": ("cps_auth",),
     "cps_auth.__main__": ("cps_auth.cli",),
     "cps_auth": ("cps_auth",),
@@ -62,7 +71,8 @@ ONE_MODULE_EACH = {
     "smartcard": "cps_auth.card.pcsc",
     "pkcs11": "cps_auth.card.pkcs11_child",
     "subprocess": "cps_auth.card.pkcs11_process",
-    "click": "cps_auth.cli",
+    "http": "cps_auth.pki.fetch",
+    "socket": "cps_auth.pki.fetch",
     "termios": "cps_auth.pin_entry",
 }
 """Foreign libraries that touch the world, and the one module of `cps_auth` that may."""
@@ -133,6 +143,16 @@ def test_no_setting_or_entry_point_names_a_mock() -> None:
             assert "hardware_mocks" not in path.read_text(errors="replace"), path
     scripts = (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[1].split("\n[")[0]
     assert "mock" not in scripts
+
+
+def test_only_the_commands_import_click() -> None:
+    """The library works without a terminal."""
+    users = {
+        name
+        for name, module in _modules("cps_auth")
+        if any(_is_under(imported, "click") for imported in _imports(module))
+    }
+    assert users == {"cps_auth.cli", "cps_auth.surface", "cps_auth.trust_cli"}
 
 
 @pytest.mark.parametrize("library", sorted(ONE_MODULE_EACH))

@@ -182,7 +182,7 @@ class CrlStore:
         if self._folder is None:
             return
         paths = self._paths()
-        versions = {path: _version(path) for path in paths}
+        versions = {path: version_of(path) for path in paths}
         if versions == {path: version for path, (version, _) in self._files.items()}:
             return
         self._files = {
@@ -196,7 +196,7 @@ class CrlStore:
     def _paths(self) -> Iterable[Path]:
         """List the folder only when it changed, or so recently that it may change unseen."""
         folder = self._folder
-        version = () if folder is None else _version(folder)
+        version = () if folder is None else version_of(folder)
         if folder is None or not version:
             self._folder_version = ()
             return ()
@@ -214,7 +214,7 @@ class CrlStore:
             self._by_issuer[key] = (*self._by_issuer.get(key, ()), crl)
 
 
-def _version(path: Path) -> Version:
+def version_of(path: Path) -> Version:
     """Return what changes when a file does; empty when it is not there: never current."""
     try:
         status = os.stat(path)  # noqa: PTH116, a third of the time of Path.stat, each judgement

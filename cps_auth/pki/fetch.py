@@ -1,0 +1,173 @@
+"""Fetches lists and asks responders over http: the only module that opens a connection.
+
+http only, as the addresses in the certificates are (what comes is signed): no TLS, no LDAP, no
+proxy. Redirects are not followed and nothing is unpacked, because http.client does neither.
+The hosts are those of the trust store; size and time are bounded, whatever the other side does.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from cps_auth.pki.anchors import TrustStore
+from cps_auth.pki.crl import CRL_MAX_BYTES
+from cps_auth.pki.links import extension_of
+from cps_auth.pki.ocsp import RESPONSE_MAX_BYTES, Answer, make_question
+
+READ_BYTES = 64 * 1024
+_HEADERS = {"User-Agent": "cps-auth", "Connection": "close", "Accept-Encoding": "identity"}
+
+
+class FetchFailed(Exception):
+    """Nothing that could be used came; `why` is a stable code."""
+
+    def __init__(self, why: str, detail: str = "") -> None:
+        super().__init__(f"{why} {detail}".strip())
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of the other side is put up with."""
+
+    max_bytes: int = CRL_MAX_BYTES
+    deadline_s: float = 120.0  # of the whole exchange, name resolution apart
+    idle_s: float = 15.0  # between two pieces
+
+
+LIST_LIMITS = Limits()
+ANSWER_LIMITS = Limits(max_bytes=RESPONSE_MAX_BYTES, deadline_s=5.0, idle_s=5.0)
+
+
+def list_urls(trust: TrustStore) -> tuple[str, ...]:
+    """Return the http addresses of lists that a trust store names, without repetition."""
+    authorities = (*trust.anchors, *trust.intermediates)
+    named = [url for authority in authorities for url in _urls_in(authority)]
+    return tuple(dict.fromkeys(url for url in (*trust.crl_urls, *named) if is_http(url)))
+
+
+def fetch_list(url: str, trust: TrustStore, limits: Limits = LIST_LIMITS) -> bytes:
+    """Return what is at an address of a trust store. Nothing about it is verified yet.
+
+    Args:
+        url: one of `list_urls`.
+        trust: says which hosts may be asked.
+        limits: size and time.
+
+    Raises:
+        FetchFailed
+    """
+    hosts = {urlsplit(known).netloc for known in list_urls(trust)}
+    return _exchange("GET", url, None, hosts, limits)
+
+
+class OnlineOcsp:
+    """Asks the responders of a trust store; see `cps_auth.pki.ocsp.OcspSource`."""
+
+    def __init__(self, trust: TrustStore, limits: Limits = ANSWER_LIMITS) -> None:
+        self._urls = tuple(url for url in trust.ocsp_urls if is_http(url))
+        self._limits = limits
+
+    def answers(self, child: x509.Certificate, issuer: x509.Certificate) -> Iterable[Answer]:
+        """Return the answer of the first responder that gave one, none when nobody did."""
+        hosts = {urlsplit(url).netloc for url in self._urls}
+        for url in self._urls:
+            question = make_question(child, issuer)
+            try:
+                unverified = _exchange("POST", url, question.der, hosts, self._limits)
+            except FetchFailed:
+                continue
+            return (Answer(unverified, question.nonce),)
+        return ()
+
+
+def is_http(url: str) -> bool:
+    """Return whether this is an http address with a host and nothing odd about it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018, raises when it is no number
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return plain and parts.scheme == "http" and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _urls_in(authority: x509.Certificate) -> Iterator[str]:
+    for point in extension_of(authority, x509.CRLDistributionPoints) or ():
+        for name in point.full_name or ():
+            if isinstance(name, x509.UniformResourceIdentifier):
+                yield name.value
+
+
+def _exchange(method: str, url: str, body: bytes | None, hosts: set[str], limits: Limits) -> bytes:
+    parts = urlsplit(url)
+    if not is_http(url) or parts.netloc not in hosts:
+        raise FetchFailed("address-not-allowed")
+    connection = http.client.HTTPConnection(
+        parts.hostname or "", parts.port or 80, timeout=limits.idle_s
+    )
+    headers = dict(_HEADERS)
+    if body is not None:
+        headers["Content-Type"] = "application/ocsp-request"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.connect()
+        with _deadline(connection.sock, limits.deadline_s):
+            connection.request(method, path, body, headers)
+            return _read(connection.getresponse(), limits.max_bytes)
+    except TimeoutError:
+        raise FetchFailed("too-slow") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise FetchFailed("unreachable", type(error).__name__) from None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """Shut the connection when time is up, however slowly bytes drip in."""
+    passed = threading.Event()
+
+    def shut() -> None:
+        passed.set()
+        connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException, FetchFailed):
+        if passed.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+    if passed.is_set():
+        raise TimeoutError
+
+
+def _read(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+    if response.status != http.client.OK:
+        raise FetchFailed("status", str(response.status))  # a redirect is one of these
+    if response.getheader("Content-Encoding", "identity") != "identity":
+        raise FetchFailed("encoded")  # a small answer that unpacks to a huge one
+    length = response.length
+    if length is not None and length > max_bytes:
+        raise FetchFailed("too-long")
+    content = bytearray()
+    while piece := response.read1(READ_BYTES):
+        content += piece
+        if len(content) > max_bytes:
+            raise FetchFailed("too-long")
+    if length is not None and len(content) != length:
+        raise FetchFailed("truncated")
+    return bytes(content)
