@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cps_auth.model import ReaderState, Snapshot
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.virtual_card import Insertable
 
 _EVENT_COUNT_MODULUS = 0x10000  # dwEventState keeps it in its upper half
 
@@ -16,7 +17,7 @@ _EVENT_COUNT_MODULUS = 0x10000  # dwEventState keeps it in its upper half
 class Insertion:
     """One card in one reader, from insertion to removal; never used again afterwards."""
 
-    card: VirtualCard
+    card: Insertable
     is_present: bool = True
     connections: int = 0
     resets: int = 0  # each one ends the connections that did not ask for it
@@ -64,6 +65,43 @@ class Bench:
     is_up: bool = True
     commands: list[bytes] = field(default_factory=list)
     before_transmit: Callable[[int, bytes], None] | None = None
+
+    plans: dict[str, FaultPlan] = field(default_factory=dict)  # by reader
+
+    def remove(self, reader: str) -> None:
+        """Pull the card, if there is one."""
+        with self.changed:
+            self.readers[reader].take()
+            self.changed.notify_all()
+
+    def swap(self, reader: str, card: Insertable) -> None:
+        """Pull the card and insert another before anybody can look."""
+        with self.changed:
+            self.readers[reader].take()
+            self.readers[reader].put(Insertion(card))
+            self.changed.notify_all()
+
+    def stop(self) -> None:
+        """End the daemon: the cards that are in lose power."""
+        with self.changed:
+            self.is_up = False
+            for reader in self.readers.values():
+                if reader.insertion is not None:
+                    reader.insertion.card.power_off()
+            self.changed.notify_all()
+
+    def start(self) -> None:
+        """Start the daemon, unless it runs: it finds the cards that are in, and counts from one."""
+        with self.changed:
+            if self.is_up:
+                return
+            self.is_up = True
+            self.epoch += 1
+            for reader in self.readers.values():
+                reader.event_count = 0
+                if reader.insertion is not None:
+                    reader.put(Insertion(reader.insertion.card))
+            self.changed.notify_all()
 
     def serves(self, epoch: int) -> bool:
         """Whether the service of that epoch still runs."""

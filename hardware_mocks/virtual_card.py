@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from hardware_mocks.card.contents import CardProfile
 from hardware_mocks.card.cps3 import CPS3
 from hardware_mocks.card.cps3_contactless import CPS3_CONTACTLESS
 from hardware_mocks.card.cps4 import CPS4, CPS4_RELEASE_CANDIDATE, CPS4_T0_ONLY
 from hardware_mocks.card.engine import ApduEngine
 from hardware_mocks.personas import CardCredentials, Persona
+
+
+class Insertable(Protocol):
+    """Whatever a virtual reader or vpcd takes: bytes in, bytes out."""
+
+    @property
+    def atr(self) -> bytes:
+        """Return its answer to reset."""
+
+    @property
+    def protocol(self) -> int:
+        """Return 0 for T=0, 1 for T=1."""
+
+    def transmit(self, command: bytes) -> bytes:
+        """Answer a command."""
+
+    def power_on(self) -> None:
+        """Begin anew."""
+
+    def power_off(self) -> None:
+        """Forget what only power keeps."""
+
+    def reset(self) -> None:
+        """Warm reset."""
+
 
 _PROFILES = (CPS3, CPS3_CONTACTLESS, CPS4, CPS4_T0_ONLY, CPS4_RELEASE_CANDIDATE)
 CARD_KINDS: dict[str, CardProfile] = {profile.name: profile for profile in _PROFILES}

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cps_auth.card.port import ReaderService
-from hardware_mocks.reader_bench import Bench, Insertion, Reader
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.reader_bench import Bench, Reader
+from hardware_mocks.virtual_card import Insertable
 from hardware_mocks.virtual_service import VirtualService
 
 
@@ -54,7 +55,7 @@ class VirtualReaders:
 
     # --- What hands do ---------------------------------------------------------
 
-    def insert(self, reader: str, card: VirtualCard) -> None:
+    def insert(self, reader: str, card: Insertable) -> None:
         """Put a card in an empty reader.
 
         Raises:
@@ -72,20 +73,15 @@ class VirtualReaders:
         Raises:
             KeyError: no such reader.
         """
-        with self._bench.changed:
-            self._bench.readers[reader].take()
-            self._bench.changed.notify_all()
+        self._bench.remove(reader)
 
-    def swap(self, reader: str, card: VirtualCard) -> None:
+    def swap(self, reader: str, card: Insertable) -> None:
         """Pull the card and insert another, or the same again, before anybody can look.
 
         Raises:
             KeyError: no such reader.
         """
-        with self._bench.changed:
-            self._bench.readers[reader].take()
-            self._bench.readers[reader].put(Insertion(card))
-            self._bench.changed.notify_all()
+        self._bench.swap(reader, card)
 
     def add_reader(self, name: str) -> None:
         """Plug a reader in, empty.
@@ -111,22 +107,25 @@ class VirtualReaders:
 
     def stop_service(self) -> None:
         """End the daemon: contexts and connections are dead, cards stay in, without power."""
-        with self._bench.changed:
-            self._bench.is_up = False
-            for reader in self._bench.readers.values():
-                if reader.insertion is not None:
-                    reader.insertion.card.power_off()
-            self._bench.changed.notify_all()
+        self._bench.stop()
 
     def start_service(self) -> None:
         """Start the daemon again: it finds the cards that are in, and counts from one."""
+        self._bench.start()
+
+    # --- What goes wrong -------------------------------------------------------
+
+    def arm(self, reader: str, plan: FaultPlan | None) -> None:
+        """Let the faults of a plan happen around the commands of this reader; None: no more.
+
+        Raises:
+            KeyError: no such reader.
+        """
         with self._bench.changed:
-            if self._bench.is_up:
-                return
-            self._bench.is_up = True
-            self._bench.epoch += 1
-            for reader in self._bench.readers.values():
-                reader.event_count = 0
-                if reader.insertion is not None:
-                    reader.put(Insertion(reader.insertion.card))
-            self._bench.changed.notify_all()
+            if reader not in self._bench.readers:
+                raise KeyError(reader)
+            earlier = self._bench.plans.pop(reader, None)
+            if plan is not None:
+                self._bench.plans[reader] = plan
+        if earlier is not None:
+            earlier.cancel()

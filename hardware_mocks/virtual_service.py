@@ -67,7 +67,7 @@ class VirtualService:
             insertion = self._bench.readers[reader].insertion
             if insertion is None:
                 raise NoCard
-            return VirtualTransport(self._bench, self._epoch, insertion)
+            return VirtualTransport(self._bench, self._epoch, reader, insertion)
 
     def close(self) -> None:
         """Release the context. Never raises, may be called twice."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cps_auth.errors import CardBusy, CardRemoved, ReaderServiceLost
+from cps_auth.errors import CardBusy, CardMisbehaved, CardRemoved, ReaderServiceLost
 from hardware_mocks.card.command import hide_pin
+from hardware_mocks.fault_plan import AnswerLost, FaultPlan
 from hardware_mocks.reader_bench import Bench, Insertion
+from hardware_mocks.virtual_card import Insertable
 
+_STATUS_WORD_BYTES = 2
 BUSY_TIMEOUT_S = 0.2
 """How long `exclusive` waits for another holder. PC/SC waits for ever; a test must not."""
 
@@ -16,13 +19,14 @@ BUSY_TIMEOUT_S = 0.2
 class VirtualTransport:
     """A `cps_auth.card.port.Transport` that dies with its card, as a real one does."""
 
-    def __init__(self, bench: Bench, epoch: int, insertion: Insertion) -> None:
+    def __init__(self, bench: Bench, epoch: int, reader: str, insertion: Insertion) -> None:
         """Connect; the caller holds `bench.changed` and knows that the card is there."""
         if insertion.connections == 0:
             insertion.card.power_on()
         insertion.connections += 1
         self._bench = bench
         self._epoch = epoch
+        self._reader = reader
         self._insertion = insertion
         self._resets = insertion.resets
         self._is_open = True
@@ -39,16 +43,58 @@ class VirtualTransport:
             CardRemoved: the card left, was swapped, or was reset by another connection.
             ReaderServiceLost: the service was stopped.
             CardBusy: another connection holds it.
+            CardMisbehaved: fewer than two bytes came back, as only a fault makes it.
         """
         bench, hidden = self._bench, hide_pin(command)
         with bench.changed:
             self._require_usable()
+            plan = bench.plans.get(self._reader)
         if bench.before_transmit is not None:
             bench.before_transmit(len(bench.commands) + 1, hidden)
-        with bench.changed:
+        answer = self._deliver(command) if plan is None else self._follow(plan, command)
+        if len(answer) < _STATUS_WORD_BYTES:
+            raise CardMisbehaved(f"response of {len(answer)} bytes")
+        return answer
+
+    def _deliver(self, command: bytes) -> bytes:
+        with self._bench.changed:
             self._require_usable()
-            bench.commands.append(hidden)
+            self._bench.commands.append(hide_pin(command))
             return self._insertion.card.transmit(command)
+
+    def _follow(self, plan: FaultPlan, command: bytes) -> bytes:
+        try:
+            outcome = plan.carry_out(command, self, self._deliver)
+        except AnswerLost:
+            with self._bench.changed:
+                self._require_usable()
+            raise CardRemoved from None
+        with self._bench.changed:
+            self._require_usable()  # somebody else may have pulled it meanwhile
+        outcome.then()
+        return outcome.answer
+
+    # --- The hands of a fault plan ---------------------------------------------
+
+    def pull(self) -> None:
+        """Pull this card, if it is there."""
+        with self._bench.changed:
+            if self._insertion.is_present:
+                self._bench.remove(self._reader)
+
+    def swap(self, card: Insertable) -> None:
+        """Put another card in its place, before anybody can look."""
+        self._bench.swap(self._reader, card)
+
+    def restart_service(self) -> None:
+        """Kill the reader service and start it again."""
+        with self._bench.changed:
+            self._bench.stop()
+            self._bench.start()
+
+    def is_present(self) -> bool:
+        """Whether this card is still in its reader, and served."""
+        return self._has_card()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -11,12 +11,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.fault_plan import AnswerLost, Outcome
+from hardware_mocks.virtual_card import Insertable
 
 DEFAULT_ADDRESS = ("127.0.0.1", 35963)  # of Debian's vsmartcard-vpcd, first slot
 _TAKEN_TIMEOUT_S = 5.0  # pcscd looks for a card every 0.4 s, and powers what it finds
 _OFF, _ON, _RESET, _ATR = b"\x00", b"\x01", b"\x02", b"\x04"
+
+
+Exchange = Callable[[bytes], Outcome]
+"""Carries one command out. Raises AnswerLost when nothing comes back: then the link ends."""
+
+
+def _nothing() -> None:
+    """What follows an answer when nothing goes wrong."""
 
 
 class VpcdUnreachable(Exception):
@@ -26,13 +36,25 @@ class VpcdUnreachable(Exception):
 class VpcdLink:
     """One card in one slot of vpcd, from the construction to `close`."""
 
-    def __init__(self, card: VirtualCard, address: tuple[str, int] = DEFAULT_ADDRESS) -> None:
+    def __init__(
+        self,
+        card: Insertable,
+        address: tuple[str, int] = DEFAULT_ADDRESS,
+        exchange: Exchange | None = None,
+    ) -> None:
         """Insert the card and wait until pcscd has noticed.
+
+        Args:
+            card: what is inserted.
+            address: of the slot.
+            exchange: sends each command on to the card and says what follows its answer; when
+                None the card answers by itself.
 
         Raises:
             VpcdUnreachable: no vpcd there, or another card is in its slot.
         """
         self._card = card
+        self._exchange = exchange or (lambda command: Outcome(card.transmit(command), _nothing))
         self._closing = threading.Event()
         where = f"{address[0]}:{address[1]}"
         try:
@@ -54,14 +76,17 @@ class VpcdLink:
             raise VpcdUnreachable(f"vpcd at {where} does not take the card; is the slot empty?")
         return message
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has pulled the card from this side."""
+        return not self._closing.is_set()
+
     def serve(self) -> bool:
         """Answer until the link ends; return whether it was closed from this side."""
         message: bytes | None = self._first
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AnswerLost):
             while message is not None:
-                reply = self._reply(message)
-                if reply is not None:
-                    self._socket.sendall(len(reply).to_bytes(2) + reply)
+                self._serve(message)
                 message = self._receive()
         self._card.power_off()
         self._socket.close()
@@ -73,15 +98,20 @@ class VpcdLink:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _reply(self, message: bytes) -> bytes | None:
-        if message == _ATR:
-            return self._card.atr
+    def _serve(self, message: bytes) -> None:
         controls = {_OFF: self._card.power_off, _ON: self._card.power_on, _RESET: self._card.reset}
         control = controls.get(message)
-        if control is None:
-            return self._card.transmit(message)
-        control()
-        return None
+        if message == _ATR:
+            self._send(self._card.atr)
+        elif control is not None:
+            control()
+        else:
+            outcome = self._exchange(message)
+            self._send(outcome.answer)
+            outcome.then()
+
+    def _send(self, answer: bytes) -> None:
+        self._socket.sendall(len(answer).to_bytes(2) + answer)
 
     def _receive(self) -> bytes | None:
         length = self._receive_exactly(2)

@@ -10,7 +10,7 @@ CHAINING = 0x10  # CLA bit 5: more of the same command follows (ISO/IEC 7816-4 s
 GET_RESPONSE = 0xC0
 _OUTGOING = frozenset({0x84, 0xB0, GET_RESPONSE})
 """Instructions whose P3 is Le. A T=0 card knows the direction from INS, not from the length."""
-_PIN_CARRYING = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
+PIN_CARRYING = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,6 @@ def parse_t1(command: bytes) -> Command:
 
 def hide_pin(command: bytes) -> bytes:
     """Return the command with every byte that may belong to a PIN or PUK replaced by `*`."""
-    if len(command) < 2 or command[1] not in _PIN_CARRYING:
+    if len(command) < 2 or command[1] not in PIN_CARRYING:
         return command
     return command[:5] + b"*" * len(command[5:])
