@@ -6,6 +6,7 @@ In memory, and in a small file where there is a folder that only we and root may
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ class ListNumbers:
         self._mutex = threading.Lock()
         self._known: dict[str, int] = {}
         self._version: tuple[int, ...] = ()
+        self._unreadable = False
+        self._file = "" if folder is None else str(folder / _FILE)
+        self.refresh()
 
     def highest(self, key: str) -> int | None:
         """Return the highest number seen, None when there is none.
@@ -37,7 +41,8 @@ class ListNumbers:
             ValueError: the file cannot be read, so nobody knows.
         """
         with self._mutex:
-            self._refresh()
+            if self._unreadable:
+                raise ValueError("numbers: unreadable")
             return self._known.get(key)
 
     def saw(self, key: str, number: int) -> None:
@@ -47,22 +52,31 @@ class ListNumbers:
             ValueError: the file cannot be read.
         """
         with self._mutex:
-            if number <= self._known.get(key, -1):
+            if self._unreadable or number <= self._known.get(key, -1):
                 return
             self._known[key] = number
             if self._folder is not None and is_protected(self._folder, writable=True):
                 self._write(key, number)
 
-    def _refresh(self) -> None:
-        file = None if self._folder is None else self._folder / _FILE
-        if file is None or not is_protected(file):
-            return
-        status = file.stat()
-        version = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if version != self._version:
-            for key, number in _read(file).items():
+    def refresh(self) -> None:
+        """Read what other processes wrote since. Asked once for every judgement."""
+        with self._mutex:
+            try:
+                status = os.stat(self._file)  # noqa: PTH116, a third of the time of Path.stat
+            except OSError:
+                return  # nobody wrote any yet
+            version = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if version != self._version and is_protected(Path(self._file)):
+                self._read_again()
+                self._version = version
+
+    def _read_again(self) -> None:
+        try:
+            for key, number in _read(Path(self._file)).items():
                 self._known[key] = max(number, self._known.get(key, -1))
-            self._version = version
+            self._unreadable = False
+        except ValueError:
+            self._unreadable = True
 
     def _write(self, key: str, number: int) -> None:
         folder = self._folder
