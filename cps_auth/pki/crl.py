@@ -19,7 +19,7 @@ from cps_auth.pki.crl_form import Doubt, Form, read_form, revoked_part
 from cps_auth.pki.crl_index import FOLDER, Header, Version, open_index, write_index
 from cps_auth.pki.crl_numbers import ListNumbers
 from cps_auth.pki.names import name_key
-from cps_auth.pki.signatures import is_signed_with, signer_of
+from cps_auth.pki.signatures import Signer, is_signed_with, signer_of
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
 
@@ -38,7 +38,8 @@ class Crl:
         self.form = form
         self.entries = entries
         self.scope = form.scope
-        self._signature_doubts: dict[str, Doubt | None] = {}
+        self._doubts: dict[Signer, Doubt | None] = {}
+        self._signature_doubts: dict[str, Doubt | None] = {}  # by key_sha256_hex
         self._source: tuple[x509.CertificateRevocationList, bytes] | None = None
         self._file: tuple[Path, Version] | None = None
         self._mutex = threading.Lock()
@@ -108,21 +109,25 @@ class Crl:
         The signature is verified once per key and remembered, on disk too where we may.
         """
         signer = signer_of(issuer)
+        if signer not in self._doubts:
+            with self._mutex:
+                self._doubts[signer] = self._doubt_under(signer)
+        return self._doubts[signer]
+
+    def _doubt_under(self, signer: Signer) -> Doubt | None:
         if not signer.may_sign_lists:
             return Doubt.ISSUER_MAY_NOT_SIGN
         claimed = self.form.authority_key_hex
         if claimed and signer.key_identifier and claimed != signer.key_identifier.hex():
             return Doubt.OTHER_KEY
         key = signer.key_sha256_hex
-        with self._mutex:
-            if key not in self._signature_doubts:
-                self._signature_doubts[key] = self._signature_doubt(issuer)
-            return self._signature_doubts[key] or self.form.doubt
+        if key not in self._signature_doubts:
+            self._signature_doubts[key] = self._signature_doubt(signer)
+        return self._signature_doubts[key] or self.form.doubt
 
-    def _signature_doubt(self, issuer: x509.Certificate) -> Doubt | None:
+    def _signature_doubt(self, signer: Signer) -> Doubt | None:
         if self._source is None:  # another key made the signature
             return Doubt.OTHER_KEY
-        signer = signer_of(issuer)
         if not is_signed_with(*self._source, signer.key):
             return Doubt.BAD_SIGNATURE
         if self._file is not None:

@@ -63,16 +63,19 @@ def find_evidence(
     Source: RFC 5280 section 6.3.3.
     """
     signer = signer_of(issuer)
-    named = lists.by_issuer.get(signer.name_key, ())
-    doubts = {crl: _doubt(crl, child, issuer, lists, at, other_signers) for crl in named}
-    usable = [crl for crl, doubt in doubts.items() if doubt is None]
-    complete = [crl for crl in usable if crl.form.base_number is None]
+    complete, deltas, doubts = [], [], [Doubt.NO_CRL]
+    for crl in lists.by_issuer.get(signer.name_key, ()):
+        doubt = _doubt(crl, child, issuer, lists, at, other_signers)
+        if doubt is not None:
+            doubts.append(doubt)
+        elif crl.form.base_number is None:
+            complete.append(crl)
+        else:
+            deltas.append(crl)
     if not complete:
-        found = {doubt for doubt in doubts.values() if doubt} | ({Doubt.DELTA} if usable else set())
-        found.add(Doubt.MALFORMED if lists.has_malformed else Doubt.NO_CRL)
-        raise NoEvidence(max(found, key=_CLOSENESS.__getitem__))
-    newest = max(complete, key=_age_order)
-    deltas = [crl for crl in usable if crl.form.base_number is not None]
+        doubts += [Doubt.MALFORMED] * lists.has_malformed + [Doubt.DELTA] * bool(deltas)
+        raise NoEvidence(max(doubts, key=_CLOSENESS.__getitem__))
+    newest = complete[0] if len(complete) == 1 else max(complete, key=_age_order)
     return _combined(newest, deltas, child.serial_number, at)
 
 
@@ -102,7 +105,7 @@ def _doubt(
 def _rollback(crl: Crl, signer: Signer, lists: Lists) -> Doubt | None:
     """Say whether a verified list is older than one that was seen; remember it if not."""
     form = crl.form
-    key = f"{signer.key_sha256_hex}:{crl.scope}"
+    key = (signer.key_sha256_hex, crl.scope)
     try:
         highest = lists.numbers.highest(key)
         number = -1 if form.number is None else form.number

@@ -19,6 +19,8 @@ from cps_auth.pki.protected import is_protected, replace_file
 _FILE, _LOCK = "numbers.json", "numbers.lock"
 _MAX_BYTES = 1024 * 1024
 _Numbers = dict[str, str]  # decimal text: a CRLNumber has up to 20 octets
+ScopedKey = tuple[str, str]
+"""SHA-256 of the key that signs, and what its lists are about (`Form.scope`)."""
 
 
 class ListNumbers:
@@ -28,13 +30,13 @@ class ListNumbers:
         """Remember in memory, and in a folder that exists and is ours, if one is given."""
         self._folder = folder
         self._mutex = threading.Lock()
-        self._known: dict[str, int] = {}
+        self._known: dict[ScopedKey, int] = {}
         self._version: tuple[int, ...] = ()
         self._unreadable = False
         self._file = "" if folder is None else str(folder / _FILE)
         self.refresh()
 
-    def highest(self, key: str) -> int | None:
+    def highest(self, key: ScopedKey) -> int | None:
         """Return the highest number seen, None when there is none.
 
         Raises:
@@ -45,7 +47,7 @@ class ListNumbers:
                 raise ValueError("numbers: unreadable")
             return self._known.get(key)
 
-    def saw(self, key: str, number: int) -> None:
+    def saw(self, key: ScopedKey, number: int) -> None:
         """Remember a number of a list that was verified; a lower one changes nothing.
 
         Raises:
@@ -78,7 +80,7 @@ class ListNumbers:
         except ValueError:
             self._unreadable = True
 
-    def _write(self, key: str, number: int) -> None:
+    def _write(self, key: ScopedKey, number: int) -> None:
         folder = self._folder
         if folder is None:
             return
@@ -86,17 +88,21 @@ class ListNumbers:
             with _locked(folder / _LOCK):
                 on_disk = _read(folder / _FILE) if (folder / _FILE).exists() else {}
                 on_disk[key] = max(number, on_disk.get(key, -1))
-                text = {name: str(value) for name, value in on_disk.items()}
+                text = {":".join(name): str(value) for name, value in on_disk.items()}
                 replace_file(folder / _FILE, msgspec.json.encode(text))
         except OSError:
             return  # a disk that is full or read-only: remembered in memory
 
 
-def _read(file: Path) -> dict[str, int]:
+def _read(file: Path) -> dict[ScopedKey, int]:
     try:
         with file.open("rb") as opened:
             numbers = msgspec.json.decode(opened.read(_MAX_BYTES), type=_Numbers)
-        return {key: int(number) for key, number in numbers.items()}
+        return {
+            (key, scope): int(number)
+            for name, number in numbers.items()
+            for key, _, scope in (name.partition(":"),)
+        }
     except (OSError, ValueError) as error:
         raise ValueError("numbers: unreadable") from error
 

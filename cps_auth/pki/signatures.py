@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cps_auth.pki.der import SEQUENCE, element_at, elements, inside
+from cps_auth.pki.der import BIT_STRING, SEQUENCE, element_at, elements, inside
 from cps_auth.pki.names import name_key, shown_name
 
 STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -22,7 +22,7 @@ STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _Padding = padding.PKCS1v15 | padding.PSS | ec.ECDSA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signer:
     """A CA certificate, with what is asked of it again and again."""
 
@@ -69,7 +69,9 @@ def signed_part(der: bytes) -> SignedPart:
             sections 4.1.1.2 and 5.1.1.2).
     """
     whole = element_at(der, 0, len(der))
-    signed, algorithm, _signature = elements(der, whole.content, whole.end)
+    signed, algorithm, signature = elements(der, whole.content, whole.end)
+    if signature.tag != BIT_STRING or der[signature.content] != 0:
+        raise ValueError("signed: a signature of no whole bytes")
     sequences = (part for part in inside(der, signed) if part.tag == SEQUENCE)
     named, issuer = next(sequences, None), next(sequences, None)
     if named is None or issuer is None or whole.end != len(der):
@@ -89,12 +91,12 @@ def is_issued_by(child: x509.Certificate, der: bytes, issuer: x509.Certificate) 
     """
     signer = signer_of(issuer)
     try:
-        named = signed_part(der).issuer_der
-    except ValueError:
+        part = signed_part(der)
+    except (ValueError, IndexError):
         return False
-    if named != signer.name_der and name_key(child.issuer) != signer.name_key:
+    if part.issuer_der != signer.name_der and name_key(child.issuer) != signer.name_key:
         return False
-    return is_signed_with(child, der, signer.key)
+    return _is_signed(child, der, part, signer.key)
 
 
 def is_signed_with(
@@ -110,7 +112,18 @@ def is_signed_with(
         key: of the issuer.
     """
     try:
-        part = signed_part(der)
+        return _is_signed(signed, der, signed_part(der), key)
+    except (ValueError, IndexError):
+        return False
+
+
+def _is_signed(
+    signed: x509.Certificate | x509.CertificateRevocationList,
+    der: bytes,
+    part: SignedPart,
+    key: CertificatePublicKeyTypes,
+) -> bool:
+    try:
         scheme = signed.signature_algorithm_parameters
         algorithm = signed.signature_hash_algorithm
         content = memoryview(der)[part.start : part.end]
