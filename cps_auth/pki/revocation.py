@@ -105,7 +105,7 @@ class _Question:
             why = refused.doubt.value if why == Doubt.NO_CRL.value else why
         if answered is not None:
             return self._evidence("ocsp", None, answered.this_update, answered.next_update)
-        if lists is not None and self._at <= lists.next_update + self._policy.past_due:
+        if lists is not None and self._at - lists.next_update <= self._policy.past_due:
             return self._from_lists(lists)
         raise RevocationUnknown(
             self._sha256_hex(),

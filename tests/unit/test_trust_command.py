@@ -19,7 +19,7 @@ from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.pki.anchors import production_trust
 from hardware_mocks.igc import FakeIgcSante
 
-PRODUCTION = Path("/work/shared/igc-sante/production")
+PRODUCTION = Path(__file__).parents[3] / "shared" / "igc-sante" / "production"
 UNITS = Path(cps_auth.__file__).parent / "share" / "systemd"
 REVOCATION_UNKNOWN, TRUST_STORE_UNUSABLE = 46, 71
 
