@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS, Persona
+from hardware_mocks.personas import PERSONAS, CardCredentials, Persona
+from hardware_mocks.serving import ServiceGone, serve
 from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
-from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdLink, VpcdUnreachable
+from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
 
 EXIT_OK = 0
 EXIT_VPCD_GONE = 1
@@ -39,15 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hardware_mocks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="put a virtual card into the real pcscd")
-    serve.add_argument("--card", default="cps3", help="kind of card (default: %(default)s)")
-    serve.add_argument("--persona", default=next(iter(PERSONAS)), help="default: %(default)s")
-    serve.add_argument("--pki", required=True, type=Path, metavar="DIR", help="made by `pki DIR`")
+    put = commands.add_parser("serve", help="put a virtual card into the real pcscd")
+    put.add_argument("--card", default="cps3", help=f"{', '.join(CARD_KINDS)} (default: cps3)")
+    put.add_argument("--persona", default=next(iter(PERSONAS)), help="default: %(default)s")
+    put.add_argument("--pki", required=True, type=Path, metavar="DIR", help="made by `pki DIR`")
     host, port = DEFAULT_ADDRESS
-    serve.add_argument(
+    put.add_argument(
         "--vpcd", default=f"{host}:{port}", metavar="HOST:PORT", help="default: %(default)s"
     )
-    serve.set_defaults(run=_serve)
+    put.set_defaults(run=_serve)
     pki = commands.add_parser("pki", help="write a fake IGC-Santé")
     pki.add_argument("dir", type=Path, metavar="DIR")
     pki.set_defaults(run=_pki)
@@ -58,20 +59,13 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(parsed: argparse.Namespace) -> int:
     card = _make_card(parsed.card, parsed.persona, parsed.pki)
     try:
-        link = VpcdLink(card, _address(parsed.vpcd))
+        serve(card, _address(parsed.vpcd))
     except VpcdUnreachable as error:
         raise _Refused(f"{error} (is pcscd running, with vsmartcard-vpcd?)") from error
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        link.close()
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    print(f"{card.kind} of {card.persona.name} inserted at {parsed.vpcd}", flush=True)
-    if link.serve():
-        return EXIT_OK
-    print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
-    return EXIT_VPCD_GONE
+    except ServiceGone:
+        print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
+        return EXIT_VPCD_GONE
+    return EXIT_OK
 
 
 def _make_card(kind: str, persona_name: str, pki: Path) -> VirtualCard:
@@ -84,7 +78,17 @@ def _make_card(kind: str, persona_name: str, pki: Path) -> VirtualCard:
         credentials = FakeIgcSante.load(pki).credentials(persona_name)
     except (OSError, ValueError, KeyError) as error:
         raise _Refused(f"no fake IGC-Santé in {pki}; write one with `pki {pki}`") from error
-    return VirtualCard(persona, credentials, kind)
+    return VirtualCard(_issued(persona, credentials), credentials, kind)
+
+
+def _issued(persona: Persona, credentials: CardCredentials) -> Persona:
+    """Return the persona with a chip of its own per fake IGC-Santé.
+
+    Middleware keeps certificates by serial number, on disk and for ever: an old one must not
+    be taken for the one of this card.
+    """
+    digest = hashlib.sha256(credentials.authentication_certificate_der).digest()
+    return replace(persona, chip_serial=f"9{int.from_bytes(digest[:8]) % 10**7:07d}")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -6,24 +6,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from hardware_mocks.card.command import GET_RESPONSE, PIN_CARRYING, hide_pin
+from hardware_mocks.card.command import COMMAND_NAMES, PIN_CARRYING, hide_pin
 from hardware_mocks.transcript import Step, Transcript
 from hardware_mocks.virtual_card import Insertable
-
-_NAMES = {
-    0x20: "VERIFY",
-    0x22: "MANAGE SECURITY ENVIRONMENT",
-    0x24: "CHANGE REFERENCE DATA",
-    0x2A: "PERFORM SECURITY OPERATION",
-    0x2C: "RESET RETRY COUNTER",
-    0x84: "GET CHALLENGE",
-    0x88: "INTERNAL AUTHENTICATE",
-    0xA4: "SELECT",
-    0xB0: "READ BINARY",
-    GET_RESPONSE: "GET RESPONSE",
-    0xCB: "GET DATA",
-    0xD6: "UPDATE BINARY",
-}
 
 
 class TranscriptBroken(AssertionError):
@@ -58,7 +43,7 @@ class RecordingCard:
     def transmit(self, command: bytes) -> bytes:
         """Ask the card, and write both down."""
         answer = self._card.transmit(command)
-        name = _NAMES.get(command[1], "") if len(command) > 1 else ""
+        name = COMMAND_NAMES.get(command[1], "") if len(command) > 1 else ""
         self._steps.append(Step(_hidden_words(command), _words(answer), name))
         return answer
 

@@ -23,15 +23,18 @@ class VpcdSlot:
         address: tuple[str, int] = DEFAULT_ADDRESS,
         *,
         restart_service: Callable[[], None] | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         """Take an empty slot.
 
         Args:
             address: where vpcd listens for it.
             restart_service: kills pcscd and starts it again, for the fault of that name.
+            on_lost: called in the card's thread when vpcd closes the connection.
         """
         self._address = address
         self._restart = restart_service
+        self._on_lost = on_lost
         self._mutex = threading.RLock()
         self._insertion: _Insertion | None = None
         self.card: Insertable | None = None
@@ -101,6 +104,13 @@ class VpcdSlot:
             else:
                 return
 
+    def lost(self, insertion: _Insertion) -> None:
+        """Note that vpcd closed the connection of a card."""
+        if self.is_serving(insertion):
+            self._insertion = self.card = None
+            if self._on_lost is not None:
+                self._on_lost()
+
     def is_serving(self, insertion: _Insertion) -> bool:
         """Whether this is the card that is in the slot now."""
         return self._insertion is insertion
@@ -113,10 +123,14 @@ class _Insertion:
         self._slot = slot
         self._card = card
         self._link = VpcdLink(card, address, self._exchange)
-        self._thread = threading.Thread(target=self._link.serve, name=f"vpcd {address[1]}")
+        self._thread = threading.Thread(target=self._serve, name=f"vpcd {address[1]}")
 
     def start(self) -> None:
         self._thread.start()
+
+    def _serve(self) -> None:
+        if not self._link.serve():
+            self._slot.lost(self)
 
     def end(self) -> None:
         self._link.close()

@@ -7,7 +7,7 @@ the path, and that the path leaves room for the authority below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -27,6 +27,7 @@ from cps_auth.pki.links import (
 )
 from cps_auth.pki.names import name_key
 from cps_auth.pki.profile import CertificateProfile, KeyRules
+from cps_auth.pki.signatures import signer_of
 
 Path = tuple[x509.Certificate, ...]
 """An authority first, an anchor last; the same certificate when it is an anchor itself."""
@@ -50,9 +51,18 @@ class AuthorityPaths:
         self._profile = profile
         self._known = tuple(dict.fromkeys((*trust.anchors, *trust.intermediates)))
         self._by_name: dict[str, list[x509.Certificate]] = {}
+        self._by_key: dict[bytes, list[x509.Certificate]] = {}
         self._found: dict[tuple[x509.Certificate, bool], _Found] = {}
         for authority in self._known:
             self._by_name.setdefault(name_key(authority.subject), []).append(authority)
+            if identifier := signer_of(authority).key_identifier:
+                self._by_key.setdefault(identifier, []).append(authority)
+
+    def identified_by(self, child: x509.Certificate) -> Sequence[x509.Certificate]:
+        """Return the authorities that a certificate's authority key identifier points at."""
+        authority = extension_of(child, x509.AuthorityKeyIdentifier)
+        identifier = authority.key_identifier if authority else None
+        return self._by_key.get(identifier, ()) if identifier else ()
 
     def named(self, name: x509.Name) -> tuple[x509.Certificate, ...]:
         """Return the authorities of this name; nothing else about them is known."""
@@ -167,7 +177,7 @@ _KNOWN_CRITICAL = (
 def has_unknown_critical(certificate: x509.Certificate) -> bool:
     """Return whether something is critical that is not processed here: RFC 5280, 4.2."""
     return any(
-        e.critical and not isinstance(e.value, _KNOWN_CRITICAL) for e in certificate.extensions
+        e.critical and e.value.__class__ not in _KNOWN_CRITICAL for e in certificate.extensions
     )
 
 

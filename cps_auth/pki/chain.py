@@ -16,10 +16,9 @@ from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.authority_paths import AuthorityPaths
 from cps_auth.pki.certificate import CpsCertificate
 from cps_auth.pki.chain_fault import find_fault, leaf_fault
-from cps_auth.pki.links import identifies
 from cps_auth.pki.profile import CertificateProfile
 from cps_auth.pki.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.signatures import is_signed_with, signer_of
+from cps_auth.pki.signatures import is_issued_by
 
 
 def verify_chain(
@@ -52,11 +51,9 @@ def verify_chain(
     leaf = certificate.x509
     paths = paths or AuthorityPaths(trust, profile)
     if leaf_fault(leaf, profile.keys) is None:
-        for issuer in paths.named(leaf.issuer):
-            if not identifies(leaf, issuer):
-                continue
+        for issuer in paths.identified_by(leaf):
             path = paths.path(issuer, at=at)
-            if path and is_signed_with(leaf, certificate.der, signer_of(issuer).key):
+            if path and is_issued_by(leaf, certificate.der, issuer):
                 return (leaf, *path)
     fault = find_fault(certificate, trust, profile, at=at)
     raise UntrustedIssuer(certificate.sha256_hex, fault.value, trust.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from cps_auth.pki.crl_form import Doubt, Form, read_form, revoked_part
 from cps_auth.pki.crl_index import FOLDER, Header, Version, open_index, write_index
 from cps_auth.pki.crl_numbers import ListNumbers
 from cps_auth.pki.names import name_key
-from cps_auth.pki.signatures import is_signed_with, signer_of
+from cps_auth.pki.signatures import Signer, is_signed_with, signer_of
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
 
@@ -36,7 +37,9 @@ class Crl:
     def __init__(self, form: Form, entries: Entries) -> None:
         self.form = form
         self.entries = entries
-        self._signature_doubts: dict[str, Doubt | None] = {}
+        self.scope = form.scope
+        self._doubts: dict[Signer, Doubt | None] = {}
+        self._signature_doubts: dict[str, Doubt | None] = {}  # by key_sha256_hex
         self._source: tuple[x509.CertificateRevocationList, bytes] | None = None
         self._file: tuple[Path, Version] | None = None
         self._mutex = threading.Lock()
@@ -106,21 +109,25 @@ class Crl:
         The signature is verified once per key and remembered, on disk too where we may.
         """
         signer = signer_of(issuer)
+        if signer not in self._doubts:
+            with self._mutex:
+                self._doubts[signer] = self._doubt_under(signer)
+        return self._doubts[signer]
+
+    def _doubt_under(self, signer: Signer) -> Doubt | None:
         if not signer.may_sign_lists:
             return Doubt.ISSUER_MAY_NOT_SIGN
         claimed = self.form.authority_key_hex
         if claimed and signer.key_identifier and claimed != signer.key_identifier.hex():
             return Doubt.OTHER_KEY
         key = signer.key_sha256_hex
-        with self._mutex:
-            if key not in self._signature_doubts:
-                self._signature_doubts[key] = self._signature_doubt(issuer)
-            return self._signature_doubts[key] or self.form.doubt
+        if key not in self._signature_doubts:
+            self._signature_doubts[key] = self._signature_doubt(signer)
+        return self._signature_doubts[key] or self.form.doubt
 
-    def _signature_doubt(self, issuer: x509.Certificate) -> Doubt | None:
+    def _signature_doubt(self, signer: Signer) -> Doubt | None:
         if self._source is None:  # another key made the signature
             return Doubt.OTHER_KEY
-        signer = signer_of(issuer)
         if not is_signed_with(*self._source, signer.key):
             return Doubt.BAD_SIGNATURE
         if self._file is not None:
@@ -134,12 +141,23 @@ class Crl:
         return None
 
 
-class CrlStore:
-    """Lists by issuer, from memory or from a folder. Safe to share between threads.
+@dataclass(frozen=True)
+class Lists:
+    """The lists of one moment.
 
     Attributes:
+        by_issuer: by `cps_auth.pki.names.name_key`; nothing else about them is known.
+        has_malformed: whether something that should be a list cannot be read.
         numbers: the highest number seen of every issuer.
     """
+
+    by_issuer: Mapping[str, tuple[Crl, ...]]
+    has_malformed: bool
+    numbers: ListNumbers
+
+
+class CrlStore:
+    """Lists by issuer, from memory or from a folder. Safe to share between threads."""
 
     def __init__(
         self, unverified_crls: Iterable[bytes] = (), *, folder: Path | None = None
@@ -147,12 +165,11 @@ class CrlStore:
         self._fixed = [_parse_or_none(crl) for crl in unverified_crls]
         self._folder = folder
         self._mutex = threading.Lock()
-        self._files: dict[Path, tuple[Version, Crl | None]] = {}
+        self._files: dict[str, tuple[Version, Crl | None]] = {}
+        self._folder_name = "" if folder is None else str(folder)
         self._folder_version: Version = ()
-        self._by_issuer: dict[str, tuple[Crl, ...]] = {}
-        self._malformed = False
-        self.numbers = ListNumbers(None if folder is None else folder / FOLDER)
-        self._sort()
+        self._numbers = ListNumbers(None if folder is None else folder / FOLDER)
+        self._lists = self._sorted()
 
     @classmethod
     def from_folder(cls, folder: Path) -> CrlStore:
@@ -164,23 +181,22 @@ class CrlStore:
 
     def named(self, issuer: x509.Name) -> tuple[Crl, ...]:
         """Return the lists that bear this issuer's name; nothing else about them is known."""
-        return self.keyed(name_key(issuer))
-
-    def keyed(self, issuer_key: str) -> tuple[Crl, ...]:
-        """Return the same for a `name_key`."""
-        with self._mutex:
-            self._refresh()
-            return self._by_issuer.get(issuer_key, ())
+        return self.current().by_issuer.get(name_key(issuer), ())
 
     def has_malformed(self) -> bool:
         """Return whether something that should be a list cannot be read."""
+        return self.current().has_malformed
+
+    def current(self) -> Lists:
+        """Return all lists as they are now, for one judgement."""
         with self._mutex:
             self._refresh()
-            return self._malformed
+            return self._lists
 
     def _refresh(self) -> None:
         if self._folder is None:
             return
+        self._numbers.refresh()
         paths = self._paths()
         versions = {path: version_of(path) for path in paths}
         if versions == {path: version for path, (version, _) in self._files.items()}:
@@ -188,33 +204,33 @@ class CrlStore:
         self._files = {
             path: known
             if (known := self._files.get(path)) and version and known[0] == version
-            else (version, _read_or_none(path, version))
+            else (version, _read_or_none(Path(path), version))
             for path, version in versions.items()
         }
-        self._sort()
+        self._lists = self._sorted()
 
-    def _paths(self) -> Iterable[Path]:
+    def _paths(self) -> Iterable[str]:
         """List the folder only when it changed, or so recently that it may change unseen."""
         folder = self._folder
-        version = () if folder is None else version_of(folder)
+        version = version_of(self._folder_name)
         if folder is None or not version:
             self._folder_version = ()
             return ()
         if version == self._folder_version and time.time_ns() - version[0] > _RACY_NS:
             return list(self._files)
         self._folder_version = version
-        return sorted(folder.glob("*.crl"))
+        return sorted(map(str, folder.glob("*.crl")))
 
-    def _sort(self) -> None:
+    def _sorted(self) -> Lists:
         lists = [*self._fixed, *(crl for _, crl in self._files.values())]
-        self._malformed = any(crl is None for crl in lists)
-        self._by_issuer = {}
+        by_issuer: dict[str, tuple[Crl, ...]] = {}
         for crl in filter(None, lists):
             key = crl.form.issuer_key
-            self._by_issuer[key] = (*self._by_issuer.get(key, ()), crl)
+            by_issuer[key] = (*by_issuer.get(key, ()), crl)
+        return Lists(by_issuer, any(crl is None for crl in lists), self._numbers)
 
 
-def version_of(path: Path) -> Version:
+def version_of(path: str | Path) -> Version:
     """Return what changes when a file does; empty when it is not there: never current."""
     try:
         status = os.stat(path)  # noqa: PTH116, a third of the time of Path.stat, each judgement

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from cps_auth.pki.crl import Crl, CrlStore
+from cps_auth.pki.crl import Crl, Lists
 from cps_auth.pki.crl_entries import REMOVED
 from cps_auth.pki.crl_form import Doubt, scope_doubt
 from cps_auth.pki.signatures import Signer, signer_of
@@ -44,7 +44,7 @@ class NoEvidence(Exception):
 def find_evidence(
     child: x509.Certificate,
     issuer: x509.Certificate,
-    crls: CrlStore,
+    lists: Lists,
     *,
     at: datetime,
     other_signers: OtherSigners = nobody_else,
@@ -53,7 +53,7 @@ def find_evidence(
 
     Args:
         child, issuer: neighbours in a verified chain.
-        crls: where lists are looked for.
+        lists: where to look.
         at: the moment of judgement, aware UTC.
         other_signers: see `OtherSigners`.
 
@@ -63,16 +63,19 @@ def find_evidence(
     Source: RFC 5280 section 6.3.3.
     """
     signer = signer_of(issuer)
-    named = crls.keyed(signer.name_key)
-    doubts = {crl: _doubt(crl, child, issuer, crls, at, other_signers) for crl in named}
-    usable = [crl for crl, doubt in doubts.items() if doubt is None]
-    complete = [crl for crl in usable if crl.form.base_number is None]
+    complete, deltas, doubts = [], [], [Doubt.NO_CRL]
+    for crl in lists.by_issuer.get(signer.name_key, ()):
+        doubt = _doubt(crl, child, issuer, lists, at, other_signers)
+        if doubt is not None:
+            doubts.append(doubt)
+        elif crl.form.base_number is None:
+            complete.append(crl)
+        else:
+            deltas.append(crl)
     if not complete:
-        found = {doubt for doubt in doubts.values() if doubt} | ({Doubt.DELTA} if usable else set())
-        found.add(Doubt.MALFORMED if crls.has_malformed() else Doubt.NO_CRL)
-        raise NoEvidence(max(found, key=_CLOSENESS.__getitem__))
-    newest = max(complete, key=_age_order)
-    deltas = [crl for crl in usable if crl.form.base_number is not None]
+        doubts += [Doubt.MALFORMED] * lists.has_malformed + [Doubt.DELTA] * bool(deltas)
+        raise NoEvidence(max(doubts, key=_CLOSENESS.__getitem__))
+    newest = complete[0] if len(complete) == 1 else max(complete, key=_age_order)
     return _combined(newest, deltas, child.serial_number, at)
 
 
@@ -83,7 +86,7 @@ def _doubt(
     crl: Crl,
     child: x509.Certificate,
     issuer: x509.Certificate,
-    crls: CrlStore,
+    lists: Lists,
     at: datetime,
     other_signers: OtherSigners,
 ) -> Doubt | None:
@@ -96,21 +99,21 @@ def _doubt(
         signer = signer_of(others[0])
     if at < crl.form.this_update:
         return Doubt.NOT_YET_VALID
-    return scope_doubt(crl.form, child) or _rollback(crl, signer, crls)
+    return scope_doubt(crl.form, child) or _rollback(crl, signer, lists)
 
 
-def _rollback(crl: Crl, signer: Signer, crls: CrlStore) -> Doubt | None:
+def _rollback(crl: Crl, signer: Signer, lists: Lists) -> Doubt | None:
     """Say whether a verified list is older than one that was seen; remember it if not."""
     form = crl.form
-    key = f"{signer.key_sha256_hex}:{form.scope}"
+    key = (signer.key_sha256_hex, crl.scope)
     try:
-        highest = crls.numbers.highest(key)
+        highest = lists.numbers.highest(key)
         number = -1 if form.number is None else form.number
         if highest is not None and number < highest:
             # a delta list has the number of the complete list that it makes
             return Doubt.ROLLBACK if form.base_number is None else None
         if form.base_number is None and number >= 0:
-            crls.numbers.saw(key, number)
+            lists.numbers.saw(key, number)
     except ValueError:
         return Doubt.NUMBERS_UNREADABLE
     return None
@@ -146,7 +149,7 @@ def _fits(newest: Crl, delta: Crl) -> bool:
     number, base, made = newest.form.number, delta.form.base_number, delta.form.number
     if number is None or base is None or made is None:
         return False
-    same = newest.form.scope == delta.form.scope and _signer(newest) == _signer(delta)
+    same = newest.scope == delta.scope and _signer(newest) == _signer(delta)
     return same and base <= number < made
 
 

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from cps_auth.pki.der import SEQUENCE, Element, element_at, elements
 from cps_auth.pki.links import extension_of
-from cps_auth.pki.names import general_name_key, name_key
+from cps_auth.pki.names import general_name_key, name_key, shown_name
 
 
 class Doubt(enum.Enum):
@@ -94,12 +94,6 @@ def read_form(crl: x509.CertificateRevocationList) -> Form:
         points=None if point is None else _points(point, crl.issuer),
         doubt=_doubt(crl, point),
     )
-
-
-def shown_name(name: x509.Name) -> str:
-    """Return the common name of an authority, or all of its name when it has none."""
-    names = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return str(names[-1].value) if names else name.rfc4514_string()
 
 
 def _doubt(

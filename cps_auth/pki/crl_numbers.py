@@ -6,6 +6,7 @@ In memory, and in a small file where there is a folder that only we and root may
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from cps_auth.pki.protected import is_protected, replace_file
 _FILE, _LOCK = "numbers.json", "numbers.lock"
 _MAX_BYTES = 1024 * 1024
 _Numbers = dict[str, str]  # decimal text: a CRLNumber has up to 20 octets
+ScopedKey = tuple[str, str]
+"""SHA-256 of the key that signs, and what its lists are about (`Form.scope`)."""
 
 
 class ListNumbers:
@@ -27,44 +30,57 @@ class ListNumbers:
         """Remember in memory, and in a folder that exists and is ours, if one is given."""
         self._folder = folder
         self._mutex = threading.Lock()
-        self._known: dict[str, int] = {}
+        self._known: dict[ScopedKey, int] = {}
         self._version: tuple[int, ...] = ()
+        self._unreadable = False
+        self._file = "" if folder is None else str(folder / _FILE)
+        self.refresh()
 
-    def highest(self, key: str) -> int | None:
+    def highest(self, key: ScopedKey) -> int | None:
         """Return the highest number seen, None when there is none.
 
         Raises:
             ValueError: the file cannot be read, so nobody knows.
         """
         with self._mutex:
-            self._refresh()
+            if self._unreadable:
+                raise ValueError("numbers: unreadable")
             return self._known.get(key)
 
-    def saw(self, key: str, number: int) -> None:
+    def saw(self, key: ScopedKey, number: int) -> None:
         """Remember a number of a list that was verified; a lower one changes nothing.
 
         Raises:
             ValueError: the file cannot be read.
         """
         with self._mutex:
-            if number <= self._known.get(key, -1):
+            if self._unreadable or number <= self._known.get(key, -1):
                 return
             self._known[key] = number
             if self._folder is not None and is_protected(self._folder, writable=True):
                 self._write(key, number)
 
-    def _refresh(self) -> None:
-        file = None if self._folder is None else self._folder / _FILE
-        if file is None or not is_protected(file):
-            return
-        status = file.stat()
-        version = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if version != self._version:
-            for key, number in _read(file).items():
-                self._known[key] = max(number, self._known.get(key, -1))
-            self._version = version
+    def refresh(self) -> None:
+        """Read what other processes wrote since. Asked once for every judgement."""
+        with self._mutex:
+            try:
+                status = os.stat(self._file)  # noqa: PTH116, a third of the time of Path.stat
+            except OSError:
+                return  # nobody wrote any yet
+            version = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if version != self._version and is_protected(Path(self._file)):
+                self._read_again()
+                self._version = version
 
-    def _write(self, key: str, number: int) -> None:
+    def _read_again(self) -> None:
+        try:
+            for key, number in _read(Path(self._file)).items():
+                self._known[key] = max(number, self._known.get(key, -1))
+            self._unreadable = False
+        except ValueError:
+            self._unreadable = True
+
+    def _write(self, key: ScopedKey, number: int) -> None:
         folder = self._folder
         if folder is None:
             return
@@ -72,17 +88,21 @@ class ListNumbers:
             with _locked(folder / _LOCK):
                 on_disk = _read(folder / _FILE) if (folder / _FILE).exists() else {}
                 on_disk[key] = max(number, on_disk.get(key, -1))
-                text = {name: str(value) for name, value in on_disk.items()}
+                text = {":".join(name): str(value) for name, value in on_disk.items()}
                 replace_file(folder / _FILE, msgspec.json.encode(text))
         except OSError:
             return  # a disk that is full or read-only: remembered in memory
 
 
-def _read(file: Path) -> dict[str, int]:
+def _read(file: Path) -> dict[ScopedKey, int]:
     try:
         with file.open("rb") as opened:
             numbers = msgspec.json.decode(opened.read(_MAX_BYTES), type=_Numbers)
-        return {key: int(number) for key, number in numbers.items()}
+        return {
+            (key, scope): int(number)
+            for name, number in numbers.items()
+            for key, _, scope in (name.partition(":"),)
+        }
     except (OSError, ValueError) as error:
         raise ValueError("numbers: unreadable") from error
 

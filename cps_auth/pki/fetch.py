@@ -11,7 +11,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -122,7 +122,8 @@ def _exchange(method: str, url: str, body: bytes | None, hosts: set[str], limits
         connection.connect()
         with _deadline(connection.sock, limits.deadline_s):
             connection.request(method, path, body, headers)
-            return _read(connection.getresponse(), limits.max_bytes)
+            with closing(connection.getresponse()) as response:
+                return _read(response, limits.max_bytes)
     except TimeoutError:
         raise FetchFailed("too-slow") from None
     except (OSError, http.client.HTTPException, ValueError) as error:

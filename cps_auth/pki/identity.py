@@ -169,8 +169,9 @@ def _read_specialities(certificate: x509.Certificate) -> tuple[str, ...]:
 
 def _private(certificate: x509.Certificate, oid: ObjectIdentifier) -> bytes | None:
     for extension in certificate.extensions:
-        if extension.oid == oid and isinstance(extension.value, x509.UnrecognizedExtension):
-            return extension.value.value
+        value = extension.value
+        if value.__class__ is x509.UnrecognizedExtension and value.oid == oid:
+            return value.value
     return None
 
 

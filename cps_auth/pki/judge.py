@@ -210,7 +210,7 @@ class Judge:
         if len(path) < 2:
             return False  # an anchor signs its own lists under its own name
         try:
-            lists = find_evidence(path[0], path[1], self.crls, at=at)
+            lists = find_evidence(path[0], path[1], self.crls.current(), at=at)
         except NoEvidence:
             return False
         return lists.revoked is None and at <= lists.next_update

@@ -24,6 +24,12 @@ def _fold(value: str | bytes) -> str:
     return " " + " ".join(unicodedata.normalize("NFKC", value).casefold().split())
 
 
+def shown_name(name: x509.Name) -> str:
+    """Return the common name of an authority, or all of its name when it has none."""
+    names = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[-1].value) if names else name.rfc4514_string()
+
+
 def general_name_key(name: x509.GeneralName) -> str:
     """Return a text by which the names of distribution points are compared."""
     if isinstance(name, x509.DirectoryName):

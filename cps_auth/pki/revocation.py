@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.model import RevocationEvidence
-from cps_auth.pki.crl import CrlStore
+from cps_auth.pki.crl import CrlStore, Lists
 from cps_auth.pki.crl_evidence import (
     ListEvidence,
     NoEvidence,
@@ -19,7 +19,7 @@ from cps_auth.pki.crl_evidence import (
     find_evidence,
     nobody_else,
 )
-from cps_auth.pki.crl_form import Doubt, shown_name
+from cps_auth.pki.crl_form import Doubt
 from cps_auth.pki.ocsp import (
     OcspDoubt,
     OcspEvidence,
@@ -29,6 +29,7 @@ from cps_auth.pki.ocsp import (
     needs_no_check,
 )
 from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
+from cps_auth.pki.signatures import signer_of
 
 
 def check_revocation(
@@ -65,8 +66,9 @@ def check_revocation(
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
+    lists = crls.current()
     return tuple(
-        _Question(chain[0], child, issuer, crls, at, policy, other_signers).answer(ocsp)
+        _Question(chain[0], child, issuer, lists, at, policy, other_signers).answer(ocsp)
         for child, issuer in pairwise(chain)
     )
 
@@ -79,13 +81,13 @@ class _Question:
         leaf: x509.Certificate,
         child: x509.Certificate,
         issuer: x509.Certificate,
-        crls: CrlStore,
+        lists: Lists,
         at: datetime,
         policy: RevocationPolicy,
         other_signers: OtherSigners,
     ) -> None:
         self._leaf, self._child, self._issuer = leaf, child, issuer
-        self._crls, self._at, self._policy = crls, at, policy
+        self._lists, self._at, self._policy = lists, at, policy
         self._other_signers = other_signers
 
     def answer(self, ocsp: OcspSource | None) -> RevocationEvidence:
@@ -103,20 +105,20 @@ class _Question:
             why = refused.doubt.value if why == Doubt.NO_CRL.value else why
         if answered is not None:
             return self._evidence("ocsp", None, answered.this_update, answered.next_update)
-        if lists is not None and self._at <= lists.next_update + self._policy.past_due:
+        if lists is not None and self._at - lists.next_update <= self._policy.past_due:
             return self._from_lists(lists)
         raise RevocationUnknown(
             self._sha256_hex(),
             why,
             lists.next_update if lists else None,
-            shown_name(self._issuer.subject),
+            signer_of(self._issuer).shown_name,
         )
 
     def _ask_lists(self) -> ListEvidence:
         lists = find_evidence(
             self._child,
             self._issuer,
-            self._crls,
+            self._lists,
             at=self._at,
             other_signers=self._other_signers,
         )
@@ -147,7 +149,7 @@ class _Question:
         if responder is None or needs_no_check(responder):
             return
         try:
-            lists = find_evidence(responder, self._issuer, self._crls, at=self._at)
+            lists = find_evidence(responder, self._issuer, self._lists, at=self._at)
         except NoEvidence:
             raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED) from None
         if lists.revoked is not None:
@@ -163,7 +165,7 @@ class _Question:
     ) -> RevocationEvidence:
         return RevocationEvidence(
             source=source,
-            issuer=shown_name(self._issuer.subject),
+            issuer=signer_of(self._issuer).shown_name,
             crl_number=number,
             this_update=this_update,
             next_update=next_update,
@@ -172,7 +174,7 @@ class _Question:
         )
 
     def _revoked(self, since_and_why: tuple[datetime, str], source: str) -> CertificateRevoked:
-        issuer = shown_name(self._issuer.subject)
+        issuer = signer_of(self._issuer).shown_name
         return CertificateRevoked(self._sha256_hex(), *since_and_why, source, issuer)
 
     def _sha256_hex(self) -> str:

@@ -14,21 +14,23 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cps_auth.pki.der import SEQUENCE, element_at, elements, inside
-from cps_auth.pki.names import name_key
+from cps_auth.pki.der import BIT_STRING, SEQUENCE, element_at, elements, inside
+from cps_auth.pki.names import name_key, shown_name
 
 STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 _Padding = padding.PKCS1v15 | padding.PSS | ec.ECDSA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signer:
     """A CA certificate, with what is asked of it again and again."""
 
     key: CertificatePublicKeyTypes
     key_sha256_hex: str  # of its SubjectPublicKeyInfo
     name_key: str
+    name_der: bytes
+    shown_name: str
     key_identifier: bytes | None
     may_sign_lists: bool
 
@@ -44,6 +46,8 @@ def signer_of(authority: x509.Certificate) -> Signer:
         key=key,
         key_sha256_hex=hashlib.sha256(spki).hexdigest(),
         name_key=name_key(authority.subject),
+        name_der=authority.subject.public_bytes(),
+        shown_name=shown_name(authority.subject),
         key_identifier=subject.digest if isinstance(subject, x509.SubjectKeyIdentifier) else None,
         may_sign_lists=isinstance(usage, x509.KeyUsage) and usage.crl_sign,
     )
@@ -54,6 +58,7 @@ class SignedPart(NamedTuple):
 
     start: int
     end: int
+    issuer_der: bytes
 
 
 def signed_part(der: bytes) -> SignedPart:
@@ -64,13 +69,34 @@ def signed_part(der: bytes) -> SignedPart:
             sections 4.1.1.2 and 5.1.1.2).
     """
     whole = element_at(der, 0, len(der))
-    signed, algorithm, _signature = elements(der, whole.content, whole.end)
-    named = next((part for part in inside(der, signed) if part.tag == SEQUENCE), None)
-    if named is None or whole.end != len(der):
-        raise ValueError("signed: no algorithm inside, or trailing bytes")
+    signed, algorithm, signature = elements(der, whole.content, whole.end)
+    if signature.tag != BIT_STRING or der[signature.content] != 0:
+        raise ValueError("signed: a signature of no whole bytes")
+    sequences = (part for part in inside(der, signed) if part.tag == SEQUENCE)
+    named, issuer = next(sequences, None), next(sequences, None)
+    if named is None or issuer is None or whole.end != len(der):
+        raise ValueError("signed: no algorithm or issuer inside, or trailing bytes")
     if der[named.start : named.end] != der[algorithm.start : algorithm.end]:
         raise ValueError("signed: two algorithms")
-    return SignedPart(signed.start, signed.end)
+    return SignedPart(signed.start, signed.end, der[issuer.start : issuer.end])
+
+
+def is_issued_by(child: x509.Certificate, der: bytes, issuer: x509.Certificate) -> bool:
+    """Return whether a certificate names this issuer and is signed with its key.
+
+    Args:
+        child: what was parsed.
+        der: the bytes that it was parsed from.
+        issuer: a CA.
+    """
+    signer = signer_of(issuer)
+    try:
+        part = signed_part(der)
+    except (ValueError, IndexError):
+        return False
+    if part.issuer_der != signer.name_der and name_key(child.issuer) != signer.name_key:
+        return False
+    return _is_signed(child, der, part, signer.key)
 
 
 def is_signed_with(
@@ -86,7 +112,18 @@ def is_signed_with(
         key: of the issuer.
     """
     try:
-        part = signed_part(der)
+        return _is_signed(signed, der, signed_part(der), key)
+    except (ValueError, IndexError):
+        return False
+
+
+def _is_signed(
+    signed: x509.Certificate | x509.CertificateRevocationList,
+    der: bytes,
+    part: SignedPart,
+    key: CertificatePublicKeyTypes,
+) -> bool:
+    try:
         scheme = signed.signature_algorithm_parameters
         algorithm = signed.signature_hash_algorithm
         content = memoryview(der)[part.start : part.end]

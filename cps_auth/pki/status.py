@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes
 
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.crl import Crl, CrlStore
-from cps_auth.pki.crl_form import Doubt, shown_name
+from cps_auth.pki.crl_form import Doubt
+from cps_auth.pki.names import shown_name
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _place(content: bytes, crl: Crl, issuer: x509.Certificate, folder: Path, nam
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     (folder / FOLDER).mkdir(mode=0o755, exist_ok=True)
     numbers = ListNumbers(folder / FOLDER)
-    key = f"{signer_of(issuer).key_sha256_hex}:{crl.form.scope}"
+    key = (signer_of(issuer).key_sha256_hex, crl.scope)
     highest = numbers.highest(key)
     number = crl.form.number
     if crl.form.base_number is None:

@@ -12,6 +12,22 @@ _OUTGOING = frozenset({0x84, 0xB0, GET_RESPONSE})
 """Instructions whose P3 is Le. A T=0 card knows the direction from INS, not from the length."""
 PIN_CARRYING = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
 
+COMMAND_NAMES = {
+    0x20: "VERIFY",
+    0x22: "MSE",
+    0x24: "CHANGE PIN",
+    0x2A: "PSO",
+    0x2C: "UNBLOCK PIN",
+    0x84: "GET CHALLENGE",
+    0x88: "INT. AUTH.",
+    0xA4: "SELECT",
+    0xB0: "READ BINARY",
+    GET_RESPONSE: "GET RESPONSE",
+    0xCB: "GET DATA",
+    0xD6: "UPDATE BINARY",
+}
+"""What people call each instruction, in at most 13 letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS, CardCredentials
+from hardware_mocks.personas import PERSONAS
 from hardware_mocks.virtual_card import VirtualCard
 
 RIGHT = "002000010431323334"
@@ -155,101 +152,3 @@ def test_a_card_comes_in_the_state_of_its_persona(
 ) -> None:
     """The persona says how many attempts are left on the new card."""
     assert ask(VirtualCard(PERSONAS[persona], igc.credentials(persona)), PIN_STATE) == answer
-
-
-_HEADERS = [
-    "00200001", "00200002", "00240001", "00240101", "002C0201", "002C0301",
-    "002241A4", "002241B6", "002241B8", "002241AA", "002A9E9A", "002A8086", "102A8086", "002A90A0",
-    "00880000", "00840000", "00CB3FFF", "00A40904", "00A4040C", "00A4000C", "00B00000", "00B09C00",
-    "00D60000", "00C00000",
-]  # fmt: skip
-_BODIES = st.one_of(
-    st.binary(max_size=20),
-    st.sampled_from([b"1234", b"0000", b"12345678", bytes.fromhex("800102840182"), b"1234" * 2]),
-)
-_PLAUSIBLE = st.builds(
-    lambda header, body: bytes.fromhex(header) + bytes([len(body)]) + body,
-    st.sampled_from(_HEADERS),
-    _BODIES,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(commands=st.lists(st.one_of(st.binary(max_size=300), _PLAUSIBLE), max_size=12))
-def test_any_bytes_are_answered_with_a_status_word(
-    igc: FakeIgcSante, commands: list[bytes]
-) -> None:
-    """Whatever comes in: two bytes at least, SW1 of 61 or 63 to 9F, no exception."""
-    card = VirtualCard(PERSONAS["doctor"], igc.credentials("doctor"))
-    for command in commands:
-        answer = card.transmit(command)
-        assert 2 <= len(answer) <= 258
-        assert answer[-2] & 0xF0 in (0x60, 0x90)
-
-
-class PinRules(RuleBasedStateMachine):
-    """A model of five lines against the engine: the counter and the right to use a key."""
-
-    credentials: CardCredentials
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.card = VirtualCard(PERSONAS["doctor"], self.credentials)
-        self.left, self.verified, self.puk_verified = 3, False, False
-
-    @rule(pin=st.sampled_from(["1234", "0000"]))
-    def verify(self, pin: str) -> None:
-        """Right restores, wrong spends, blocked compares nothing."""
-        answer = self.card.transmit(bytes.fromhex("0020000104") + pin.encode())
-        if self.left == 0:
-            assert answer == b"\x69\x83"
-        elif pin == "1234":
-            self.left, self.verified = 3, True
-            assert answer == b"\x90\x00"
-        else:
-            self.left, self.verified = self.left - 1, False
-            assert answer == (bytes([0x63, 0xC0 | self.left]) if self.left else b"\x69\x83")
-
-    @rule()
-    def present_puk(self) -> None:
-        """The PUK is right."""
-        assert ask(self.card, PUK) == "9000"
-        self.puk_verified = True
-
-    @rule()
-    def unblock(self) -> None:
-        """Only after the PUK does the counter rise."""
-        answer = ask(self.card, "002C030100")
-        assert answer == ("9000" if self.puk_verified else "6982")
-        if self.puk_verified:
-            self.left = 3
-
-    @rule()
-    def lose_power(self) -> None:
-        """Everything verified is forgotten."""
-        self.card.power_off()
-        self.card.power_on()
-        self.verified = self.puk_verified = False
-
-    @rule(noise=_PLAUSIBLE.filter(lambda command: command[1] not in (0x20, 0x24, 0x2C)))
-    def other_command(self, noise: bytes) -> None:
-        """Nothing else touches the PIN."""
-        self.card.transmit(noise)
-
-    @invariant()
-    def key_follows_the_pin(self) -> None:
-        """The authentication key signs exactly when the PIN is verified, and counters agree."""
-        assert self.card.pin_attempts_left == self.left
-        assert ask(self.card, "002241A406800102840182") == "9000"
-        assert ask(self.card, "008800000142") == ("6100" if self.verified else "6982")
-
-
-def test_the_key_follows_the_pin_in_any_sequence(igc: FakeIgcSante) -> None:
-    """No sequence of commands uses a key without the PIN, or raises a counter for free."""
-
-    class DoctorsCard(PinRules):
-        credentials = igc.credentials("doctor")
-
-    run_state_machine_as_test(
-        DoctorsCard, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
-    )

@@ -1,0 +1,143 @@
+"""Fixtures for whoever builds on cps-auth; loaded by pytest wherever cps-auth-mocks is installed.
+
+`docs/mocks.md` shows them at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cps_auth.pki.judge import Judge, folder_judge
+from hardware_mocks.cps_reader import CpsReader
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS, Persona
+from hardware_mocks.virtual_card import VirtualCard
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from hardware_mocks.flask_client import CpsClient
+
+_RENEWED_AFTER = timedelta(days=30)  # long before its lists end
+_COMPLETE = "complete"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--cps-pki DIR`."""
+    parser.getgroup("cps-auth-mocks").addoption(
+        "--cps-pki",
+        type=Path,
+        metavar="DIR",
+        help="use this fake IGC-Santé (`python -m hardware_mocks pki DIR`), not the cached one",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker `cps`."""
+    config.addinivalue_line(
+        "markers", "cps(persona='doctor', kind='cps3'): which card the fixture cps_card is"
+    )
+
+
+@pytest.fixture(scope="session")
+def cps_pki_folder(request: pytest.FixtureRequest) -> Path:
+    """The folder of the fake IGC-Santé, as `cps-auth --trust` takes it.
+
+    Made once and kept in pytest's cache, since its keys take seconds; shared by all processes.
+    """
+    chosen: Path | None = request.config.getoption("--cps-pki")
+    if chosen is not None:
+        return chosen
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    if cache is None:
+        factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        return _kept(factory.mktemp("cps-auth-mocks"))
+    return _kept(cache.mkdir("cps-auth-mocks"))
+
+
+def _kept(base: Path) -> Path:
+    """Return the folder inside `base`, made if it is missing, old, or another version's."""
+    folder = base / folder_version()
+    with (base / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_fresh(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            FakeIgcSante.create().write(folder)
+            (folder / _COMPLETE).touch()
+    return folder
+
+
+def folder_version() -> str:
+    """Name the folder: it changes with the code that makes the folder."""
+    here = Path(__file__).parent
+    sources = sorted([*here.glob("igc*.py"), here / "personas.py"])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+def _is_fresh(folder: Path) -> bool:
+    if not (folder / _COMPLETE).exists():
+        return False
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        age = datetime.now(UTC) - FakeIgcSante.load(folder).made_at
+        return timedelta(0) <= age < _RENEWED_AFTER
+    return False
+
+
+@pytest.fixture(scope="session")
+def fake_igc_sante(cps_pki_folder: Path) -> FakeIgcSante:
+    """The whole fake hierarchy, with its keys: it issues whatever a test asks for."""
+    return FakeIgcSante.load(cps_pki_folder)
+
+
+@pytest.fixture(scope="session")
+def cps_judge(cps_pki_folder: Path) -> Judge:
+    """What an application is given to trust the fake IGC-Santé, lists included."""
+    return folder_judge(cps_pki_folder)
+
+
+@pytest.fixture(scope="session")
+def cps_personas() -> Mapping[str, Persona]:
+    """Every invented holder by name."""
+    return PERSONAS
+
+
+@pytest.fixture
+def cps_reader(fake_igc_sante: FakeIgcSante) -> CpsReader:
+    """One virtual reader, empty; `cps_reader.cards` is what an application is given."""
+    return CpsReader(fake_igc_sante)
+
+
+@pytest.fixture
+def cps_card(request: pytest.FixtureRequest, cps_reader: CpsReader) -> VirtualCard:
+    """A new card in `cps_reader`: the doctor's CPS3, or what the marker `cps` says."""
+    marker = request.node.get_closest_marker("cps")
+    arguments = {} if marker is None else dict(marker.kwargs)
+    persona, kind = arguments.pop("persona", "doctor"), arguments.pop("kind", "cps3")
+    if arguments or (marker is not None and marker.args):
+        raise pytest.UsageError("the marker is cps(persona=…, kind=…)")
+    return cps_reader.insert(persona, kind)
+
+
+@pytest.fixture
+def cps_client(cps_reader: CpsReader) -> Iterator[Callable[[Flask], CpsClient]]:
+    """Open a browser at a Flask application: `cps_client(app).log_in("doctor")`."""
+    from hardware_mocks.flask_client import CpsClient, stop_watching  # only it needs Flask
+
+    apps: list[Flask] = []
+
+    def open_browser(app: Flask) -> CpsClient:
+        apps.append(app)
+        return CpsClient(app, cps_reader)
+
+    yield open_browser
+    for app in apps:
+        stop_watching(app)

@@ -1,0 +1,172 @@
+"""`serve` by hand: the terminal view, its keys, and the signals that do the same."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.terminal_view import TerminalView
+from hardware_mocks.virtual_card import VirtualCard
+
+DEADLINE_S = 20.0
+VERIFY = bytes.fromhex("002000010431323334")
+
+
+class Driver:
+    """The driver's side of one vpcd slot."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(DEADLINE_S)
+        self.where = "{}:{}".format(*self._listener.getsockname())
+
+    def accept(self) -> None:
+        """Take a card and power it."""
+        self._connection, _ = self._listener.accept()
+        self._connection.settimeout(DEADLINE_S)
+        self._connection.sendall(b"\x00\x01\x01")
+
+    def ask(self, command: bytes) -> bytes:
+        """Send a command and return the answer."""
+        self._connection.sendall(len(command).to_bytes(2) + command)
+        with self._connection.makefile("rb") as answer:
+            return answer.read(int.from_bytes(answer.read(2)))
+
+    def is_hung_up(self) -> bool:
+        """Wait until the card has left."""
+        is_gone = self._connection.recv(1) == b""
+        self._connection.close()
+        return is_gone
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+        self._listener.close()
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    """A listening driver."""
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
+class Screen:
+    """The far end of a terminal."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self.seen = ""
+
+    def await_text(self, pattern: str) -> None:
+        """Read until it was shown."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not re.search(pattern, self.seen, re.DOTALL):
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self._terminal], [], [], 0.1)[0]:
+                self.seen += os.read(self._terminal, 65536).decode()
+
+    def press(self, key: str) -> None:
+        """Type one key, and forget what was shown before."""
+        self.seen = ""
+        os.write(self._terminal, key.encode())
+
+
+def start(igc_dir: Path, driver: Driver, **streams: object) -> subprocess.Popen[bytes]:
+    """Start `serve` with the doctor's CPS3."""
+    command = [sys.executable, "-m", "hardware_mocks", "serve", "--pki", str(igc_dir)]
+    return subprocess.Popen([*command, "--vpcd", driver.where], **streams)  # type: ignore[call-overload]
+
+
+def test_the_terminal_shows_the_card(igc_dir: Path, driver: Driver) -> None:
+    """State and traffic without the PIN; p pulls, i inserts the same card, q quits."""
+    near, far = pty.openpty()
+    process = start(igc_dir, driver, stdin=far, stdout=far, stderr=far)
+    try:
+        screen = Screen(near)
+        driver.accept()
+        screen.await_text("Camille LAVERGNE.*in the reader.*3 attempts left.*not verified")
+        assert driver.ask(VERIFY) == b"\x90\x00"
+        screen.await_text(r"PIN  3 attempts left +\S*verified.*VERIFY +00 20 00 01 04 \*\* \*\*")
+        assert "31 32 33 34" not in screen.seen
+        assert driver.ask(VERIFY[:-1] + b"0") == b"\x63\xc2"
+        screen.press("p")
+        assert driver.is_hung_up()
+        screen.await_text("pulled")
+        screen.press("i")
+        driver.accept()
+        screen.await_text("in the reader.*2 attempts left")
+        screen.press("q")
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(near)
+        os.close(far)
+
+
+def test_signals_pull_and_insert(igc_dir: Path, driver: Driver) -> None:
+    """Without a terminal SIGUSR1 pulls, SIGUSR2 inserts; the counters outlive it."""
+    process = start(igc_dir, driver, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    try:
+        driver.accept()
+        assert process.stdout is not None
+        assert b"inserted" in process.stdout.readline()
+        assert driver.ask(VERIFY[:-1] + b"0") == b"\x63\xc2"
+        process.send_signal(signal.SIGUSR1)
+        assert driver.is_hung_up()
+        process.send_signal(signal.SIGUSR2)
+        driver.accept()
+        assert driver.ask(bytes.fromhex("0020000100")) == b"\x63\xc2"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stdout.read() == b""
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def test_vpcd_hangs_up(igc_dir: Path, driver: Driver) -> None:
+    """When pcscd goes, serve says so and ends with 1."""
+    process = start(igc_dir, driver, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    driver.accept()
+    driver.close()
+    _, complaint = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, complaint) == (1, b"hardware_mocks: vpcd closed the connection\n")
+
+
+@pytest.mark.parametrize("kind", ["cps3-contactless", "cps4"])
+def test_the_view_of_any_card(igc: FakeIgcSante, kind: str) -> None:
+    """No line is wider than the terminal, nor are there more than it has."""
+    card = VirtualCard(PERSONAS["cpe-nameless"], igc.credentials("cpe-nameless"), kind)
+    view = TerminalView(card, "127.0.0.1:1")
+    for command in (
+        b"",
+        b"\x00",
+        VERIFY,
+        bytes.fromhex("00A4040000"),
+        b"\x00\x88\x00\x00" + bytes(99),
+    ):
+        view.note(command, card.transmit(command))
+    lines = view.text(is_inserted=True, columns=60, lines=16)
+    plain = [re.sub(r"\x1b\[[0-9]*m", "", line) for line in lines]
+    assert len(lines) <= 16
+    assert max(map(len, plain[6:])) <= 60
+    assert "CENTRE DE SANTE DES TILLEULS" in plain[0]
+    assert ("none on this interface" in plain[3]) is (kind == "cps3-contactless")

@@ -1,0 +1,350 @@
+"""Software that nobody here wrote believes the virtual cards: openssl, GnuTLS, NSS, pcscd."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from smartcard import scard
+
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Answer, Fault, Garbage, Moment, Pull, RestartService, Swap, on
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PIN, PUK
+from hardware_mocks.transcript import Transcript
+from hardware_mocks.transcript_cards import check_card
+from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.vpcd_slot import VpcdSlot
+
+pytestmark = pytest.mark.system
+
+MODULE = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"
+AUTHENTICATION_ID = "e828bd080f8025000001ff001002"
+SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+VECTORS = sorted((Path(__file__).parents[1] / "vectors" / "apdu").glob("*.apdu"))
+SECRETS = {"pin": PIN, "puk": PUK, "new": b"4321", "wrong": b"0000"}
+DEADLINE_S = 20.0
+CHALLENGE = "0084000008"
+_SUCCESS = 0  # SCARD_S_SUCCESS
+_PROTOCOLS = (scard.SCARD_PROTOCOL_T0, scard.SCARD_PROTOCOL_T1)
+
+
+class Inserted(Protocol):
+    """What `private_pcscd.insert` returns."""
+
+    reader: str
+
+    def remove(self) -> None:
+        """Pull the card."""
+
+
+class Pcscd(Protocol):
+    """What these tests use of `private_pcscd`."""
+
+    env: dict[str, str]
+    vpcd_address: tuple[str, int]
+    readers: tuple[str, ...]
+
+    def insert(self, card_kind: str = ..., persona: object = ..., slot: int = ...) -> Inserted:
+        """Put a card in."""
+
+    def make_card(self, card_kind: str, persona: str) -> VirtualCard:
+        """Make a card."""
+
+    def kill(self) -> None:
+        """End pcscd at once."""
+
+    def start(self) -> None:
+        """Start pcscd again."""
+
+
+def run(
+    pcscd: Pcscd, *command: str | Path, pin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a tool against the private pcscd."""
+    environment = pcscd.env if pin is None else {**pcscd.env, "GNUTLS_PIN": pin}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
+
+
+# --- OpenSC, openssl ---------------------------------------------------------------
+
+
+def sign_with_opensc(pcscd: Pcscd, folder: Path, message: bytes, slot_label: str) -> Path:
+    """Sign with the authentication key of one token, and return the signature's file."""
+    digest_info, signature = folder / "digest-info", folder / "signature"
+    digest_info.write_bytes(SHA256_INFO + hashlib.sha256(message).digest())
+    token = ["--token-label", slot_label, "--login", "--pin", "1234"]
+    key = ["--sign", "--id", AUTHENTICATION_ID, "-m", "RSA-PKCS"]
+    done = run(pcscd, "pkcs11-tool", *token, *key, "-i", digest_info, "-o", signature)
+    assert done.returncode == 0, done
+    return signature
+
+
+def openssl_verifies(folder: Path, der: bytes, message: bytes, signature: Path) -> bool:
+    """Whether openssl, given the certificate, accepts the signature."""
+    key, text = folder / "key.pem", folder / "message"
+    public = x509.load_der_x509_certificate(der).public_key()
+    key.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    text.write_bytes(message)
+    command = ["openssl", "dgst", "-sha256", "-verify", key, "-signature", signature, text]
+    return subprocess.run(command, capture_output=True, timeout=60).stdout == b"Verified OK\n"
+
+
+TOKEN = "Code porteur de la carte CPS"
+
+
+def test_openssl_verifies_what_opensc_signed(
+    private_pcscd: Pcscd, igc: FakeIgcSante, tmp_path: Path
+) -> None:
+    """Login, signature with the authentication key, `openssl dgst -verify`; a forgery is not."""
+    private_pcscd.insert("cps3", "doctor")
+    message = os.urandom(100)
+    signature = sign_with_opensc(private_pcscd, tmp_path, message, token_label(private_pcscd))
+    der = igc.credentials("doctor").authentication_certificate_der
+    assert openssl_verifies(tmp_path, der, message, signature)
+    assert not openssl_verifies(tmp_path, der, message + b"!", signature)
+
+
+def token_label(pcscd: Pcscd) -> str:
+    """Return what OpenSC calls the first token."""
+    listed = run(pcscd, "pkcs11-tool", "-L").stdout
+    found = re.search(r"token label\s*: (.+?)\s*$", listed, re.MULTILINE)
+    assert found, listed
+    return found[1]
+
+
+def test_two_cards_three_processes(private_pcscd: Pcscd, igc: FakeIgcSante, tmp_path: Path) -> None:
+    """Three processes sign at once on two cards; each signature is by the card it was asked of."""
+    private_pcscd.insert("cps3", "doctor", slot=0)
+    private_pcscd.insert("cps3", "nurse", slot=1)
+    slots = run(private_pcscd, "pkcs11-tool", "-L").stdout
+    numbers = dict(
+        zip(("doctor", "nurse"), re.findall(r"Slot \d \((0x\w+)\)", slots), strict=False)
+    )
+    assert len(numbers) == 2, slots
+
+    def sign(job: tuple[int, str]) -> bool:
+        index, persona = job
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        message = os.urandom(64)
+        (folder / "in").write_bytes(SHA256_INFO + hashlib.sha256(message).digest())
+        token = ["--slot", numbers[persona], "--login", "--pin", "1234"]
+        key = ["--sign", "--id", AUTHENTICATION_ID, "-m", "RSA-PKCS"]
+        done = run(
+            private_pcscd, "pkcs11-tool", *token, *key, "-i", folder / "in", "-o", folder / "out"
+        )
+        assert done.returncode == 0, done
+        der = igc.credentials(persona).authentication_certificate_der
+        return openssl_verifies(folder, der, message, folder / "out")
+
+    jobs = list(enumerate(("doctor", "nurse", "doctor", "nurse", "nurse", "doctor")))
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(sign, jobs))
+
+
+# --- GnuTLS, NSS -------------------------------------------------------------------
+
+
+def test_gnutls_lists_the_card(private_pcscd: Pcscd) -> None:
+    """p11tool finds the token, its two certificates and, logged in, its two private keys."""
+    private_pcscd.insert("cps3", "doctor")
+    provider = ["p11tool", f"--provider={MODULE}"]
+    tokens = run(private_pcscd, *provider, "--list-token-urls")
+    urls = [line for line in tokens.stdout.splitlines() if "serial=00000199000001" in line]
+    assert len(urls) == 1, tokens
+    everything = run(private_pcscd, *provider, "--list-all-certs", urls[0])
+    assert everything.stdout.count("Label: ") == 2, everything
+    assert "Certificat d'Authentification CPS" in everything.stdout
+    keys = run(private_pcscd, *provider, "--login", "--list-privkeys", urls[0], pin="1234")
+    assert {"CPS_PRIV_AUT", "CPS_PRIV_SIG"} <= set(re.findall(r"Label: (\S+)", keys.stdout)), keys
+
+
+def test_nss_lists_the_card(private_pcscd: Pcscd, tmp_path: Path) -> None:
+    """modutil takes OpenSC's module; certutil lists both certificates and both keys."""
+    private_pcscd.insert("cps3", "doctor")
+    base, word = f"sql:{tmp_path}", tmp_path / "pin"
+    word.write_text("1234\n")
+    run(private_pcscd, "certutil", "-N", "-d", base, "--empty-password")
+    added = run(
+        private_pcscd, "modutil", "-force", "-dbdir", base, "-add", "CPS", "-libfile", MODULE
+    )
+    assert added.returncode == 0, added
+    assert "CPS" in run(private_pcscd, "modutil", "-dbdir", base, "-list").stdout
+    listing = ["-d", base, "-h", "all", "-f", word]
+    certificates = run(private_pcscd, "certutil", "-L", *listing)
+    found = re.findall(
+        r"Certificat (?:de Signature|d'Authentification) CPS\s+u,u,u", certificates.stdout
+    )
+    assert len(found) == 2, certificates
+    keys = run(
+        private_pcscd, "certutil", "-K", "-d", base, "-h", token_label(private_pcscd), "-f", word
+    )
+    assert keys.stdout.count("rsa") == 2, keys
+
+
+# --- Every kind through pcscd ------------------------------------------------------
+
+
+class ThroughPcscd:
+    """A card behind pcscd, as something that a transcript can be compared with."""
+
+    def __init__(self, reader: str, protocol: int) -> None:
+        self.protocol = protocol
+        self._reader = reader
+        self._card = 0
+        result, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+        if result != _SUCCESS:
+            raise ConnectionError(scard.SCardGetErrorMessage(result))
+
+    def power_on(self) -> None:
+        """Connect: pcscd chooses no other protocol than the card's own."""
+        result, self._card, active = scard.SCardConnect(
+            self._context, self._reader, scard.SCARD_SHARE_EXCLUSIVE, sum(_PROTOCOLS)
+        )
+        if result != _SUCCESS:
+            raise ConnectionError(scard.SCardGetErrorMessage(result))
+        assert active == _PROTOCOLS[self.protocol]
+
+    def power_off(self) -> None:
+        """Disconnect, taking the card's power."""
+        scard.SCardDisconnect(self._card, scard.SCARD_UNPOWER_CARD)
+
+    def reset(self) -> None:
+        """Warm reset."""
+        result, _ = scard.SCardReconnect(
+            self._card, scard.SCARD_SHARE_EXCLUSIVE, sum(_PROTOCOLS), scard.SCARD_RESET_CARD
+        )
+        assert result == _SUCCESS
+
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command."""
+        pci = (scard.SCARD_PCI_T0, scard.SCARD_PCI_T1)[self.protocol]
+        result, answer = scard.SCardTransmit(self._card, pci, list(command))
+        if result != _SUCCESS:
+            raise ConnectionError(scard.SCardGetErrorMessage(result))
+        if not answer:  # what vpcd makes of a card that left before it answered
+            raise ConnectionError("no answer")
+        return bytes(answer)
+
+    @property
+    def atr(self) -> bytes:
+        """Return the answer to reset that pcscd read."""
+        _, _, _, _, atr = scard.SCardStatus(self._card)
+        return bytes(atr)
+
+    def close(self) -> None:
+        """Let go."""
+        scard.SCardReleaseContext(self._context)
+
+
+@pytest.mark.parametrize("kind", sorted(CARD_KINDS))
+def test_the_documented_sequences_through_pcscd(private_pcscd: Pcscd, kind: str) -> None:
+    """The same answers behind pcscd, under the protocol that it derives from the ATR."""
+    profile = CARD_KINDS[kind]
+    sequences = [Transcript.parse(path.read_text()) for path in VECTORS]
+    for sequence in sequences:
+        if sequence.kind != kind and (sequence.kind, kind) != ("cps4", "cps4-rc"):
+            continue
+        inserted = private_pcscd.insert(kind, "doctor")
+        card = ThroughPcscd(inserted.reader, profile.protocol)
+        try:
+            check_card(sequence, card, SECRETS)
+            assert card.atr == profile.atr
+            card.power_off()
+        finally:
+            card.close()
+            inserted.remove()
+            private_pcscd.await_empty(inserted.reader)  # type: ignore[attr-defined]
+
+
+# --- Faults behind pcscd -----------------------------------------------------------
+
+
+@pytest.fixture
+def slot(private_pcscd: Pcscd) -> VpcdSlot:
+    """The hands at the first slot."""
+
+    def restart() -> None:
+        private_pcscd.kill()
+        private_pcscd.start()
+
+    return VpcdSlot(private_pcscd.vpcd_address, restart_service=restart)
+
+
+def talk(reader: str) -> ThroughPcscd:
+    """Connect as soon as pcscd lets us."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        with contextlib.suppress(ConnectionError):
+            card = ThroughPcscd(reader, 0)
+            try:
+                card.power_on()
+            except ConnectionError:
+                card.close()
+            else:
+                return card
+        assert time.monotonic() < deadline, "pcscd never let us have the card"
+        time.sleep(0.02)
+
+
+def test_faults_behind_pcscd(private_pcscd: Pcscd, slot: VpcdSlot) -> None:
+    """A status word, rubbish, then a pull that eats the answer of a wrong PIN it has counted."""
+    card = private_pcscd.make_card("cps3", "doctor")
+    plan = FaultPlan(
+        Fault(Answer(0x6F00), on("..84")),
+        Fault(Garbage(5), on("..B0")),
+        Fault(Pull(), on("..20"), Moment.DURING),
+        seed=7,
+    )
+    slot.insert(card, plan)
+    try:
+        wire = talk(private_pcscd.readers[0])
+        assert wire.transmit(bytes.fromhex(CHALLENGE)) == b"\x6f\x00"
+        assert len(wire.transmit(bytes.fromhex(CHALLENGE))) == 10
+        assert len(wire.transmit(bytes.fromhex("00B09C000C"))) == 5
+        with pytest.raises(ConnectionError):
+            wire.transmit(bytes.fromhex("002000010430303030"))
+        wire.close()
+        assert card.pin_attempts_left == 2
+        assert slot.card is None
+        assert [event.number for event in plan.events] == [1, 3, 4]
+    finally:
+        slot.pull()
+
+
+@pytest.mark.parametrize("action", ["swap", "restart"])
+def test_swapped_or_restarted_behind_pcscd(
+    private_pcscd: Pcscd, slot: VpcdSlot, action: str
+) -> None:
+    """The old connection is dead; the card that is in the reader then is found again."""
+    first = private_pcscd.make_card("cps3", "doctor")
+    other = private_pcscd.make_card("cps3", "nurse")
+    fault = Swap(other) if action == "swap" else RestartService()
+    slot.insert(first, FaultPlan(Fault(fault, on("..84"), Moment.AFTER)))
+    try:
+        wire = talk(private_pcscd.readers[0])
+        assert len(wire.transmit(bytes.fromhex(CHALLENGE))) == 10
+        deadline = time.monotonic() + DEADLINE_S
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < deadline:  # until pcscd has looked
+                wire.transmit(bytes.fromhex("00B09C000C"))
+                time.sleep(0.005)
+        assert time.monotonic() < deadline, "the old connection still works"
+        wire.close()
+        wire = talk(private_pcscd.readers[0])
+        expected = (other if action == "swap" else first).serial
+        assert bytes.fromhex(expected) in wire.transmit(bytes.fromhex("00B09C000C"))
+        wire.close()
+    finally:
+        slot.pull()
