@@ -73,7 +73,8 @@ def check_login_purpose(
 
     Source: key usages as in published ANS TEST certificates; ANS tables G01 and G02.
     """
-    asserted = policies_of(certificate.x509)
+    asks = profile.policies or profile.refused_policies
+    asserted = policies_of(certificate.x509) if asks else frozenset()
     valid = asserted if valid_policies is None else valid_policies
     mismatch = _usage_mismatch(certificate.x509, profile) or _policy_mismatch(
         asserted, valid, profile
