@@ -8,9 +8,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from hardware_mocks.card_listing import listing
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, CardCredentials, Persona
 from hardware_mocks.serving import ServiceGone, serve
+from hardware_mocks.transcript_cards import RecordingCard
 from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
 from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
 
@@ -41,14 +45,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hardware_mocks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     put = commands.add_parser("serve", help="put a virtual card into the real pcscd")
-    put.add_argument("--card", default="cps3", help=f"{', '.join(CARD_KINDS)} (default: cps3)")
-    put.add_argument("--persona", default=next(iter(PERSONAS)), help="default: %(default)s")
-    put.add_argument("--pki", required=True, type=Path, metavar="DIR", help="made by `pki DIR`")
+    _add_card(put)
     host, port = DEFAULT_ADDRESS
     put.add_argument(
         "--vpcd", default=f"{host}:{port}", metavar="HOST:PORT", help="default: %(default)s"
     )
+    put.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="such as pull:during@0088 or answer=6982@002A9E9A+; see hardware_mocks/fault_text.py",
+    )
+    put.add_argument(
+        "--transcript", type=Path, metavar="FILE", help="write what was said, at the end"
+    )
     put.set_defaults(run=_serve)
+    files = commands.add_parser("files", help="list the files of a card")
+    _add_card(files)
+    files.set_defaults(run=_files)
     pki = commands.add_parser("pki", help="write a fake IGC-Santé")
     pki.add_argument("dir", type=Path, metavar="DIR")
     pki.set_defaults(run=_pki)
@@ -56,16 +71,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--card", default="cps3", help=f"{', '.join(CARD_KINDS)} (default: cps3)")
+    parser.add_argument("--persona", default=next(iter(PERSONAS)), help="default: %(default)s")
+    parser.add_argument("--pki", required=True, type=Path, metavar="DIR", help="made by `pki DIR`")
+
+
+def _files(parsed: argparse.Namespace) -> int:
+    for line in listing(_make_card(parsed.card, parsed.persona, parsed.pki).contents):
+        print(line)
+    return EXIT_OK
+
+
 def _serve(parsed: argparse.Namespace) -> int:
     card = _make_card(parsed.card, parsed.persona, parsed.pki)
+    recorder = RecordingCard(card, card.kind)
     try:
-        serve(card, _address(parsed.vpcd))
+        plan = FaultPlan(*(parse_fault(text) for text in parsed.fault))
+    except ValueError as error:
+        raise _Refused(str(error)) from error
+    try:
+        serve(card, _address(parsed.vpcd), plan, recorder)
     except VpcdUnreachable as error:
         raise _Refused(f"{error} (is pcscd running, with vsmartcard-vpcd?)") from error
     except ServiceGone:
         print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
         return EXIT_VPCD_GONE
+    finally:
+        _write_transcript(recorder, parsed.transcript)
     return EXIT_OK
+
+
+def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(recorder.transcript.text(), encoding="utf-8")
+    except OSError as error:
+        raise _Refused(f"cannot write {path}: {error.strerror}") from error
 
 
 def _make_card(kind: str, persona_name: str, pki: Path) -> VirtualCard:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.terminal_view import TerminalView, keys_of_terminal
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.virtual_card import Insertable, VirtualCard
 from hardware_mocks.vpcd_slot import VpcdSlot
 
 _PULL, _INSERT, _QUIT, _LOST, _TRAFFIC = "p", "i", "q", "lost", "traffic"
@@ -26,11 +27,19 @@ class ServiceGone(Exception):
     """vpcd closed the connection."""
 
 
-def serve(card: VirtualCard, address: tuple[str, int]) -> None:
+def serve(
+    card: VirtualCard, address: tuple[str, int], plan: FaultPlan, inserted: Insertable
+) -> None:
     """Insert the card and keep it in until SIGINT or SIGTERM.
 
     SIGUSR1 pulls it, SIGUSR2 inserts it again; on a terminal the keys p, i and q do the same,
     and the card's state and traffic are shown.
+
+    Args:
+        card: whose state is shown.
+        address: of the slot.
+        plan: what goes wrong; it goes on counting when the card is inserted again.
+        inserted: what is put in, the card itself or something around it.
 
     Raises:
         VpcdUnreachable: no vpcd there, or another card is in its slot.
@@ -42,11 +51,11 @@ def serve(card: VirtualCard, address: tuple[str, int]) -> None:
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     view = TerminalView(card, where) if is_terminal else None
     slot.observe = None if view is None else _told(view, orders)
-    slot.insert(card)
-    print(f"{card.kind} of {card.persona.name} inserted at {where}", flush=True)
+    slot.insert(inserted, plan)
     try:
         with _signals(orders), keys_of_terminal(orders.put, wanted=is_terminal):
-            _obey(orders, slot, card, view)
+            print(f"{card.kind} of {card.persona.name} inserted at {where}", flush=True)
+            _obey(orders, slot, lambda: slot.insert(inserted, plan), view)
     finally:
         slot.pull()
 
@@ -60,7 +69,10 @@ def _told(view: TerminalView, orders: queue.SimpleQueue[str]) -> Callable[[bytes
 
 
 def _obey(
-    orders: queue.SimpleQueue[str], slot: VpcdSlot, card: VirtualCard, view: TerminalView | None
+    orders: queue.SimpleQueue[str],
+    slot: VpcdSlot,
+    insert: Callable[[], None],
+    view: TerminalView | None,
 ) -> None:
     while True:
         if view is not None and orders.empty():
@@ -73,7 +85,7 @@ def _obey(
         if order == _PULL:
             slot.pull()
         elif order == _INSERT and slot.card is None:
-            slot.insert(card)
+            insert()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hardware_mocks.card.contents import CardProfile
+from hardware_mocks.card.contents import CardContents, CardProfile
 from hardware_mocks.card.cps3 import CPS3
 from hardware_mocks.card.cps3_contactless import CPS3_CONTACTLESS
 from hardware_mocks.card.cps4 import CPS4, CPS4_RELEASE_CANDIDATE, CPS4_T0_ONLY
@@ -89,6 +89,11 @@ class VirtualCard:
     def is_pin_verified(self) -> bool:
         """Whether the code porteur counts as presented now, without asking the card."""
         return 1 in self._engine.verified
+
+    @property
+    def contents(self) -> CardContents:
+        """Return all that it holds, for whoever looks inside; a card does not show it."""
+        return self._contents
 
     def _attempts_left(self, reference: int) -> int | None:
         pin = self._contents.pins.get(reference)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cps_auth.card.port import Transport
 from cps_auth.errors import CardMisbehaved, CardRemoved, CpsAuthError, ReaderServiceLost
 from hardware_mocks.fault_plan import FaultPlan, random_plan
+from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.faults import (
     Answer,
     Delay,
@@ -235,3 +236,36 @@ def test_a_seed_is_a_plan(igc: FakeIgcSante, seed: int) -> None:
         return (*seen[1:], plan.events, plan.faults)
 
     assert course() == course()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("pull@#12", Fault(Pull(), at(12))),
+        ("pull:during@..88", Fault(Pull(), on("..88"), Moment.DURING)),
+        ("answer=6982@002A9E9A+", Fault(Answer(0x6982), on("002A9E9A", always=True))),
+        ("answer=CAFE9000@00", Fault(Answer(0x9000, b"\xca\xfe"), on("00"))),
+        ("delay=0.5@#1", Fault(Delay(0.5), at(1))),
+        ("hang@0020", Fault(Hang(), on("0020"))),
+        ("hang=5:after@0020", Fault(Hang(5), on("0020"), Moment.AFTER)),
+        ("truncate=1@#3", Fault(Truncate(1), at(3))),
+        ("garbage=20@#3", Fault(Garbage(20), at(3))),
+    ],
+)
+def test_a_fault_as_text(text: str, fault: Fault) -> None:
+    """What the command line takes is the same object."""
+    assert parse_fault(text) == fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "pull", "pull=1@#1", "pull@#0", "pull@#1+", "pull@", "pull@zz", "pull:soon@#1",
+        "fly@#1", "fly=1@#1", "answer@#1", "answer=69@#1", "answer=xyz@#1", "delay=x@#1",
+        "delay=-1@#1", "truncate=999@#1", "garbage=1.5@#1", "pull@0020000131", "pull@#A", "pull@#.",
+    ],
+)  # fmt: skip
+def test_what_is_no_fault(text: str) -> None:
+    """Refused with the text itself, before anything is inserted."""
+    with pytest.raises(ValueError, match="not a fault: "):
+        parse_fault(text)

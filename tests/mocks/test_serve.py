@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from hardware_mocks.__main__ import main
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.terminal_view import TerminalView
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.transcript import Transcript
+from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
 
 DEADLINE_S = 20.0
 VERIFY = bytes.fromhex("002000010431323334")
@@ -170,3 +172,36 @@ def test_the_view_of_any_card(igc: FakeIgcSante, kind: str) -> None:
     assert max(map(len, plain[6:])) <= 60
     assert "CENTRE DE SANTE DES TILLEULS" in plain[0]
     assert ("none on this interface" in plain[3]) is (kind == "cps3-contactless")
+
+
+def test_faults_and_transcript(igc_dir: Path, driver: Driver, tmp_path: Path) -> None:
+    """--fault happens at the wire, --transcript keeps what the card was asked, without the PIN."""
+    said = tmp_path / "said.apdu"
+    options = ["--fault", "answer=6F00@..84", "--fault", "pull@#3", "--transcript", str(said)]
+    command = [sys.executable, "-m", "hardware_mocks", "serve", "--pki", str(igc_dir), *options]
+    process = subprocess.Popen([*command, "--vpcd", driver.where], stdout=subprocess.DEVNULL)
+    try:
+        driver.accept()
+        assert driver.ask(bytes.fromhex("0084000008")) == b"\x6f\x00"
+        assert driver.ask(VERIFY) == b"\x90\x00"
+        assert driver.ask(VERIFY) == b""
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert Transcript.parse(said.read_text()).steps[0].command[5:] == ("**",) * 4
+    assert len(Transcript.parse(said.read_text()).steps) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(CARD_KINDS))
+def test_the_files_of_a_card(igc_dir: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """`files` lists every file with its access, every PIN and key, and no secret."""
+    assert main(["files", "--card", kind, "--pki", str(igc_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    number = next(line for line in lines if line.startswith("3F00/D003"))
+    assert "12 bytes" in number
+    assert "read always, update never" in number
+    assert not [line for line in lines if "31323334" in line]
+    has_pin = any("D120" in line and "read PIN" in line for line in lines)
+    assert has_pin is (kind != "cps3-contactless")
