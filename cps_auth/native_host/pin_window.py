@@ -56,6 +56,7 @@ class PinWindow:
             root, variable=self._agreed, bg=_PAPER, fg=_ALARM, activebackground=_PAPER,
             highlightthickness=2, wraplength=380, justify="left", command=self._refresh,
         )  # fmt: skip
+        self._agree.bind("<Return>", self._submit_at_once)  # Tk would untick the box
         self._caution = self._label(9, _QUIET)
         row = tk.Frame(root, bg=_PAPER)
         row.pack(side="bottom", fill="x", pady=(18, 0))
@@ -128,6 +129,10 @@ class PinWindow:
         elif self._asking and event.char in _DIGITS and len(self._pin) < DIGITS:
             self._pin += event.char.encode()
         self._refresh()
+
+    def _submit_at_once(self, _event: tk.Event[tk.Misc]) -> str:
+        self._submit()
+        return "break"
 
     def _submit(self) -> None:
         if str(self._ok["state"]) != "normal":
