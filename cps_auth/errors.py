@@ -9,28 +9,9 @@ No exception carries a PIN, and no message carries the name of a person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, dataclass_transform
 
-
-@dataclass_transform(eq_default=False)
-class CpsAuthError(Exception):
-    """Root of the tree; never raised itself. `code` is stable: for logs, JSON and scripts."""
-
-    code: ClassVar[str] = "error"
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclass(eq=False)(cls)  # each leaf's annotations are its data
-
-    def data(self) -> dict[str, object]:
-        """Return what the exception knows, ready for a log line or JSON."""
-        return {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())}
-
-    def __str__(self) -> str:
-        return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
-
+from cps_auth.error_root import CpsAuthError as CpsAuthError
 
 # --- The card cannot be used: something to do with the hardware ------------------
 
@@ -99,9 +80,6 @@ class CardMisbehaved(CpsAuthError):
     status_word_hex: str | None = None  # None when there was no status word
 
 
-# --- The code porteur ------------------------------------------------------------
-
-
 class PinRefused(CpsAuthError):
     """About the code porteur. Never raised itself."""
 
@@ -132,13 +110,36 @@ class PinBlocked(PinRefused):
     code = "pin-blocked"
 
 
+class WrongPuk(PinRefused):
+    """The card compared the unblocking code (PUK) and said no: an attempt was spent."""
+
+    code = "wrong-puk"
+    attempts_left: int | None  # attempts before it is useless, None when the card did not say
+
+
+class PukMalformed(PinRefused):
+    """Not eight digits. It never reached the card: no attempt was spent."""
+
+    code = "puk-malformed"
+
+
+class LastPukAttempt(PinRefused):
+    """One PUK attempt left, or unknown, and the caller did not say to use it. Nothing was sent."""
+
+    code = "last-puk-attempt"
+    attempts_left: int | None = 1  # 1, or None when the card did not say
+
+
+class PukBlocked(PinRefused):
+    """No PUK attempt is left: the PIN can never be unblocked again."""
+
+    code = "puk-blocked"
+
+
 class PinEntryCancelled(PinRefused):
     """The person gave up, or did not answer in time."""
 
     code = "pin-entry-cancelled"
-
-
-# --- The certificate -------------------------------------------------------------
 
 
 class CertificateRefused(CpsAuthError):
@@ -200,9 +201,6 @@ class RevocationUnknown(CertificateRefused):
     why: str  # stable reason code, see `cps_auth.pki.revocation`
     valid_until: datetime | None = None  # end of the newest evidence, aware UTC
     issuer: str = ""  # common name of the authority whose list is missing
-
-
-# --- The proof -------------------------------------------------------------------
 
 
 class ProofRefused(CpsAuthError):
