@@ -29,6 +29,7 @@ from cps_auth.pki.certificate import CpsCertificate, parse_certificate
 from cps_auth.pki.chain import check_dates, verify_chain
 from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.crl_evidence import NoEvidence, find_evidence
+from cps_auth.pki.evidence_memory import EvidenceMemory
 from cps_auth.pki.ocsp import OcspSource
 from cps_auth.pki.policies import valid_policies
 from cps_auth.pki.profile import CertificateProfile
@@ -36,6 +37,7 @@ from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 from cps_auth.pki.purpose import ALL_CARD_TYPES, check_login_purpose, purpose_warnings
 from cps_auth.pki.revocation import check_revocation
 from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
+from cps_auth.pki.signatures import signer_of
 
 PRODUCTION_CRL_FOLDER = Path("/var/lib/cps-auth/crl")
 
@@ -135,6 +137,9 @@ class Judge:
     policy: RevocationPolicy = REQUIRE
     ocsp: OcspSource | None = None
     _paths: AuthorityPaths = field(init=False, repr=False, compare=False)
+    _evidence: EvidenceMemory = field(
+        init=False, repr=False, compare=False, default_factory=EvidenceMemory
+    )
     _memory: _Memory = field(init=False, repr=False, compare=False, default_factory=_Memory)
 
     def __post_init__(self) -> None:
@@ -166,6 +171,7 @@ class Judge:
             policy=self.policy,
             ocsp=self.ocsp,
             other_signers=lambda issuer: self._list_signers(issuer, at),
+            memory=self._evidence,
         )
         return JudgedCertificate(
             certificate=lasting.certificate,
@@ -191,6 +197,7 @@ class Judge:
             card_types=self.card_types,
             profile=self.profile,
             valid_policies=policies,
+            issuer_name=signer_of(chain[1]).shown_name,
         )
         return _Lasting(
             certificate,
@@ -216,27 +223,41 @@ class Judge:
         return lists.revoked is None and at <= lists.next_update
 
 
-def production_judge(card_types: frozenset[CardType] = ALL_CARD_TYPES) -> Judge:
+def production_judge(
+    card_types: frozenset[CardType] = ALL_CARD_TYPES, *, policy: RevocationPolicy = REQUIRE
+) -> Judge:
     """Return the judge of real cards: pinned authorities, lists from PRODUCTION_CRL_FOLDER.
+
+    Args:
+        card_types: those that may log in.
+        policy: how old revocation evidence may be.
 
     Raises:
         TrustStoreUnusable: see `production_trust`.
     """
-    return Judge(production_trust(), CrlStore.from_folder(PRODUCTION_CRL_FOLDER), card_types)
+    crls = CrlStore.from_folder(PRODUCTION_CRL_FOLDER)
+    return Judge(production_trust(), crls, card_types, policy=policy)
 
 
-def folder_judge(folder: Path, card_types: frozenset[CardType] = ALL_CARD_TYPES) -> Judge:
+def folder_judge(
+    folder: Path,
+    card_types: frozenset[CardType] = ALL_CARD_TYPES,
+    *,
+    policy: RevocationPolicy = REQUIRE,
+) -> Judge:
     """Return the judge that trusts a folder instead of the pins.
 
     Args:
         folder: see `folder_trust`; lists are in its crl/, or beside the certificates when
             there is no trust.toml.
+        card_types: those that may log in.
+        policy: how old revocation evidence may be.
 
     Raises:
         TrustStoreUnusable: see `folder_trust`.
     """
-    trust = folder_trust(folder)
-    return Judge(trust, CrlStore.from_folder(crl_folder_of(folder)), card_types)
+    crls = CrlStore.from_folder(crl_folder_of(folder))
+    return Judge(folder_trust(folder), crls, card_types, policy=policy)
 
 
 def crl_folder_of(folder: Path) -> Path:
