@@ -272,7 +272,7 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         module = Module(path)
     except Exception as failure:
-        detail = str(failure)[:_DETAIL_CHARACTERS_AT_MOST]
+        detail = str(failure)[-_DETAIL_CHARACTERS_AT_MOST:]  # what it is comes after the path
         wire.write_message(replies, wire.Failed(type(failure).__name__, detail))
         os._exit(1)
     signal.alarm(0)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cps_auth.card.port import CardSource
 from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Moment
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.virtual_card import VirtualCard
@@ -47,6 +48,8 @@ class Bench(Protocol):
 
     kind: str
     """Which of CARD_KINDS the cards are."""
+    moments: tuple[Moment, ...]
+    """When, around a command, to pull a card: some benches are slow."""
 
     def cards(self) -> CardSource:
         """Return a source that knows no card yet."""

@@ -6,6 +6,7 @@ import pytest
 
 from cps_auth.card.native import NativeCards
 from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Moment
 from hardware_mocks.virtual_readers import VirtualReaders
 from tests.contract.bench import TappedCard
 from tests.contract.promises import CardPromises
@@ -16,6 +17,8 @@ READER = "Virtual reader"
 
 class InProcessBench:
     """One virtual reader under the native adapter."""
+
+    moments = tuple(Moment)
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
