@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import click
 
+from cps_auth.browser_cli import browser as browser_commands
 from cps_auth.card.atr import kind_of
 from cps_auth.card.port import Card
 from cps_auth.command import Options, card_options
@@ -158,6 +159,7 @@ def _print_event(options: Options, event: CardEvent) -> None:
 
 cli.add_command(pin_commands)
 cli.add_command(trust_commands)
+cli.add_command(browser_commands)
 
 
 def main() -> None:

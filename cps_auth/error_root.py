@@ -22,3 +22,9 @@ class CpsAuthError(Exception):
 
     def __str__(self) -> str:
         return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
+
+
+def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:
+    """Return every class of the tree that can be raised, in a stable order."""
+    below = root.__subclasses__()
+    return tuple(leaf for cls in below for leaf in leaves(cls)) if below else (root,)

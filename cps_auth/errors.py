@@ -12,8 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from cps_auth.error_root import CpsAuthError as CpsAuthError
-
-# --- The card cannot be used: something to do with the hardware ------------------
+from cps_auth.error_root import leaves as leaves
 
 
 class CardUnavailable(CpsAuthError):
@@ -211,6 +210,7 @@ class ChallengeUnknown(ProofRefused):
     """Never issued, issued to another session, or used already."""
 
     code = "challenge-unknown"
+    reason: str = ""  # stable reason code, for the log
 
 
 class ChallengeExpired(ProofRefused):
@@ -223,9 +223,7 @@ class BadSignature(ProofRefused):
     """The signature over the challenge was not made by the judged certificate's key."""
 
     code = "bad-signature"
-
-
-# --- The right to be here --------------------------------------------------------
+    reason: str = ""  # stable reason code, see `cps_auth.login.proof`
 
 
 class HolderNotAllowed(CpsAuthError):
@@ -243,6 +241,7 @@ class PeerNotAllowed(RequestRefused):
     """The asking process or machine has no right to ask this."""
 
     code = "peer-not-allowed"
+    reason: str = ""  # stable reason code, for the log
 
 
 class TooManyRequests(RequestRefused):
@@ -256,9 +255,7 @@ class RequestMalformed(RequestRefused):
     """The request is not one of the protocol's."""
 
     code = "request-malformed"
-
-
-# --- The installation ------------------------------------------------------------
+    reason: str = ""  # stable reason code, for the log
 
 
 class InstallationError(CpsAuthError):
@@ -292,7 +289,8 @@ class DaemonUnreachable(InstallationError):
     code = "daemon-unreachable"
 
 
-def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:
-    """Return every class of the tree that can be raised, in a stable order."""
-    below = root.__subclasses__()
-    return tuple(leaf for cls in below for leaf in leaves(cls)) if below else (root,)
+class StoreUnavailable(InstallationError):
+    """Where challenges and sessions are kept does not answer: nobody is logged in."""
+
+    code = "store-unavailable"
+    reason: str = ""  # what the database said, for the log

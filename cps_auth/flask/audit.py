@@ -28,12 +28,18 @@ def logged_in(holder: VerifiedHolder, way_in: WayIn, reader: str | None) -> None
     )
 
 
-def refused(error: CpsAuthError, way_in: WayIn, peer: str | None) -> None:
-    """Write that a login was asked for and refused, and exactly why."""
+def refused(error: CpsAuthError, way_in: WayIn | None, peer: str | None) -> None:
+    """Write that a login was asked for and refused, and exactly why.
+
+    Args:
+        error: the reason.
+        way_in: how it was tried; None: it did not come as far as that.
+        peer: address at the other end of the connection.
+    """
     _log.warning(
         "login refused code=%s way_in=%s peer=%s detail=%s",
         error.code,
-        way_in.value,
+        "-" if way_in is None else way_in.value,
         _one_line(peer),
         _one_line(str(error)),
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.flask.client_certificate import PRESETS, ProxyPreset
 from cps_auth.flask.next_page import is_safe_next
 from cps_auth.wording import LANGUAGES
 
@@ -27,10 +28,39 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_SESSION_LIFETIME": timedelta(hours=12),
     "CPS_SESSION_IDLE": timedelta(minutes=60),
     "CPS_FORM_LIFETIME": timedelta(minutes=5),
+    "CPS_STORE": None,
+    "CPS_WEB_EID": False,
+    "CPS_WEB_EID_GUARD_REQUIRED": False,
+    "CPS_HEARTBEAT": timedelta(seconds=150),
+    "CPS_MTLS_PROXY": None,
+    "CPS_MTLS_ORIGIN": None,
+    "CPS_MTLS_PEERS": ("127.0.0.1", "::1"),
+    "CPS_MTLS_SECRET": None,
+    "CPS_REQUESTS_PER_MINUTE": 60,
+    "CPS_REFUSALS_BEFORE_LOCKOUT": 20,
+    "CPS_LOCKOUT": timedelta(minutes=15),
 }
 """Every key there is; `docs/flask.md` explains them. Another `CPS_…` key is refused."""
 
+_STORE_SCHEMES = ("redis", "rediss", "unix")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+UNIX_PEER = "unix"
+"""In CPS_MTLS_PEERS: whoever may connect to the server's Unix socket."""
+
+_SECRET_MIN_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class MtlsSettings:
+    """Whose word counts about a TLS client certificate."""
+
+    proxy: ProxyPreset
+    origin: str  # the host that asks for the certificate
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    allows_unix: bool
+    secret: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +78,19 @@ class FlaskSettings:
     session_lifetime: timedelta
     session_idle: timedelta
     form_lifetime: timedelta
+    store: str | None  # address of a Redis server, None for SQLite
+    web_eid: bool
+    web_eid_guard_required: bool
+    heartbeat: timedelta
+    mtls: MtlsSettings | None
+    requests_per_minute: int
+    refusals_before_lockout: int
+    lockout: timedelta
+
+    @property
+    def has_remote_way_in(self) -> bool:
+        """Return whether somebody may log in whose card is in another machine."""
+        return self.web_eid or self.mtls is not None
 
     @property
     def host(self) -> str:
@@ -75,7 +118,7 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
     if not app.secret_key:
         raise ConfigurationError("SECRET_KEY is not set; set it before CpsLogin.init_app")
     return FlaskSettings(
-        origin=_origin(app.config["CPS_ORIGIN"]),
+        origin=read_origin(app.config["CPS_ORIGIN"], "CPS_ORIGIN"),
         database=_database(app),
         reader=_text_or_none(app, "CPS_READER"),
         url_prefix=_path(app, "CPS_URL_PREFIX"),
@@ -86,7 +129,42 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
         session_lifetime=_duration(app, "CPS_SESSION_LIFETIME"),
         session_idle=_duration(app, "CPS_SESSION_IDLE"),
         form_lifetime=_duration(app, "CPS_FORM_LIFETIME"),
+        store=_store(app),
+        web_eid=_flag(app, "CPS_WEB_EID"),
+        web_eid_guard_required=_flag(app, "CPS_WEB_EID_GUARD_REQUIRED"),
+        heartbeat=_duration(app, "CPS_HEARTBEAT"),
+        mtls=_mtls(app),
+        requests_per_minute=_count(app, "CPS_REQUESTS_PER_MINUTE"),
+        refusals_before_lockout=_count(app, "CPS_REFUSALS_BEFORE_LOCKOUT"),
+        lockout=_duration(app, "CPS_LOCKOUT"),
     )
+
+
+def read_origin(value: object, key: str) -> str:
+    """Return an origin as browsers write it.
+
+    Args:
+        value: from the configuration.
+        key: its name.
+
+    Raises:
+        ConfigurationError: https, or http on loopback, is all that counts; nothing else.
+    """
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{key} is not set, such as http://127.0.0.1:5000")
+    parts = urlsplit(value)
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError(f"{key} {value!r} has no valid port") from None
+    shown = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
+        shown = f"{shown}:{port}"
+    if not host or value != f"{parts.scheme}://{shown}" or not value.isascii():
+        raise ConfigurationError(f"{key} {value!r} is not what a browser calls an origin")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ConfigurationError(f"{key} must be https, or http on a loopback address")
+    return value
 
 
 def is_loopback(host: str) -> bool:
@@ -97,24 +175,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _origin(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError("CPS_ORIGIN is not set, such as http://127.0.0.1:5000")
-    parts = urlsplit(value)
-    try:
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ConfigurationError(f"CPS_ORIGIN {value!r} has no valid port") from None
-    shown = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
-        shown = f"{shown}:{port}"
-    if not host or value != f"{parts.scheme}://{shown}" or not value.isascii():
-        raise ConfigurationError(f"CPS_ORIGIN {value!r} is not what a browser calls an origin")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise ConfigurationError("CPS_ORIGIN must be https, or http on a loopback address")
-    return value
 
 
 def _database(app: Flask) -> Path:
@@ -151,3 +211,54 @@ def _duration(app: Flask, key: str) -> timedelta:
     if not isinstance(value, timedelta) or value <= timedelta(0):
         raise ConfigurationError(f"{key} must be a positive timedelta")
     return value
+
+
+def _flag(app: Flask, key: str) -> bool:
+    value = app.config[key]
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{key} must be True or False")
+    return value
+
+
+def _count(app: Flask, key: str) -> int:
+    value = app.config[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{key} must be a number from 1")
+    return value
+
+
+def _store(app: Flask) -> str | None:
+    value = _text_or_none(app, "CPS_STORE")
+    if value is not None and value.partition("://")[0] not in _STORE_SCHEMES:
+        raise ConfigurationError("CPS_STORE must begin with redis://, rediss:// or unix://")
+    return value
+
+
+def _mtls(app: Flask) -> MtlsSettings | None:
+    name = _text_or_none(app, "CPS_MTLS_PROXY")
+    if name is None:
+        return None
+    if name not in PRESETS:
+        raise ConfigurationError(f"CPS_MTLS_PROXY must be one of {', '.join(PRESETS)}")
+    secret = _text_or_none(app, "CPS_MTLS_SECRET")
+    if secret is not None and (len(secret) < _SECRET_MIN_CHARACTERS or not secret.isascii()):
+        raise ConfigurationError("CPS_MTLS_SECRET: 16 ASCII characters at least")
+    peers = app.config["CPS_MTLS_PEERS"]
+    if not isinstance(peers, (tuple, list)) or not peers:
+        raise ConfigurationError("CPS_MTLS_PEERS must be a list of addresses")
+    return MtlsSettings(
+        proxy=PRESETS[name],
+        origin=read_origin(
+            app.config["CPS_MTLS_ORIGIN"] or app.config["CPS_ORIGIN"], "CPS_MTLS_ORIGIN"
+        ),
+        networks=tuple(_network(peer) for peer in peers if peer != UNIX_PEER),
+        allows_unix=UNIX_PEER in peers,
+        secret=secret,
+    )
+
+
+def _network(peer: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(peer)  # type: ignore[arg-type]  # judged by its own exception
+    except (ValueError, TypeError):
+        raise ConfigurationError(f"CPS_MTLS_PEERS: {peer!r} is no address or network") from None

@@ -11,7 +11,8 @@
     9  the signature verifies with the judged certificate's key
 
 Steps 2 to 5 are `cps_auth.pki.judge`; 7 and 8 are one operation of the card. A holder who
-comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and 8.
+comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and 8. One whose
+proof was a TLS handshake, which a trusted proxy verified, passes steps 2 to 6.
 """
 
 from __future__ import annotations
@@ -186,6 +187,29 @@ def verify_proof(
     return _conclude(judged, challenge, proof.signature, serial, at=at)
 
 
+def verify_tls_client(
+    unverified_certificate_der: bytes, *, judge: Judge, allow: AccountCheck, at: datetime
+) -> VerifiedHolder:
+    """Log in the holder of a TLS client certificate: steps 2 to 6.
+
+    The signature of steps 8 and 9 is the handshake's own (RFC 8446 section 4.4.3), which only
+    the TLS server sees: call this with what a server or proxy that is trusted has said, and
+    nothing else. It proves the card in that browser, not when the PIN was typed.
+
+    Args:
+        unverified_certificate_der: the client certificate of the connection.
+        judge, allow: as in `log_in`.
+        at: now, aware UTC.
+
+    Raises:
+        CertificateRefused: any leaf; steps 3 to 5.
+        HolderNotAllowed: step 6.
+    """
+    judged = judge.judge(unverified_certificate_der, at=at)
+    allow(judged.certificate.practitioner)
+    return _holder(judged, judged.certificate.practitioner.card_number or "", at=at)
+
+
 def _conclude(
     judged: JudgedCertificate,
     challenge: Challenge,
@@ -194,9 +218,14 @@ def _conclude(
     *,
     at: datetime,
 ) -> VerifiedHolder:
-    """Step 9, and the one place where a login becomes true."""
+    """Step 9."""
     check_fresh(challenge, at=at)
     check_signature(judged.certificate.x509.public_key(), challenge, signature)
+    return _holder(judged, card_serial, at=at)
+
+
+def _holder(judged: JudgedCertificate, card_serial: str, *, at: datetime) -> VerifiedHolder:
+    """The one place where a login becomes true."""
     return VerifiedHolder(
         practitioner=judged.certificate.practitioner,
         card=CardIdentity(card_serial, judged.certificate.sha256_hex),
