@@ -1,0 +1,324 @@
+"""The PIN window itself: shows views, returns four digits or a cancel. Standard library only.
+
+Run as a file, by whichever Python has Tk, isolated (-I) from everything else: it imports nothing
+of this package. Views come on standard input, one line of JSON each; its end closes the window.
+Records of six bytes go to standard output, see `pin_window`. The digits are collected in a
+bytearray key by key: no text field holds them, nothing can be pasted, they are wiped when sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+NO_TK, NO_DISPLAY = 3, 4
+DIGITS = 4
+DEAF_S = 0.4  # digits that were meant for what had the focus before are not taken
+
+try:
+    import tkinter as tk
+    from tkinter import font as fonts
+except ImportError:
+    sys.exit(NO_TK)
+
+PAPER, SHEET, INK, QUIET, LINE = "#f4f3ee", "#ffffff", "#1d2b2a", "#56645f", "#d9dcd3"
+ACCENT, STRONG, ON_ACCENT = "#17594a", "#0e4438", "#ffffff"
+REFUSED, REFUSED_GROUND, PALE = "#8c2b1d", "#fbefec", "#9fb5ae"
+"""The colours of the login page, cps.css."""
+
+FAMILIES = ("Inter", "Noto Sans", "Segoe UI", "Ubuntu", "Cantarell", "DejaVu Sans")
+
+
+class Window:
+    """The window and its state."""
+
+    def __init__(self) -> None:
+        self.root = tk.Tk(className="cps-auth-pin")
+        self.root.withdraw()
+        self.unit = max(1.0, self.root.winfo_fpixels("1i") / 96)
+        self.width = round(440 * self.unit)
+        self._choose_fonts()
+        self.digits = bytearray()
+        self.is_asking = False
+        self.deaf_until = 0.0
+        self.view: dict[str, str] = {}
+        self.unread = b""
+        self.confirmed = tk.BooleanVar(self.root)
+        self.sheet = tk.Frame(self.root, bg=SHEET)
+        self.root.configure(bg=SHEET)
+        self.root.resizable(width=False, height=False)
+        self.root.protocol("WM_DELETE_WINDOW", self.cancel)
+        self.root.bind("<Key>", self.on_key)
+        self.root.bind("<Escape>", lambda _event: self.cancel())
+        self.root.tk.createfilehandler(sys.stdin.fileno(), tk.READABLE, self.on_input)
+
+    def _choose_fonts(self) -> None:
+        there = set(fonts.families(self.root))
+        family = next((name for name in FAMILIES if name in there), "TkDefaultFont")
+
+        def make(size: int, *, bold: bool = False) -> fonts.Font:
+            font = fonts.Font(self.root, family=family, size=-round(size * self.unit))
+            font.configure(weight="bold" if bold else "normal")
+            return font
+
+        self.small, self.text, self.bold = make(13), make(15), make(15, bold=True)
+        self.heading = make(18, bold=True)
+        self.origins = [make(size, bold=True) for size in (22, 20, 17)]
+
+    # --- what comes in ---------------------------------------------------------------
+
+    def on_input(self, _descriptor: object, _mask: int) -> None:
+        """Take the views that came; the end of the input ends the window."""
+        content = os.read(sys.stdin.fileno(), 65536)
+        if not content:
+            self.root.destroy()
+            return
+        *lines, self.unread = (self.unread + content).split(b"\n")
+        for line in lines:
+            self.show(json.loads(line))
+
+    def show(self, view: dict[str, str]) -> None:
+        """Show a view in place of the one before."""
+        is_first = not self.view
+        self.wipe()
+        self.view = view
+        self.is_asking = view["kind"] == "pin"
+        self.confirmed.set(False)
+        self.draw()
+        if is_first:
+            self.place()
+        if self.is_asking:
+            self.deaf_until = time.monotonic() + (0.0 if view["alert"] else DEAF_S)
+
+    def place(self) -> None:
+        """Put the window where it is seen, above the browser, with the keyboard."""
+        self.root.update_idletasks()
+        left = (self.root.winfo_screenwidth() - self.width) // 2
+        top = (self.root.winfo_screenheight() - self.root.winfo_reqheight()) // 3
+        self.root.geometry(f"+{max(0, left)}+{max(0, top)}")
+        self.root.attributes("-topmost", True)
+        self.root.deiconify()
+        self.root.lift()
+        self.root.focus_force()
+
+    # --- what is shown ---------------------------------------------------------------
+
+    def draw(self) -> None:
+        """Lay the view out."""
+        self.root.title(self.view["title"])
+        self.sheet.destroy()
+        self.sheet = tk.Frame(self.root, bg=SHEET)
+        self.sheet.pack(fill="both", expand=True)
+        self._draw_band()
+        body = tk.Frame(self.sheet, bg=SHEET, padx=self.px(24), pady=self.px(18))
+        body.pack(fill="both", expand=True)
+        if self.view["alert"]:
+            self._draw_alert(body)
+        self.say(body, self.view["heading"], self.heading, INK)
+        self.say(body, self.view["detail"], self.text, INK, above=6)
+        self.say(body, self.view["note"], self.small, QUIET, above=6)
+        if self.is_asking:
+            self._draw_entry(body)
+        self._draw_buttons(body)
+
+    def px(self, count: int) -> int:
+        """Return a length on this screen."""
+        return round(count * self.unit)
+
+    def say(self, parent: tk.Misc, text: str, font: fonts.Font, ink: str, above: int = 0) -> None:
+        """Add a paragraph, unless it is empty."""
+        if text:
+            label = tk.Label(
+                parent, text=text, font=font, fg=ink, bg=parent["bg"], justify="left", anchor="w"
+            )
+            label.configure(wraplength=self.width - self.px(48))
+            label.pack(fill="x", pady=(self.px(above), 0))
+
+    def _draw_band(self) -> None:
+        band = tk.Frame(self.sheet, bg=ACCENT, padx=self.px(24), pady=self.px(16), width=self.width)
+        band.pack(fill="x")
+        tk.Frame(band, bg=ACCENT, width=self.width - self.px(48), height=1).pack()
+        self.say(band, self.view["asks"], self.small, ON_ACCENT)
+        origin, room = self.view["origin"], self.width - self.px(48)
+        fitting = (font for font in self.origins if font.measure(origin) <= room)
+        font = next(fitting, self.origins[-1])
+        self.say(band, break_at_dots(origin, font, room), font, ON_ACCENT, above=2)
+
+    def _draw_alert(self, body: tk.Frame) -> None:
+        box = tk.Frame(body, bg=REFUSED_GROUND, padx=self.px(12), pady=self.px(10))
+        box.configure(highlightbackground=REFUSED, highlightthickness=1)
+        box.pack(fill="x", pady=(0, self.px(14)))
+        label = tk.Label(
+            box,
+            text=self.view["alert"],
+            font=self.text,
+            fg=REFUSED,
+            bg=REFUSED_GROUND,
+            justify="left",
+            anchor="w",
+            wraplength=self.width - self.px(78),
+        )
+        label.pack(fill="x")
+
+    def _draw_entry(self, body: tk.Frame) -> None:
+        self.say(body, self.view["entry"], self.text, INK, above=14)
+        height = self.px(58)
+        self.boxes = tk.Canvas(body, height=height, bg=SHEET, highlightthickness=0)
+        self.boxes.pack(fill="x", pady=(self.px(6), self.px(8)))
+        self._draw_digits()
+        self.say(body, self.view["attempts"], self.bold, INK)
+        if self.view["confirm"]:
+            tick = tk.Checkbutton(
+                body,
+                text=self.view["confirm"],
+                variable=self.confirmed,
+                command=self.refresh,
+                font=self.text,
+                fg=REFUSED,
+                bg=SHEET,
+                activebackground=SHEET,
+                selectcolor=SHEET,
+                highlightcolor=ACCENT,
+                highlightbackground=SHEET,
+                bd=2,
+                wraplength=self.width - self.px(90),
+                justify="left",
+                anchor="w",
+            )
+            tick.pack(fill="x", pady=(self.px(8), 0))
+
+    def _draw_digits(self) -> None:
+        self.boxes.delete("all")
+        side, gap, edge = self.px(52), self.px(12), self.px(2)
+        for place in range(DIGITS):
+            left = edge + place * (side + gap)
+            is_next = place == len(self.digits)
+            self.boxes.create_rectangle(
+                left,
+                edge,
+                left + side,
+                edge + side,
+                fill=PAPER,
+                outline=ACCENT if is_next else LINE,
+                width=self.px(3 if is_next else 1),
+            )
+            if place < len(self.digits):
+                middle, radius = side / 2, self.px(7)
+                x, y = left + middle, edge + middle
+                self.boxes.create_oval(
+                    x - radius, y - radius, x + radius, y + radius, fill=INK, outline=INK
+                )
+
+    def _draw_buttons(self, body: tk.Frame) -> None:
+        row = tk.Frame(body, bg=SHEET)
+        row.pack(fill="x", pady=(self.px(20), 0))
+        if self.is_asking:
+            self.accept = self._button(row, self.view["accept"], self.send)
+            self.accept.configure(disabledforeground=ON_ACCENT)
+            self.accept.pack(side="right")
+            self.refresh()
+        self.quit = self._button(row, self.view["cancel"], self.cancel)
+        self.quit.configure(bg=PAPER, fg=INK, activebackground=LINE)
+        self.quit.bind("<Return>", lambda _event: self.cancel())
+        self.quit.pack(side="right", padx=(0, self.px(10)))
+
+    def _button(self, row: tk.Frame, text: str, command: Callable[[], None]) -> tk.Button:
+        button = tk.Button(row, text=text, command=command, font=self.bold, bd=0)
+        button.configure(padx=self.px(16), pady=self.px(7), highlightthickness=2)
+        button.configure(highlightcolor=STRONG, highlightbackground=SHEET)
+        return button
+
+    def refresh(self) -> None:
+        """Let the digits be sent only when that would do something."""
+        ready = self.may_send()
+        colour = ACCENT if ready else PALE
+        self.accept.configure(state="normal" if ready else "disabled", bg=colour, fg=ON_ACCENT)
+        self.accept.configure(activebackground=STRONG, activeforeground=ON_ACCENT)
+
+    # --- what the person does --------------------------------------------------------
+
+    def may_send(self) -> bool:
+        """Whether four digits are there, and confirmed where that is asked for."""
+        confirmed = self.confirmed.get() or not self.view["confirm"]
+        return self.is_asking and len(self.digits) == DIGITS and confirmed
+
+    def on_key(self, event: tk.Event[tk.Misc]) -> None:
+        """Take a digit, take one back, or send."""
+        if not self.is_asking or time.monotonic() < self.deaf_until:
+            return
+        if event.keysym in ("Return", "KP_Enter"):
+            if event.widget is not self.quit:
+                self.send()
+        elif event.keysym == "BackSpace":
+            if self.digits:
+                self.digits[-1] = 0
+                del self.digits[-1]
+        elif len(event.char) == 1 and event.char in "0123456789" and len(self.digits) < DIGITS:
+            self.digits.append(ord(event.char))
+        elif event.char.isprintable() and event.char not in ("", " "):
+            self.root.bell()
+        if self.is_asking:
+            self._draw_digits()
+            self.refresh()
+
+    def send(self) -> None:
+        """Hand the digits over, once."""
+        if not self.may_send():
+            self.root.bell()
+            return
+        record = bytearray(b"P")
+        record += self.digits
+        record += b"1" if self.confirmed.get() else b"0"
+        self.is_asking = False
+        self.wipe()
+        self.view = {**self.view, "kind": "message", "heading": self.view["busy"]}
+        self.view.update(alert="", detail="", note="", attempts="", confirm="")
+        self.draw()
+        self.root.update_idletasks()
+        self.write(record)
+        record[:] = bytes(len(record))
+
+    def cancel(self) -> None:
+        """Say that the person gave up; whoever started us closes the window."""
+        self.wipe()
+        self.is_asking = False
+        self.write(bytearray(b"C00000"))
+
+    def write(self, record: bytearray) -> None:
+        """Write a record; nobody there any more is the end."""
+        try:
+            os.write(sys.stdout.fileno(), record)
+        except OSError:
+            self.root.destroy()
+
+    def wipe(self) -> None:
+        """Forget the digits."""
+        self.digits[:] = bytes(len(self.digits))
+        self.digits.clear()
+
+
+def break_at_dots(origin: str, font: fonts.Font, room: int) -> str:
+    """Break a long name where its parts end; all of it is shown, whatever its length."""
+    lines = [""]
+    for part in origin.replace(".", ".\0").split("\0"):
+        if lines[-1] and font.measure(lines[-1] + part) > room:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Open the window and run it to its end."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no digit in a core dump
+    try:
+        window = Window()
+    except tk.TclError:
+        sys.exit(NO_DISPLAY)
+    window.root.mainloop()
+
+
+main()
