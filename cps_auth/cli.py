@@ -18,6 +18,7 @@ from cps_auth.config import read_settings
 from cps_auth.errors import NoReader
 from cps_auth.login.verify import admit, prove, show_holder
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
+from cps_auth.native_host.browser_cli import browser as browser_commands
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.report import card_lines, holder_lines, reader_line
@@ -213,6 +214,7 @@ def _print_event(options: Options, event: CardEvent) -> None:
 
 
 cli.add_command(trust_commands)
+cli.add_command(browser_commands)
 
 
 def main() -> None:

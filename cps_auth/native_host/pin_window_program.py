@@ -172,24 +172,24 @@ class Window:
         self._draw_digits()
         self.say(body, self.view["attempts"], self.bold, INK)
         if self.view["confirm"]:
-            tick = tk.Checkbutton(
-                body,
-                text=self.view["confirm"],
-                variable=self.confirmed,
-                command=self.refresh,
-                font=self.text,
-                fg=REFUSED,
-                bg=SHEET,
-                activebackground=SHEET,
-                selectcolor=SHEET,
-                highlightcolor=ACCENT,
-                highlightbackground=SHEET,
-                bd=2,
-                wraplength=self.width - self.px(90),
-                justify="left",
-                anchor="w",
-            )
+            self.ticks = [self._tick_box(filled=filled) for filled in (False, True)]
+            tick = tk.Checkbutton(body, text="  " + self.view["confirm"], variable=self.confirmed)
+            tick.configure(image=self.ticks[0], selectimage=self.ticks[1], compound="left")
+            tick.configure(indicatoron=False, command=self.refresh, font=self.text, fg=REFUSED)
+            tick.configure(bg=SHEET, activebackground=SHEET, selectcolor=SHEET, bd=0, anchor="w")
+            tick.configure(offrelief="flat", overrelief="flat", justify="left")
+            tick.configure(highlightcolor=ACCENT, highlightbackground=SHEET, highlightthickness=2)
+            tick.configure(wraplength=self.width - self.px(96))
             tick.pack(fill="x", pady=(self.px(8), 0))
+
+    def _tick_box(self, *, filled: bool) -> tk.PhotoImage:
+        side, edge, gap = self.px(22), self.px(2), self.px(6)
+        box = tk.PhotoImage(master=self.root, width=side, height=side)
+        box.put(REFUSED, to=(0, 0, side, side))
+        box.put(SHEET, to=(edge, edge, side - edge, side - edge))
+        if filled:
+            box.put(REFUSED, to=(gap, gap, side - gap, side - gap))
+        return box
 
     def _draw_digits(self) -> None:
         self.boxes.delete("all")
