@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -39,19 +41,27 @@ DEADLINE_S = 20.0
 _LOGIND, _MANAGER = "org.freedesktop.login1", "/org/freedesktop/login1"
 _SESSION = "org.freedesktop.login1.Session"
 
-_IN_PRIVATE_MOUNTS = """
+SECURITY = str(next(Path("/usr/lib").glob("*/security/pam_unix.so")).parent)
+
+_IN_PRIVATE_MOUNTS = (
+    f"SECURITY={SECURITY}"
+    + """
 mount --bind "$1/usr/lib/cps-auth" /usr/lib/cps-auth &&
 mount --bind "$1/etc/pam.d" /etc/pam.d &&
 mount --bind "$1/run" /run/cps-auth &&
+mount --bind "$1$SECURITY" "$SECURITY" &&
 shift && exec "$@"
 """
+)
 _PRIVATE_MOUNTS = ("unshare", "-m", "sh", "-c", _IN_PRIVATE_MOUNTS, "sh")
 
 
 class InstalledPc:
     """What `install` puts on a PC, in a folder, with the daemon running on it."""
 
-    def __init__(self, root: Path, trust: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, root: Path, trust: Path, env: dict[str, str], *, with_module: bool = False
+    ) -> None:
         self.root = root
         self.env = env | {"PYTHONDONTWRITEBYTECODE": "1"}
         self.trust = trust
@@ -60,8 +70,11 @@ class InstalledPc:
         shutil.copytree(STACKS, root / "etc/pam.d")
         (root / "run").mkdir()
         root.chmod(0o755)
-        self.run("install", "--root", str(root))
+        shutil.copytree(SECURITY, root / SECURITY[1:])
+        (root / "etc/cps-auth").mkdir()
         (root / "etc/cps-auth/config.toml").write_text('language = "en"\n')
+        options = [] if with_module else ["--no-module"]
+        assert self.run("install", "--root", str(root), *options).returncode == 0, self.output
 
     @property
     def daemon_pid(self) -> int:
@@ -110,7 +123,11 @@ class InstalledPc:
     def daemon_arguments(self) -> list[str]:
         """Return what makes the daemon this PC's own."""
         run = self.root / "run"
-        return [*self._paths(), "--state", str(run), "--socket", str(run / "auth.sock")]
+        codes = self.root / "var/lib/cps-auth/codes.json"
+        return [
+            *self._paths(),
+            *("--state", str(run), "--socket", str(run / "auth.sock"), "--codes", str(codes)),
+        ]
 
     def start_daemon(self) -> None:
         """Start the daemon and wait for its READY=1."""
@@ -120,7 +137,7 @@ class InstalledPc:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
         ):
             notified.bind(f"{folder}/notify")
-            notified.settimeout(DEADLINE_S)
+            notified.settimeout(0.1)
             with (self.root / "log").open("ab") as log:
                 self._daemon = subprocess.Popen(
                     [sys.executable, "-m", "pam_helper", "--debug", "daemon", *arguments],
@@ -129,7 +146,13 @@ class InstalledPc:
                     stdout=log,
                     stderr=log,
                 )
-            assert notified.recv(100) == b"READY=1", self.log()
+            deadline_s = time.monotonic() + DEADLINE_S
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    assert notified.recv(100) == b"READY=1", self.log()
+                    return
+                assert self._daemon.poll() is None, self.log()
+                assert time.monotonic() < deadline_s, self.log()
 
     def end_daemon(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the daemon and return its exit code."""
@@ -145,6 +168,37 @@ class InstalledPc:
         path = self.root / "log"
         return path.read_text() if path.exists() else ""
 
+    def in_private_mounts(self, *command: str) -> list[str]:
+        """Return a command that sees this PC's PAM files and socket in the system's places."""
+        return [*_PRIVATE_MOUNTS, str(self.root), *command]
+
+    def pam(
+        self,
+        *answers: str,
+        account: str = ACCOUNT,
+        service: str = "cps-auth",
+        as_user: str | None = None,
+        host: str = "",
+        calls: str = "authenticate",
+    ) -> dict[str, Any]:
+        """Play a login program; return PAM's codes by call, and what was said and asked."""
+        asker = ["setpriv", f"--reuid={as_user}", "--clear-groups"] if as_user else []
+        script = str(self.root / "pam_program.py")
+        shutil.copy(Path(__file__).parent / "pam_program.py", script)
+        done = subprocess.run(
+            self.in_private_mounts(
+                *asker, "/usr/bin/python3", script, service, account, host, calls, *answers
+            ),
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        self.output += done.stderr
+        return dict(json.loads(done.stdout))
+
     def pamtester(
         self,
         typed: bytes,
@@ -156,17 +210,7 @@ class InstalledPc:
         asker = ["setpriv", f"--reuid={as_user}", "--clear-groups"] if as_user else []
         command = ["pamtester", service, account, "authenticate"]
         done = subprocess.run(
-            [
-                "unshare",
-                "-m",
-                "sh",
-                "-c",
-                _IN_PRIVATE_MOUNTS,
-                "sh",
-                str(self.root),
-                *asker,
-                *command,
-            ],
+            self.in_private_mounts(*asker, *command),
             input=typed,
             env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
             capture_output=True,
@@ -179,18 +223,31 @@ class InstalledPc:
         return done.returncode == 0, said
 
 
-@pytest.fixture
-def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
-    """An installed PC; its daemon does not run yet."""
+@contextlib.contextmanager
+def _installed(pcscd: PrivatePcscd, trust: Path, *, with_module: bool) -> Iterator[InstalledPc]:
     for folder in (HELPER_FOLDER, RUN_FOLDER):
         folder.mkdir(exist_ok=True)  # something to mount upon
     bus = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
     with tempfile.TemporaryDirectory(prefix="pc-") as name:
-        pc = InstalledPc(Path(name), igc_dir, private_pcscd.env | bus)
+        pc = InstalledPc(Path(name), trust, pcscd.env | bus, with_module=with_module)
         try:
             yield pc
         finally:
             pc.end_daemon(signal.SIGKILL)
+
+
+@pytest.fixture
+def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+    """An installed PC whose stack uses pam_exec; its daemon does not run yet."""
+    with _installed(private_pcscd, igc_dir, with_module=False) as pc:
+        yield pc
+
+
+@pytest.fixture
+def module_pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+    """An installed PC whose stack uses pam_cps.so; its daemon does not run yet."""
+    with _installed(private_pcscd, igc_dir, with_module=True) as pc:
+        yield pc
 
 
 @pytest.fixture
