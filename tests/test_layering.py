@@ -179,6 +179,7 @@ def test_only_the_commands_import_click() -> None:
         "cps_auth.surface",
         "cps_auth.trust_cli",
         "cps_auth.flask.commands",
+        "cps_auth.native_host.browser_cli",
     }
 
 

@@ -129,13 +129,13 @@ class Window:
         """Return a length on this screen."""
         return round(count * self.unit)
 
-    def say(self, parent: tk.Misc, text: str, font: fonts.Font, ink: str, above: int = 0) -> None:
+    def say(
+        self, body: tk.Frame, text: str, font: fonts.Font, ink: str, above: int = 0, inset: int = 48
+    ) -> None:
         """Add a paragraph, unless it is empty."""
         if text:
-            label = tk.Label(
-                parent, text=text, font=font, fg=ink, bg=parent["bg"], justify="left", anchor="w"
-            )
-            label.configure(wraplength=self.width - self.px(48))
+            label = tk.Label(body, text=text, font=font, fg=ink, bg=body["bg"])
+            label.configure(wraplength=self.width - self.px(inset), justify="left", anchor="w")
             label.pack(fill="x", pady=(self.px(above), 0))
 
     def _draw_band(self) -> None:
@@ -152,17 +152,7 @@ class Window:
         box = tk.Frame(body, bg=REFUSED_GROUND, padx=self.px(12), pady=self.px(10))
         box.configure(highlightbackground=REFUSED, highlightthickness=1)
         box.pack(fill="x", pady=(0, self.px(14)))
-        label = tk.Label(
-            box,
-            text=self.view["alert"],
-            font=self.text,
-            fg=REFUSED,
-            bg=REFUSED_GROUND,
-            justify="left",
-            anchor="w",
-            wraplength=self.width - self.px(78),
-        )
-        label.pack(fill="x")
+        self.say(box, self.view["alert"], self.text, REFUSED, inset=78)
 
     def _draw_entry(self, body: tk.Frame) -> None:
         self.say(body, self.view["entry"], self.text, INK, above=14)
@@ -197,21 +187,14 @@ class Window:
         for place in range(DIGITS):
             left = edge + place * (side + gap)
             is_next = place == len(self.digits)
-            self.boxes.create_rectangle(
-                left,
-                edge,
-                left + side,
-                edge + side,
-                fill=PAPER,
-                outline=ACCENT if is_next else LINE,
-                width=self.px(3 if is_next else 1),
-            )
+            box = (left, edge, left + side, edge + side)
+            self.boxes.create_rectangle(*box, fill=PAPER, outline=ACCENT if is_next else LINE)
+            if is_next:
+                self.boxes.create_rectangle(*box, outline=ACCENT, width=self.px(3))
             if place < len(self.digits):
-                middle, radius = side / 2, self.px(7)
-                x, y = left + middle, edge + middle
-                self.boxes.create_oval(
-                    x - radius, y - radius, x + radius, y + radius, fill=INK, outline=INK
-                )
+                x, y, radius = left + side / 2, edge + side / 2, self.px(7)
+                dot = (x - radius, y - radius, x + radius, y + radius)
+                self.boxes.create_oval(*dot, fill=INK, outline=INK)
 
     def _draw_buttons(self, body: tk.Frame) -> None:
         row = tk.Frame(body, bg=SHEET)
