@@ -26,8 +26,8 @@ except ImportError:
     sys.exit(NO_TK)
 
 PAPER, SHEET, INK, QUIET, LINE = "#f4f3ee", "#ffffff", "#1d2b2a", "#56645f", "#d9dcd3"
-ACCENT, STRONG, ON_ACCENT = "#17594a", "#0e4438", "#ffffff"
-REFUSED, REFUSED_GROUND, PALE = "#8c2b1d", "#fbefec", "#9fb5ae"
+ACCENT, STRONG, ON_ACCENT, PALE = "#17594a", "#0e4438", "#ffffff", "#9fb5ae"
+REFUSED, REFUSED_GROUND = "#8c2b1d", "#fbefec"
 """The colours of the login page, cps.css."""
 
 FAMILIES = ("Inter", "Noto Sans", "Segoe UI", "Ubuntu", "Cantarell", "DejaVu Sans")
@@ -49,11 +49,9 @@ class Window:
         self.unread = b""
         self.confirmed = tk.BooleanVar(self.root)
         self.sheet = tk.Frame(self.root, bg=SHEET)
-        self.root.configure(bg=SHEET)
         self.root.resizable(width=False, height=False)
         self.root.protocol("WM_DELETE_WINDOW", self.cancel)
         self.root.bind("<Key>", self.on_key)
-        self.root.bind("<Escape>", lambda _event: self.cancel())
         self.root.tk.createfilehandler(sys.stdin.fileno(), tk.READABLE, self.on_input)
 
     def _choose_fonts(self) -> None:
@@ -68,8 +66,6 @@ class Window:
         self.small, self.text, self.bold = make(13), make(15), make(15, bold=True)
         self.heading = make(18, bold=True)
         self.origins = [make(size, bold=True) for size in (22, 20, 17)]
-
-    # --- what comes in ---------------------------------------------------------------
 
     def on_input(self, _descriptor: object, _mask: int) -> None:
         """Take the views that came; the end of the input ends the window."""
@@ -105,8 +101,6 @@ class Window:
         self.root.lift()
         self.root.focus_force()
 
-    # --- what is shown ---------------------------------------------------------------
-
     def draw(self) -> None:
         """Lay the view out."""
         self.root.title(self.view["title"])
@@ -139,9 +133,9 @@ class Window:
             label.pack(fill="x", pady=(self.px(above), 0))
 
     def _draw_band(self) -> None:
-        band = tk.Frame(self.sheet, bg=ACCENT, padx=self.px(24), pady=self.px(16), width=self.width)
+        band = tk.Frame(self.sheet, bg=ACCENT, padx=self.px(24), pady=self.px(16))
         band.pack(fill="x")
-        tk.Frame(band, bg=ACCENT, width=self.width - self.px(48), height=1).pack()
+        tk.Frame(band, width=self.width - self.px(48)).pack()
         self.say(band, self.view["asks"], self.small, ON_ACCENT)
         origin, room = self.view["origin"], self.width - self.px(48)
         fitting = (font for font in self.origins if font.measure(origin) <= room)
@@ -163,7 +157,7 @@ class Window:
         self.say(body, self.view["attempts"], self.bold, INK)
         if self.view["confirm"]:
             self.ticks = [self._tick_box(filled=filled) for filled in (False, True)]
-            tick = tk.Checkbutton(body, text="  " + self.view["confirm"], variable=self.confirmed)
+            tick = tk.Checkbutton(body, text=self.view["confirm"], variable=self.confirmed)
             tick.configure(image=self.ticks[0], selectimage=self.ticks[1], compound="left")
             tick.configure(indicatoron=False, command=self.refresh, font=self.text, fg=REFUSED)
             tick.configure(bg=SHEET, activebackground=SHEET, selectcolor=SHEET, bd=0, anchor="w")
@@ -174,7 +168,7 @@ class Window:
 
     def _tick_box(self, *, filled: bool) -> tk.PhotoImage:
         side, edge, gap = self.px(22), self.px(2), self.px(6)
-        box = tk.PhotoImage(master=self.root, width=side, height=side)
+        box = tk.PhotoImage(master=self.root, width=side + self.px(8), height=side)
         box.put(REFUSED, to=(0, 0, side, side))
         box.put(SHEET, to=(edge, edge, side - edge, side - edge))
         if filled:
@@ -201,7 +195,6 @@ class Window:
         row.pack(fill="x", pady=(self.px(20), 0))
         if self.is_asking:
             self.accept = self._button(row, self.view["accept"], self.send)
-            self.accept.configure(disabledforeground=ON_ACCENT)
             self.accept.pack(side="right")
             self.refresh()
         self.quit = self._button(row, self.view["cancel"], self.cancel)
@@ -220,9 +213,8 @@ class Window:
         ready = self.may_send()
         colour = ACCENT if ready else PALE
         self.accept.configure(state="normal" if ready else "disabled", bg=colour, fg=ON_ACCENT)
-        self.accept.configure(activebackground=STRONG, activeforeground=ON_ACCENT)
-
-    # --- what the person does --------------------------------------------------------
+        self.accept.configure(disabledforeground=ON_ACCENT, activeforeground=ON_ACCENT)
+        self.accept.configure(activebackground=STRONG)
 
     def may_send(self) -> bool:
         """Whether four digits are there, and confirmed where that is asked for."""
@@ -230,7 +222,9 @@ class Window:
         return self.is_asking and len(self.digits) == DIGITS and confirmed
 
     def on_key(self, event: tk.Event[tk.Misc]) -> None:
-        """Take a digit, take one back, or send."""
+        """Take a digit, take one back, send, or give up."""
+        if event.keysym == "Escape":
+            self.cancel()
         if not self.is_asking or time.monotonic() < self.deaf_until:
             return
         if event.keysym in ("Return", "KP_Enter"):
@@ -253,9 +247,8 @@ class Window:
         if not self.may_send():
             self.root.bell()
             return
-        record = bytearray(b"P")
-        record += self.digits
-        record += b"1" if self.confirmed.get() else b"0"
+        record = bytearray(b"P0000" + (b"1" if self.confirmed.get() else b"0"))
+        record[1:-1] = self.digits
         self.is_asking = False
         self.wipe()
         self.view = {**self.view, "kind": "message", "heading": self.view["busy"]}
@@ -267,8 +260,8 @@ class Window:
 
     def cancel(self) -> None:
         """Say that the person gave up; whoever started us closes the window."""
-        self.wipe()
         self.is_asking = False
+        self.wipe()
         self.write(bytearray(b"C00000"))
 
     def write(self, record: bytearray) -> None:
