@@ -56,12 +56,19 @@ class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
 
 
+class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may ask for a signature from a browser."""
+
+    extensions: tuple[str, ...] = ()  # identifiers, besides ours and the official ones
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. Every part has defaults: an empty file is a valid one."""
 
     trust: TrustSettings = TrustSettings()
     card: CardSettings = CardSettings()
     lock: LockSettings = LockSettings()
+    browser: BrowserSettings = BrowserSettings()
     pam: PamSettings = PamSettings()
     language: Literal["fr", "en"] = "fr"
 

@@ -62,6 +62,7 @@ ALLOWED = {
         "cps_auth.card.open",
     ),
     "cps_auth.native_host.browser_cli": (
+        "cps_auth.config",
         "cps_auth.native_host.manifests",
         "cps_auth.surface",
         "cps_auth.wording",

@@ -23,7 +23,6 @@ LIFETIME = timedelta(seconds=300)
 CLOCK_STEP_BACK = timedelta(seconds=5)
 """A challenge from further in the future than this was not issued by this clock."""
 
-
 SITE_ORIGIN_MAX = 255
 """Characters of a website's origin that Web eID's native application accepts."""
 
@@ -102,27 +101,6 @@ def restore_challenge(stored: str) -> Challenge:
     return Challenge(nonce=str(nonce), origin=str(origin), issued_at=at, lifetime=lifetime)
 
 
-def website_challenge(unverified_nonce: str, origin: str, *, at: datetime) -> Challenge:
-    """Return the challenge of a website, for its browser to be answered with a card.
-
-    Args:
-        unverified_nonce: as the website gave it.
-        origin: as the browser says, https://host[:port]; never what a page says of itself.
-        at: now, aware UTC.
-
-    Raises:
-        RequestMalformed: nonce or origin is not one that Web eID allows.
-
-    Source: Web eID application, arguments of "authenticate": 44 to 128 characters of nonce,
-    an origin of at most 255, https or wss.
-    """
-    if not _WEBSITE_NONCE.fullmatch(unverified_nonce):
-        raise RequestMalformed("nonce")
-    if len(origin) > ORIGIN_MAX_CHARACTERS or not _WEBSITE_ORIGIN.fullmatch(origin):
-        raise RequestMalformed("origin")
-    return Challenge(nonce=unverified_nonce, origin=origin, issued_at=at, lifetime=LIFETIME)
-
-
 def check_fresh(challenge: Challenge, *, at: datetime) -> None:
     """Check that an answer to the challenge is still accepted.
 
@@ -132,13 +110,6 @@ def check_fresh(challenge: Challenge, *, at: datetime) -> None:
     age = at - challenge.issued_at
     if age > challenge.lifetime or age < -CLOCK_STEP_BACK:
         raise ChallengeExpired
-
-
-ORIGIN_MAX_CHARACTERS = 255
-_WEBSITE_NONCE = re.compile(r"[!-~]{44,128}", re.ASCII)
-_WEBSITE_ORIGIN = re.compile(
-    r"(https|wss)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII
-)
 
 
 class ChallengeStore(Protocol):

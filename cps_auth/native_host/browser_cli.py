@@ -8,6 +8,7 @@ from typing import cast
 
 import click
 
+from cps_auth.config import read_settings
 from cps_auth.native_host import manifests
 from cps_auth.native_host.manifests import BROWSERS, Browser, Place, Registration
 from cps_auth.surface import language_of_environment, surface, to_json
@@ -56,8 +57,9 @@ def install(
     """Let the extension of Web eID, and ours, reach the card."""
     with surface(as_json):
         chosen = cast(tuple[Browser, ...], browsers or BROWSERS)
+        allowed = dict.fromkeys((*read_settings().browser.extensions, *also_allowed))
         rows = manifests.install(
-            _place(root, system), browsers=chosen, also_allowed=also_allowed, replace=replace
+            _place(root, system), browsers=chosen, also_allowed=tuple(allowed), replace=replace
         )
         _print(rows, as_json)
 

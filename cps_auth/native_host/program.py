@@ -55,7 +55,7 @@ def run(
 
     Args:
         said_by_browser: the arguments that the browser gave.
-        also_allowed: extensions that the administrator named.
+        also_allowed: extensions that were named at installation, besides those of the settings.
         browser_in: what the browser writes to.
         browser_out: what it reads from.
 
@@ -64,8 +64,9 @@ def run(
     """
     try:
         try:
-            extension = identify(said_by_browser, also_allowed=also_allowed)
             settings = read_settings()
+            allowed = also_allowed.union(settings.browser.extensions)
+            extension = identify(said_by_browser, also_allowed=allowed)
         except CpsAuthError as refusal:
             with contextlib.suppress(BrokenPipeError):
                 write_message(browser_out, error_reply(refusal))

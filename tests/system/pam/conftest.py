@@ -67,6 +67,7 @@ class InstalledPc:
         self.trust = trust
         self._daemon: subprocess.Popen[bytes] | None = None
         self.output = b""  # of everything that ran
+        self.state = root / "run"
         shutil.copytree(STACKS, root / "etc/pam.d")
         (root / "run").mkdir()
         root.chmod(0o755)
@@ -126,12 +127,20 @@ class InstalledPc:
         codes = self.root / "var/lib/cps-auth/codes.json"
         return [
             *self._paths(),
-            *("--state", str(run), "--socket", str(run / "auth.sock"), "--codes", str(codes)),
+            *(
+                "--state",
+                str(self.state),
+                "--socket",
+                str(run / "auth.sock"),
+                "--codes",
+                str(codes),
+            ),
         ]
 
-    def start_daemon(self) -> None:
-        """Start the daemon and wait for its READY=1."""
-        arguments = self.daemon_arguments()
+    def start_daemon(self, **environment: str) -> None:
+        """Start the daemon where this PC's files are, and wait for its READY=1."""
+        program = [sys.executable, "-m", "pam_helper", "--debug", "daemon"]
+        command = self.in_private_mounts(*program, *self.daemon_arguments())
         with (
             tempfile.TemporaryDirectory() as folder,
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
@@ -140,8 +149,8 @@ class InstalledPc:
             notified.settimeout(0.1)
             with (self.root / "log").open("ab") as log:
                 self._daemon = subprocess.Popen(
-                    [sys.executable, "-m", "pam_helper", "--debug", "daemon", *arguments],
-                    env=self.env | {"NOTIFY_SOCKET": f"{folder}/notify"},
+                    command,
+                    env=self.env | {"NOTIFY_SOCKET": f"{folder}/notify"} | environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -262,8 +271,9 @@ def enrolled(pc: InstalledPc, private_pcscd: PrivatePcscd) -> InstalledPc:
 class MockLogind:
     """python-dbusmock's logind on a bus of its own, and a desktop that sets LockedHint."""
 
-    def __init__(self, address: str, account: str) -> None:
+    def __init__(self, address: str, account: str, bus_pid: int) -> None:
         self.address = address
+        self.bus_pid = bus_pid
         self._account = account
         self._bus = open_dbus_connection(address)
 
@@ -278,6 +288,22 @@ class MockLogind:
     def set(self, path: str, **properties: str) -> None:
         """Set string properties of a session."""
         values = {name: ("s", value) for name, value in properties.items()}
+        self._mock("UpdateProperties", "sa{sv}", _SESSION, values, path=path)
+
+    def emit(self, member: str, signature: str, *arguments: Any) -> None:
+        """Send a signal of the manager's."""
+        interface = "org.freedesktop.login1.Manager"
+        call = (interface, member, signature, [(signature[i], a) for i, a in enumerate(arguments)])
+        self._mock("EmitSignal", "sssav", *call)
+
+    def inhibitors(self) -> int:
+        """Return how often a delay inhibitor was asked for."""
+        (calls,) = self._mock("GetMethodCalls", "s", "Inhibit")
+        return len(calls)
+
+    def set_idle(self, path: str) -> None:
+        """Do as a session that nobody has used for a while."""
+        values = {"IdleHint": ("b", True)}
         self._mock("UpdateProperties", "sa{sv}", _SESSION, values, path=path)
 
     def end(self, path: str) -> None:
@@ -372,7 +398,7 @@ def logind(pc: InstalledPc) -> Iterator[MockLogind]:
         try:
             _await_name(address)
             pc.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
-            yield (logind := MockLogind(address, ACCOUNT))
+            yield (logind := MockLogind(address, ACCOUNT, bus.pid))
             logind.close()
         finally:
             pc.end_daemon(signal.SIGKILL)
