@@ -8,6 +8,7 @@ bytearray key by key: no text field holds them, nothing can be pasted, they are 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -59,9 +60,8 @@ class Window:
         family = next((name for name in FAMILIES if name in there), "TkDefaultFont")
 
         def make(size: int, *, bold: bool = False) -> fonts.Font:
-            font = fonts.Font(self.root, family=family, size=-round(size * self.unit))
-            font.configure(weight="bold" if bold else "normal")
-            return font
+            pixels = -round(size * self.unit)
+            return fonts.Font(self.root, (family, pixels, "bold" if bold else "normal"))
 
         self.small, self.text, self.bold = make(13), make(15), make(15, bold=True)
         self.heading = make(18, bold=True)
@@ -135,7 +135,7 @@ class Window:
     def _draw_band(self) -> None:
         band = tk.Frame(self.sheet, bg=ACCENT, padx=self.px(24), pady=self.px(16))
         band.pack(fill="x")
-        tk.Frame(band, width=self.width - self.px(48)).pack()
+        tk.Frame(band, bg=ACCENT, width=self.width - self.px(48)).pack()
         self.say(band, self.view["asks"], self.small, ON_ACCENT)
         origin, room = self.view["origin"], self.width - self.px(48)
         fitting = (font for font in self.origins if font.measure(origin) <= room)
@@ -164,6 +164,7 @@ class Window:
             tick.configure(offrelief="flat", overrelief="flat", justify="left")
             tick.configure(highlightcolor=ACCENT, highlightbackground=SHEET, highlightthickness=2)
             tick.configure(wraplength=self.width - self.px(96))
+            tick.bind("<Return>", only(self.send))  # Tk would untick it
             tick.pack(fill="x", pady=(self.px(8), 0))
 
     def _tick_box(self, *, filled: bool) -> tk.PhotoImage:
@@ -180,10 +181,9 @@ class Window:
         side, gap, edge = self.px(52), self.px(12), self.px(2)
         for place in range(DIGITS):
             left = edge + place * (side + gap)
-            is_next = place == len(self.digits)
             box = (left, edge, left + side, edge + side)
-            self.boxes.create_rectangle(*box, fill=PAPER, outline=ACCENT if is_next else LINE)
-            if is_next:
+            self.boxes.create_rectangle(*box, fill=PAPER, outline=LINE)
+            if place == len(self.digits):
                 self.boxes.create_rectangle(*box, outline=ACCENT, width=self.px(3))
             if place < len(self.digits):
                 x, y, radius = left + side / 2, edge + side / 2, self.px(7)
@@ -199,7 +199,7 @@ class Window:
             self.refresh()
         self.quit = self._button(row, self.view["cancel"], self.cancel)
         self.quit.configure(bg=PAPER, fg=INK, activebackground=LINE)
-        self.quit.bind("<Return>", lambda _event: self.cancel())
+        self.quit.bind("<Return>", only(self.cancel))
         self.quit.pack(side="right", padx=(0, self.px(10)))
 
     def _button(self, row: tk.Frame, text: str, command: Callable[[], None]) -> tk.Button:
@@ -228,12 +228,10 @@ class Window:
         if not self.is_asking or time.monotonic() < self.deaf_until:
             return
         if event.keysym in ("Return", "KP_Enter"):
-            if event.widget is not self.quit:
-                self.send()
+            self.send()
         elif event.keysym == "BackSpace":
-            if self.digits:
-                self.digits[-1] = 0
-                del self.digits[-1]
+            self.digits[-1:] = b"\0"[: len(self.digits)]
+            del self.digits[-1:]
         elif len(event.char) == 1 and event.char in "0123456789" and len(self.digits) < DIGITS:
             self.digits.append(ord(event.char))
         elif event.char.isprintable() and event.char not in ("", " "):
@@ -265,16 +263,19 @@ class Window:
         self.write(bytearray(b"C00000"))
 
     def write(self, record: bytearray) -> None:
-        """Write a record; nobody there any more is the end."""
-        try:
+        """Write a record; where nobody reads any more, the end of the input follows."""
+        with contextlib.suppress(OSError):
             os.write(sys.stdout.fileno(), record)
-        except OSError:
-            self.root.destroy()
 
     def wipe(self) -> None:
         """Forget the digits."""
         self.digits[:] = bytes(len(self.digits))
         self.digits.clear()
+
+
+def only(act: Callable[[], None]) -> Callable[[object], str]:
+    """Return a binding that acts, and keeps Tk from doing anything else."""
+    return lambda _event: act() or "break"  # type: ignore[func-returns-value]  # None: go on
 
 
 def break_at_dots(origin: str, font: fonts.Font, room: int) -> str:
