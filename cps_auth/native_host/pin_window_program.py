@@ -31,7 +31,7 @@ ACCENT, STRONG, ON_ACCENT, PALE = "#17594a", "#0e4438", "#ffffff", "#9fb5ae"
 REFUSED, REFUSED_GROUND = "#8c2b1d", "#fbefec"
 """The colours of the login page, cps.css."""
 
-FAMILIES = ("Inter", "Noto Sans", "Segoe UI", "Ubuntu", "Cantarell", "DejaVu Sans")
+FAMILIES = ("Inter", "Noto Sans", "Ubuntu", "Cantarell", "DejaVu Sans")
 
 
 class Window:
@@ -45,9 +45,8 @@ class Window:
         self._choose_fonts()
         self.digits = bytearray()
         self.is_asking = False
-        self.deaf_until = 0.0
+        self.deaf_until, self.unread = 0.0, b""
         self.view: dict[str, str] = {}
-        self.unread = b""
         self.confirmed = tk.BooleanVar(self.root)
         self.sheet = tk.Frame(self.root, bg=SHEET)
         self.root.resizable(width=False, height=False)
