@@ -42,7 +42,8 @@ class BoundSession:
         self._lock = SessionLock(holder, reader, self._perform)
         self._locking = locking
         self._waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._again: Callable[[], object] | None = self._learn
+        self._again: Callable[[], object] | None = None
+        self._waiting.put(self._learn)
         self._lockers_left: list[Locker] = []
         self._locked: Sessions = frozenset()
         self._hinted: Sessions = frozenset()  # of those, which say so themselves

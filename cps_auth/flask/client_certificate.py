@@ -114,9 +114,16 @@ def read_client_certificate(environ: WSGIEnvironment, preset: ProxyPreset) -> by
     if len(value) > MAX_HEADER_CHARACTERS:
         raise RequestMalformed("client-certificate-length")
     try:
-        return preset.read(value)
+        return _one_element(preset.read(value))
     except ValueError:  # binascii.Error and UnicodeError are some
         raise RequestMalformed("client-certificate-form") from None
+
+
+def _one_element(der: bytes) -> bytes:
+    """Two certificates in a row are not one: a SEQUENCE of 256 bytes to 64 KB, and no more."""
+    if der[:2] != b"\x30\x82" or len(der) != 4 + int.from_bytes(der[2:4]):
+        raise ValueError("not one element")
+    return der
 
 
 def _header(environ: WSGIEnvironment, name: str) -> str | None:

@@ -107,6 +107,8 @@ def check_proxy(mtls: MtlsSettings) -> None:
     """
     if not _is_trusted(server_peer(request.environ), mtls):
         raise PeerNotAllowed("not-the-proxy")
+    if as_received(request.environ, "HTTP_HOST") != mtls.host:
+        raise PeerNotAllowed("host-asks-for-no-certificate")
     if mtls.secret is not None:
         sent = as_received(request.environ, SECRET_HEADER) or ""
         expected = mtls.secret.encode()

@@ -363,7 +363,7 @@ def display() -> Iterator[str]:
     """An X server of one's own, without a screen."""
     reading, writing = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp", "-screen", "0", "640x480x24"],
+        f"Xvfb -displayfd {writing} -nolisten tcp -wr -screen 0 640x480x24".split(),
         pass_fds=(writing,),
         stderr=subprocess.DEVNULL,
     )

@@ -53,7 +53,7 @@ class Fault:
         """Lock with a command."""
         (self.pc.root / "etc/cps-auth/config.toml").write_text(
             f'language = "en"\n[lock]\nlockers = ["{name}"]\nconfirm_within_s = 0.5\n'
-            f'command = ["/bin/sh", "-c", "{script}", "{self.cover}"]\n'
+            f"command = ['/bin/bash', '-c', '{script}', '{self.cover}']\n"
         )
 
     def log_in(self) -> None:
@@ -173,21 +173,23 @@ def test_locker_missing(fault: Fault, record: Record) -> None:
 
 def test_locker_killed(fault: Fault, record: Record) -> None:
     """A confirmed locker that dies is put back."""
-    script = "echo $$ >> $0/pids; touch $0/up; eval exec $XSS_SLEEP_LOCK_FD\\>\\&-; exec sleep 600"
+    script = 'echo $$ >> $0/pids; touch $0/up; eval "exec $XSS_SLEEP_LOCK_FD>&-"; exec sleep 600'
     fault.pc.end_daemon()
     fault.configure(script, name="command")
     fault.pc.start_daemon()
     fault.log_in()
+    locks = fault.pc.log().count("command locked 1 of 1")
     fault.card.remove()
-    _await(lambda: "command locked 1 of 1" in fault.pc.log(), "the lock")
+    _await(lambda: fault.pc.log().count("command locked 1 of 1") > locks, "the lock")
     pids = (fault.cover / "pids").read_text().split()
     (fault.cover / "up").unlink()
     os.kill(int(pids[-1]), signal.SIGKILL)
     seconds = _await(fault.is_covered, "the new cover")
-    for pid in (fault.cover / "pids").read_text().split():
-        if Path("/proc", pid).exists():
-            os.kill(int(pid), signal.SIGKILL)
-            break
+    fault.pcscd.insert(persona=fault.card.card)
+    fault.log_in()
+    fault.pc.end_daemon(signal.SIGKILL)
+    for pid in (fault.cover / "pids").read_text().split()[-1:]:
+        os.kill(int(pid), signal.SIGKILL)
     record("screen locker killed", "locked again", seconds, "card and PIN unlock")
 
 
@@ -214,7 +216,10 @@ def test_disk_full(fault: Fault, record: Record) -> None:
         ["mount", "-t", "tmpfs", "-o", "size=16k,mode=755", "tmpfs", str(full)], check=True
     )
     try:
-        with (full / "filler").open("wb") as filler, pytest.raises(OSError, match="No space"):
+        with (
+            (full / "filler").open("wb", buffering=0) as filler,
+            pytest.raises(OSError, match="No space"),
+        ):
             _fill(filler)
         fault.pc.state = full
         fault.pc.start_daemon()
@@ -231,7 +236,6 @@ def test_disk_full(fault: Fault, record: Record) -> None:
 def _fill(file: Any) -> None:
     while True:
         file.write(b"x" * 4096)
-        file.flush()
 
 
 def test_reader_unplugged(fault: Fault, record: Record) -> None:
