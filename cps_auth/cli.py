@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import click
 
-from cps_auth.browser_cli import browser as browser_commands
 from cps_auth.card.atr import kind_of
 from cps_auth.card.port import Card
 from cps_auth.command import Options, card_options
 from cps_auth.errors import NoReader
 from cps_auth.login.verify import admit, prove, show_holder
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
+from cps_auth.native_host.browser_cli import browser as browser_commands
 from cps_auth.pin_cli import pin as pin_commands
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
 from cps_auth.report import card_lines, holder_lines, reader_line
