@@ -213,6 +213,7 @@ class ChallengeUnknown(ProofRefused):
     """Never issued, issued to another session, or used already."""
 
     code = "challenge-unknown"
+    reason: str = ""  # stable reason code, for the log
 
 
 class ChallengeExpired(ProofRefused):
@@ -225,6 +226,7 @@ class BadSignature(ProofRefused):
     """The signature over the challenge was not made by the judged certificate's key."""
 
     code = "bad-signature"
+    reason: str = ""  # stable reason code, see `cps_auth.login.proof`
 
 
 # --- The right to be here --------------------------------------------------------
@@ -245,6 +247,7 @@ class PeerNotAllowed(RequestRefused):
     """The asking process or machine has no right to ask this."""
 
     code = "peer-not-allowed"
+    reason: str = ""  # stable reason code, for the log
 
 
 class TooManyRequests(RequestRefused):
@@ -258,6 +261,7 @@ class RequestMalformed(RequestRefused):
     """The request is not one of the protocol's."""
 
     code = "request-malformed"
+    reason: str = ""  # stable reason code, for the log
 
 
 # --- The installation ------------------------------------------------------------
@@ -292,6 +296,13 @@ class DaemonUnreachable(InstallationError):
     """The card daemon does not answer."""
 
     code = "daemon-unreachable"
+
+
+class StoreUnavailable(InstallationError):
+    """Where challenges and sessions are kept does not answer: nobody is logged in."""
+
+    code = "store-unavailable"
+    reason: str = ""  # what the database said, for the log
 
 
 def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:

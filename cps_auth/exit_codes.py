@@ -48,4 +48,5 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.TrustStoreUnusable: 71,
     e.ModuleUnusable: 72,
     e.DaemonUnreachable: 73,
+    e.StoreUnavailable: 74,
 }

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
+
+HashName = Literal["sha256", "sha384", "sha512"]
 
 # --- The card and its reader -----------------------------------------------------
 
@@ -129,9 +133,9 @@ class Practitioner:
 class Challenge:
     """What the card signs. Made only by `cps_auth.login.challenge`; a test holds that.
 
-    The signed message is SHA-256(origin) followed by SHA-256(nonce), as in Web eID 1.0: two
-    fixed lengths, so no other pair of texts gives the same message, and no caller can choose
-    the bytes that reach the authentication key.
+    The signed message is hash(origin) followed by hash(nonce), as in Web eID 1.0: two fixed
+    lengths, so no other pair of texts gives the same message, and no caller can choose the bytes
+    that reach the authentication key. Our own cards sign over SHA-256.
     """
 
     nonce: str  # base64 text of 32 bytes from os.urandom
@@ -139,20 +143,38 @@ class Challenge:
     issued_at: datetime
     lifetime: timedelta
 
-    def message(self) -> bytes:
-        """Return the 64 bytes that are signed (Web eID 1.0, authentication token)."""
+    def message(self, hash_name: HashName = "sha256") -> bytes:
+        """Return the bytes that are signed (Web eID 1.0, authentication token).
+
+        Args:
+            hash_name: the hash of the signature's algorithm.
+        """
         return (
-            hashlib.sha256(self.origin.encode()).digest()
-            + hashlib.sha256(self.nonce.encode()).digest()
+            hashlib.new(hash_name, self.origin.encode()).digest()
+            + hashlib.new(hash_name, self.nonce.encode()).digest()
         )
 
 
 class SignatureAlgorithm(enum.Enum):
-    """RFC 7518 section 3.1 names."""
+    """RFC 7518 section 3.1 names: scheme, and the SHA-2 hash of message and signature."""
 
     RS256 = "RS256"  # RSASSA-PKCS1-v1_5, all that a CPS3 does
-    PS256 = "PS256"  # RSASSA-PSS, MGF1 and salt of SHA-256
-    ES256 = "ES256"
+    RS384 = "RS384"
+    RS512 = "RS512"
+    PS256 = "PS256"  # RSASSA-PSS, MGF1 and salt of the same hash
+    PS384 = "PS384"
+    PS512 = "PS512"
+    ES256 = "ES256"  # P-256
+    ES384 = "ES384"  # P-384
+    ES512 = "ES512"  # P-521
+
+    @property
+    def hash_name(self) -> HashName:
+        """Return the hash, as hashlib calls it."""
+        return _HASH_NAMES[self.value[2:]]
+
+
+_HASH_NAMES: Mapping[str, HashName] = {"256": "sha256", "384": "sha384", "512": "sha512"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,10 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
         _("The card software (PKCS#11 module) cannot be used: {what}."),
         _("Install it again, or leave the module out to read the card directly."),
     ),
+    e.StoreUnavailable: (
+        _("The login service cannot reach its memory, so nobody can be logged in."),
+        _("Try again in a minute; if it lasts, call the person who looks after this application."),
+    ),
     e.DaemonUnreachable: (
         _("The card login service of this computer does not answer."),
         _CALL_ADMINISTRATOR,

@@ -63,4 +63,5 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.TrustStoreUnusable: "PAM_SYSTEM_ERR",
     e.ModuleUnusable: "PAM_SYSTEM_ERR",
     e.DaemonUnreachable: "PAM_SYSTEM_ERR",
+    e.StoreUnavailable: "PAM_AUTHINFO_UNAVAIL",
 }

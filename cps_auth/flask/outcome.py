@@ -44,6 +44,7 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.TrustStoreUnusable: 503,
     e.ModuleUnusable: 503,
     e.DaemonUnreachable: 503,
+    e.StoreUnavailable: 503,
 }
 """One row per leaf of the tree (RFC 9110 section 15; 429: RFC 6585)."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -9,9 +12,24 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from cps_auth.errors import BadSignature
-from cps_auth.model import CardSignature, Challenge, SignatureAlgorithm
+from cps_auth.model import CardSignature, Challenge, HashName, SignatureAlgorithm
 
-_P256_COORDINATE_BYTES = 32
+_HASHES: Mapping[HashName, hashes.HashAlgorithm] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+
+_CURVES: Mapping[SignatureAlgorithm, tuple[str, int]] = {
+    SignatureAlgorithm.ES256: ("secp256r1", 32),
+    SignatureAlgorithm.ES384: ("secp384r1", 48),
+    SignatureAlgorithm.ES512: ("secp521r1", 66),
+}
+"""Curve, and bytes of R and of S (RFC 7518 section 3.4)."""
+
+_PKCS1: Final = frozenset(
+    {SignatureAlgorithm.RS256, SignatureAlgorithm.RS384, SignatureAlgorithm.RS512}
+)
 
 
 def check_signature(
@@ -22,32 +40,45 @@ def check_signature(
     Args:
         public_key: of the certificate that was judged, and of no other.
         challenge: the one that was issued for this login.
-        signature: what the card returned; RS256 and PS256 for an RSA key, ES256 as the raw
-            64 bytes R || S for a P-256 key.
+        signature: what the card returned; RS… and PS… for an RSA key, ES… as raw R || S for
+            a key on the curve of that name.
 
     Raises:
-        BadSignature: it does not verify, or algorithm and key do not go together.
+        BadSignature: it does not verify, or algorithm and key do not go together. Its reason
+            is "algorithm-and-key", "signature-length" or "signature".
+
+    Source: RFC 7518 sections 3.3 to 3.5; RFC 8017 section 9.1 for the salt of PSS.
     """
-    message = challenge.message()
+    algorithm = signature.algorithm
+    message = challenge.message(algorithm.hash_name)
     try:
-        match signature.algorithm, public_key:
-            case SignatureAlgorithm.RS256, rsa.RSAPublicKey():
-                public_key.verify(signature.value, message, padding.PKCS1v15(), hashes.SHA256())
-            case SignatureAlgorithm.PS256, rsa.RSAPublicKey():
-                pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
-                public_key.verify(signature.value, message, pss, hashes.SHA256())
-            case SignatureAlgorithm.ES256, ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
-                der = _dss_signature(signature.value)
-                public_key.verify(der, message, ec.ECDSA(hashes.SHA256()))
-            case _:
-                raise BadSignature
+        if isinstance(public_key, rsa.RSAPublicKey) and algorithm not in _CURVES:
+            _verify_rsa(public_key, message, signature)
+        elif isinstance(public_key, ec.EllipticCurvePublicKey) and algorithm in _CURVES:
+            _verify_ecdsa(public_key, message, signature)
+        else:
+            raise BadSignature("algorithm-and-key")
     except InvalidSignature:
-        raise BadSignature from None
+        raise BadSignature("signature") from None
 
 
-def _dss_signature(raw: bytes) -> bytes:
-    """Turn R || S (RFC 7518 section 3.4) into the DER form that the library takes."""
-    if len(raw) != 2 * _P256_COORDINATE_BYTES:
-        raise BadSignature
-    r, s = raw[:_P256_COORDINATE_BYTES], raw[_P256_COORDINATE_BYTES:]
-    return encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
+def _verify_rsa(key: rsa.RSAPublicKey, message: bytes, signature: CardSignature) -> None:
+    if len(signature.value) != (key.key_size + 7) // 8:
+        raise BadSignature("signature-length")
+    digest = _HASHES[signature.algorithm.hash_name]
+    if signature.algorithm in _PKCS1:
+        key.verify(signature.value, message, padding.PKCS1v15(), digest)
+    else:
+        pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
+        key.verify(signature.value, message, pss, digest)
+
+
+def _verify_ecdsa(key: ec.EllipticCurvePublicKey, message: bytes, signature: CardSignature) -> None:
+    curve, size = _CURVES[signature.algorithm]
+    if key.curve.name != curve:
+        raise BadSignature("algorithm-and-key")
+    raw = signature.value
+    if len(raw) != 2 * size:
+        raise BadSignature("signature-length")
+    der = encode_dss_signature(int.from_bytes(raw[:size]), int.from_bytes(raw[size:]))
+    key.verify(der, message, ec.ECDSA(_HASHES[signature.algorithm.hash_name]))
