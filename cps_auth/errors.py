@@ -32,9 +32,6 @@ class CpsAuthError(Exception):
         return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
 
 
-# --- The card cannot be used: something to do with the hardware ------------------
-
-
 class CardUnavailable(CpsAuthError):
     """The person can act on the hardware. Never raised itself."""
 
@@ -99,9 +96,6 @@ class CardMisbehaved(CpsAuthError):
     status_word_hex: str | None = None  # None when there was no status word
 
 
-# --- The code porteur ------------------------------------------------------------
-
-
 class PinRefused(CpsAuthError):
     """About the code porteur. Never raised itself."""
 
@@ -136,9 +130,6 @@ class PinEntryCancelled(PinRefused):
     """The person gave up, or did not answer in time."""
 
     code = "pin-entry-cancelled"
-
-
-# --- The certificate -------------------------------------------------------------
 
 
 class CertificateRefused(CpsAuthError):
@@ -202,9 +193,6 @@ class RevocationUnknown(CertificateRefused):
     issuer: str = ""  # common name of the authority whose list is missing
 
 
-# --- The proof -------------------------------------------------------------------
-
-
 class ProofRefused(CpsAuthError):
     """The signature does not prove what it should. Never raised itself."""
 
@@ -262,9 +250,6 @@ class RequestMalformed(RequestRefused):
 
     code = "request-malformed"
     reason: str = ""  # stable reason code, for the log
-
-
-# --- The installation ------------------------------------------------------------
 
 
 class InstallationError(CpsAuthError):

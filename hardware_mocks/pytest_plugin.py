@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cps_auth.pki.judge import Judge, folder_judge
-from hardware_mocks.cps_reader import CpsReader
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS, Persona
-from hardware_mocks.virtual_card import VirtualCard
-
+# The rest is imported by the fixtures that need it: this module is loaded in every pytest run.
 if TYPE_CHECKING:
     from flask import Flask
 
+    from cps_auth.pki.judge import Judge
+    from hardware_mocks.cps_reader import CpsReader
     from hardware_mocks.flask_client import CpsClient
+    from hardware_mocks.igc import FakeIgcSante
+    from hardware_mocks.personas import Persona
+    from hardware_mocks.virtual_card import VirtualCard
 
 _RENEWED_AFTER = timedelta(days=30)  # long before its lists end
 _COMPLETE = "complete"
@@ -66,6 +66,8 @@ def cps_pki_folder(request: pytest.FixtureRequest) -> Path:
 
 def _kept(base: Path) -> Path:
     """Return the folder inside `base`, made if it is missing, old, or another version's."""
+    from hardware_mocks.igc import FakeIgcSante
+
     folder = base / folder_version()
     with (base / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -84,6 +86,8 @@ def folder_version() -> str:
 
 
 def _is_fresh(folder: Path) -> bool:
+    from hardware_mocks.igc import FakeIgcSante
+
     if not (folder / _COMPLETE).exists():
         return False
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -95,24 +99,32 @@ def _is_fresh(folder: Path) -> bool:
 @pytest.fixture(scope="session")
 def fake_igc_sante(cps_pki_folder: Path) -> FakeIgcSante:
     """The whole fake hierarchy, with its keys: it issues whatever a test asks for."""
+    from hardware_mocks.igc import FakeIgcSante
+
     return FakeIgcSante.load(cps_pki_folder)
 
 
 @pytest.fixture(scope="session")
 def cps_judge(cps_pki_folder: Path) -> Judge:
     """What an application is given to trust the fake IGC-Santé, lists included."""
+    from cps_auth.pki.judge import folder_judge
+
     return folder_judge(cps_pki_folder)
 
 
 @pytest.fixture(scope="session")
 def cps_personas() -> Mapping[str, Persona]:
     """Every invented holder by name."""
+    from hardware_mocks.personas import PERSONAS
+
     return PERSONAS
 
 
 @pytest.fixture
 def cps_reader(fake_igc_sante: FakeIgcSante) -> CpsReader:
     """One virtual reader, empty; `cps_reader.cards` is what an application is given."""
+    from hardware_mocks.cps_reader import CpsReader
+
     return CpsReader(fake_igc_sante)
 
 
@@ -130,7 +142,7 @@ def cps_card(request: pytest.FixtureRequest, cps_reader: CpsReader) -> VirtualCa
 @pytest.fixture
 def cps_client(cps_reader: CpsReader) -> Iterator[Callable[[Flask], CpsClient]]:
     """Open a browser at a Flask application: `cps_client(app).log_in("doctor")`."""
-    from hardware_mocks.flask_client import CpsClient, stop_watching  # only it needs Flask
+    from hardware_mocks.flask_client import CpsClient, stop_watching
 
     apps: list[Flask] = []
 

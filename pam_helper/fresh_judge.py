@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cps_auth.errors import TrustStoreUnusable
+from cps_auth.pki.crl_index import FOLDER as INDEX_FOLDER
 from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge, folder_judge, production_judge
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
@@ -63,8 +64,15 @@ def judge_of(trust_folder: Path | None) -> FreshJudge:
 def _fingerprint(folder: Path) -> Fingerprint:
     """Return name, time, size and inode of every file: whatever replaces one changes it."""
     try:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = (path for path in folder.rglob("*") if not _is_written_by_us(path, folder))
+        files = sorted(path for path in found if path.is_file())
         stats = [(str(path), path.stat()) for path in files]
     except OSError as error:
         raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
     return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
+
+
+def _is_written_by_us(path: Path, folder: Path) -> bool:
+    """Return whether this is an index of lists, or a file on its way to its name."""
+    parts = path.relative_to(folder).parts
+    return INDEX_FOLDER in parts or parts[-1].startswith(".")

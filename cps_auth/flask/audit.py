@@ -19,21 +19,28 @@ _log = logging.getLogger(LOGGER_NAME)
 def logged_in(holder: VerifiedHolder, way_in: WayIn, reader: str | None) -> None:
     """Write that a holder logged in, and on which evidence."""
     _log.info(
-        "login accepted holder=%s card=%s way_in=%s reader=%s trust=%s",
+        "login accepted holder=%s card=%s way_in=%s proof=%s reader=%s trust=%s",
         holder.practitioner.ps_idnat,
         holder.card.serial,
         way_in.value,
+        holder.proof.value,
         _one_line(reader),
         _one_line(holder.trust),
     )
 
 
-def refused(error: CpsAuthError, way_in: WayIn, peer: str | None) -> None:
-    """Write that a login was asked for and refused, and exactly why."""
+def refused(error: CpsAuthError, way_in: WayIn | None, peer: str | None) -> None:
+    """Write that a login was asked for and refused, and exactly why.
+
+    Args:
+        error: the reason.
+        way_in: how it was tried; None: it did not come as far as that.
+        peer: address at the other end of the connection.
+    """
     _log.warning(
         "login refused code=%s way_in=%s peer=%s detail=%s",
         error.code,
-        way_in.value,
+        "-" if way_in is None else way_in.value,
         _one_line(peer),
         _one_line(str(error)),
     )

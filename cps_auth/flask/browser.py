@@ -10,7 +10,8 @@ from __future__ import annotations
 from wsgiref.types import WSGIEnvironment
 
 from cps_auth.errors import PeerNotAllowed
-from cps_auth.flask.settings import FlaskSettings, is_loopback
+from cps_auth.flask.origin import is_loopback
+from cps_auth.flask.settings import FlaskSettings
 
 _FORWARDED = (
     "HTTP_FORWARDED",
@@ -32,11 +33,11 @@ def check_same_machine(environ: WSGIEnvironment, settings: FlaskSettings) -> Non
     """
     peer = server_peer(environ)
     if peer is None or not is_loopback(peer):
-        raise PeerNotAllowed
+        raise PeerNotAllowed("peer-not-loopback")
     if any(name in environ for name in _FORWARDED):
-        raise PeerNotAllowed
-    if _as_received(environ, "HTTP_HOST") != settings.host:
-        raise PeerNotAllowed
+        raise PeerNotAllowed("came-through-a-proxy")
+    if as_received(environ, "HTTP_HOST") != settings.host:
+        raise PeerNotAllowed("host")
 
 
 def check_own_page(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
@@ -47,12 +48,12 @@ def check_own_page(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
     """
     fetch_site = environ.get("HTTP_SEC_FETCH_SITE")
     if fetch_site not in (None, "same-origin"):
-        raise PeerNotAllowed
+        raise PeerNotAllowed("fetch-site")
     origin = environ.get("HTTP_ORIGIN")
     if origin is None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
         return
     if origin != settings.origin:
-        raise PeerNotAllowed
+        raise PeerNotAllowed("origin")
 
 
 def check_document(environ: WSGIEnvironment) -> None:
@@ -62,16 +63,21 @@ def check_document(environ: WSGIEnvironment) -> None:
         PeerNotAllowed
     """
     if environ.get("HTTP_SEC_FETCH_DEST") not in (None, "document"):
-        raise PeerNotAllowed
+        raise PeerNotAllowed("not-a-document")
 
 
 def server_peer(environ: WSGIEnvironment) -> str | None:
     """Return the address at the other end of the connection, whatever any header says."""
-    return _as_received(environ, "REMOTE_ADDR")
+    return as_received(environ, "REMOTE_ADDR")
 
 
-def _as_received(environ: WSGIEnvironment, key: str) -> str | None:
-    """Look below Werkzeug's ProxyFix, which rewrites the environment from headers."""
+def as_received(environ: WSGIEnvironment, key: str) -> str | None:
+    """Return a value from below Werkzeug's ProxyFix, which rewrites the environment from headers.
+
+    Args:
+        environ: of the request.
+        key: as WSGI names it.
+    """
     original = environ.get("werkzeug.proxy_fix.orig", environ)
     value = original.get(key)
     return value if isinstance(value, str) else None

@@ -12,7 +12,7 @@ import secrets
 
 from flask import session
 
-from cps_auth.errors import RequestMalformed
+from cps_auth.errors import ChallengeUnknown, RequestMalformed
 
 TOKEN_FIELD = "cps_token"  # noqa: S105 (the name of a form field)
 _BROWSER_ID = "cps_browser"
@@ -27,6 +27,18 @@ def browser_id() -> str:
     fresh = secrets.token_urlsafe(32)
     session[_BROWSER_ID] = fresh
     return fresh
+
+
+def known_browser_id() -> str:
+    """Return the identifier that was given to this browser.
+
+    Raises:
+        ChallengeUnknown: none was, or the browser lost it.
+    """
+    known = session.get(_BROWSER_ID)
+    if not isinstance(known, str):
+        raise ChallengeUnknown("no-browser-session")
+    return known
 
 
 def session_id() -> str | None:
@@ -54,4 +66,4 @@ def check_form_token(unverified_token: str | None, purpose: str) -> None:
     expected = form_token(purpose)
     sent = (unverified_token or "").encode("utf-8", "surrogatepass")
     if not hmac.compare_digest(sent, expected.encode()):
-        raise RequestMalformed
+        raise RequestMalformed("form-token")

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from cps_auth.errors import ConfigurationError
+from cps_auth.errors import ConfigurationError, StoreUnavailable
+
+SCHEMA_VERSION = 2
+"""Rises with every change of a table. Nothing in the file outlives a day: it is made anew."""
 
 _BUSY_TIMEOUT_S = 5.0
 _PRIVATE = 0o600
@@ -32,8 +35,9 @@ class Database:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create_private(path)
-            with self.connect() as connection:
+            with closing(self._open()) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
+                _drop_other_version(connection)
                 for schema in schemas:
                     connection.executescript(schema)
         except (OSError, sqlite3.Error) as error:
@@ -41,11 +45,33 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection in autocommit mode: every statement is a transaction."""
+        """Give a connection in autocommit mode: every statement is a transaction.
+
+        Raises:
+            StoreUnavailable: the file cannot be used; also when that shows inside the block.
+        """
+        try:
+            with closing(self._open()) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._path.exists():  # a file that is gone is not made again without its tables
+            raise sqlite3.OperationalError("no such file")
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        with closing(connection):
-            connection.row_factory = sqlite3.Row
-            yield connection
+        connection.row_factory = sqlite3.Row
+        return connection
+
+
+def _drop_other_version(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (name,) in tables.fetchall():
+            connection.execute(f'DROP TABLE "{name}"')
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _create_private(path: Path) -> None:

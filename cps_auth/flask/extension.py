@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -9,20 +10,32 @@ from flask import Blueprint, Flask
 from flask_login import LoginManager
 
 from cps_auth.card.port import CardSource
-from cps_auth.errors import ConfigurationError, HolderNotAllowed
-from cps_auth.flask import sessions, stores
-from cps_auth.flask.database import Database
+from cps_auth.errors import ConfigurationError, HolderNotAllowed, StoreUnavailable
+from cps_auth.flask.commands import session_commands
 from cps_auth.flask.headers import keep_out_of_caches, protect
 from cps_auth.flask.local_reader import add_local_reader
+from cps_auth.flask.mtls import add_mtls
 from cps_auth.flask.pages import add_pages, unauthorized
+from cps_auth.flask.redis_stores import open_redis_stores
 from cps_auth.flask.removal import RemovalWatch
 from cps_auth.flask.rendering import page_context
-from cps_auth.flask.sessions import EndReason, SessionRow, SessionStore
+from cps_auth.flask.sessions import EndReason
 from cps_auth.flask.settings import FlaskSettings, read_flask_settings
-from cps_auth.flask.state import EXTENSION, LoadAccount, LoginState, current_state
-from cps_auth.flask.stores import SqliteFormTokens
+from cps_auth.flask.sqlite_stores import open_sqlite_stores
+from cps_auth.flask.standing import Standing
+from cps_auth.flask.state import (
+    EXTENSION,
+    LoadAccount,
+    LocalReader,
+    LoginState,
+    current_state,
+)
+from cps_auth.flask.stores import Stores
 from cps_auth.flask.user import CpsUser
-from cps_auth.pki.judge import Judge
+from cps_auth.flask.web_eid import add_web_eid
+from cps_auth.pki.judge import Judge, production_judge
+
+_log = logging.getLogger(__name__)
 
 
 def _now() -> datetime:
@@ -40,7 +53,7 @@ class CpsLogin:
         self,
         app: Flask | None = None,
         *,
-        judge: Judge,
+        judge: Judge | None = None,
         cards: CardSource | None = None,
         load_account: LoadAccount | None = None,
         clock: Callable[[], datetime] = _now,
@@ -49,7 +62,8 @@ class CpsLogin:
 
         Args:
             app: an application whose configuration is complete, or None to call `init_app`.
-            judge: whom to trust, which lists to ask, and which cards to accept.
+            judge: whom to trust, which lists to ask, and which cards to accept; None for real
+                cards under the pinned authorities.
             cards: the readers of this machine, for the local-reader way in.
             load_account: the application's own account of a verified holder, None where
                 there is none and the login is refused. Asked at the login before any PIN,
@@ -57,7 +71,7 @@ class CpsLogin:
             clock: tells the time, aware UTC.
 
         Raises:
-            ConfigurationError: as in `init_app`.
+            ConfigurationError, TrustStoreUnusable: as in `init_app`.
         """
         self._judge = judge
         self._cards = cards
@@ -75,6 +89,7 @@ class CpsLogin:
         Raises:
             ConfigurationError: a setting is missing, unknown or unsafe, no way in was given,
                 or the application has another LoginManager.
+            TrustStoreUnusable: no judge was given, and real cards cannot be judged.
         """
         if hasattr(app, "login_manager") or EXTENSION in app.extensions:
             raise ConfigurationError("this application has a LoginManager already")
@@ -85,33 +100,47 @@ class CpsLogin:
         app.register_blueprint(_make_blueprint(), url_prefix=settings.url_prefix)
         app.context_processor(page_context)
         app.after_request(keep_out_of_caches)
+        app.cli.add_command(session_commands())
 
     def stop(self, app: Flask) -> None:
         """Stop watching the readers for an application; every local session ends."""
         state: LoginState = app.extensions[EXTENSION]
-        state.removal.stop()
+        if state.local is not None:
+            state.local.removal.stop()
 
     def _make_state(self, app: Flask, settings: FlaskSettings) -> LoginState:
-        if self._cards is None:
-            raise ConfigurationError("no way in: CpsLogin was given no cards")
-        database = Database(settings.database, sessions.SCHEMA, stores.SCHEMA)
-        store = SessionStore(database)
-
-        def tell(row: SessionRow) -> None:
-            state.tell_ended(row)
-
+        if self._cards is None and not settings.has_remote_way_in:
+            raise ConfigurationError("no way in: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES")
+        judge = self._judge or production_judge()
+        stores = open_stores(settings)
+        local = None
+        if self._cards is not None:
+            removal = RemovalWatch(
+                self._cards, stores.sessions, self._clock, lambda row: state.tell_ended(row)
+            )
+            local = LocalReader(self._cards, removal, settings.reader)
         state = LoginState(
             app=app,
             settings=settings,
-            cards=self._cards,
-            judge=self._judge,
+            local=local,
+            judge=judge,
             load_account=self._load_account,
-            sessions=store,
-            form_tokens=SqliteFormTokens(database, lifetime=settings.form_lifetime),
+            stores=stores,
             clock=self._clock,
-            removal=RemovalWatch(self._cards, store, self._clock, tell),
+            standing=Standing(judge),
         )
         return state
+
+
+def open_stores(settings: FlaskSettings) -> Stores:
+    """Return the stores that the settings name.
+
+    Raises:
+        ConfigurationError: as each of them.
+    """
+    if settings.store is not None:
+        return open_redis_stores(settings.store, form_lifetime=settings.form_lifetime)
+    return open_sqlite_stores(settings.database, form_lifetime=settings.form_lifetime)
 
 
 def _make_blueprint() -> Blueprint:
@@ -119,6 +148,8 @@ def _make_blueprint() -> Blueprint:
         "cps", "cps_auth.flask", template_folder="templates", static_folder="static"
     )
     add_local_reader(blueprint)
+    add_web_eid(blueprint)
+    add_mtls(blueprint)
     add_pages(blueprint)
     blueprint.after_request(protect)
     return blueprint
@@ -135,13 +166,16 @@ def _attach_login_manager(app: Flask) -> None:
 def _load_user(session_id: str) -> CpsUser | None:
     """Flask-Login's user_loader: the row decides, at every request."""
     state = current_state()
-    row = state.live_session(session_id)
-    if row is None:
-        return None
     try:
+        row = state.live_session(session_id)
+        if row is None:
+            return None
         account = state.account_of(row.holder.practitioner)
     except HolderNotAllowed:
         state.end_session(session_id, EndReason.ACCOUNT_GONE)
+        return None
+    except StoreUnavailable:  # nobody can tell whether the session goes on
+        _log.exception("sessions cannot be read: nobody is logged in")
         return None
     return CpsUser(session_id, row, account)
 

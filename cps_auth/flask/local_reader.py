@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import Blueprint, redirect, request, session, url_for
+from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import login_user
 
 from cps_auth.errors import (
     BadSignature,
@@ -15,28 +14,25 @@ from cps_auth.errors import (
     CpsAuthError,
     HolderNotAllowed,
     NoCard,
+    PeerNotAllowed,
     PinBlocked,
     PinRefused,
     ReaderServiceLost,
     UnsupportedCard,
 )
-from cps_auth.flask import audit
-from cps_auth.flask.browser import (
-    check_document,
-    check_own_page,
-    check_same_machine,
-    server_peer,
-)
-from cps_auth.flask.csrf import browser_id, session_id
-from cps_auth.flask.language import LANGUAGE_KEY, current_language
+from cps_auth.flask.browser import check_own_page, check_same_machine
+from cps_auth.flask.csrf import browser_id
+from cps_auth.flask.language import current_language
+from cps_auth.flask.limits import check_rate
 from cps_auth.flask.login_form import LoginForm, login_form
 from cps_auth.flask.next_page import next_or
+from cps_auth.flask.opening import let_in, make_session, note_refusal, user_of
 from cps_auth.flask.outcome import http_status, may_be_explained
 from cps_auth.flask.presence import presence_of
+from cps_auth.flask.refusal import answer_refusal
 from cps_auth.flask.rendering import render_page
-from cps_auth.flask.sessions import EndReason, WayIn
-from cps_auth.flask.signals import holder_logged_in, login_refused
-from cps_auth.flask.state import LoginState, current_state
+from cps_auth.flask.sessions import EndReason, NewSession, WayIn
+from cps_auth.flask.state import LocalReader, LoginState, current_state
 from cps_auth.flask.user import CpsUser
 from cps_auth.login.verify import admit, prove
 from cps_auth.model import Practitioner, VerifiedHolder
@@ -63,53 +59,53 @@ class CardOnPage:
 
 
 def add_local_reader(blueprint: Blueprint) -> None:
-    """Put the login page on the extension's blueprint."""
-    blueprint.add_url_rule("/login", "login", show, methods=["GET"])
+    """Put the login form on the extension's blueprint."""
     blueprint.add_url_rule("/login", "submit", submit, methods=["POST"])
 
 
-def show() -> ResponseReturnValue:
+def show_local(state: LoginState, local: LocalReader) -> ResponseReturnValue:
     """Show who is on the card and ask for the PIN, or what to do instead."""
-    state = current_state()
-    check_same_machine(request.environ, state.settings)
-    check_document(request.environ)
-    known, asked = session_id(), request.args.get("next")
-    again = request.args.get("again") == "1"
-    if known and not again and state.live_session(known, touch=False) is not None:
-        return redirect(next_or(asked, state.settings.after_login))
-    return _page(state, asked, refusal=None)
+    return _page(state, local, request.args.get("next"), refusal=None)
 
 
 def submit() -> ResponseReturnValue:
     """Log in: every check of the request first, then the card, then the session."""
     state = current_state()
-    check_same_machine(request.environ, state.settings)
-    check_own_page(request.environ, state.settings)
+    local = _local(state)
     asked = None
     try:
+        check_same_machine(request.environ, state.settings)
+        check_own_page(request.environ, state.settings)
+        check_rate(state, WayIn.LOCAL_READER.value)
         with login_form(request) as form:
             asked = form.unverified_next
-            holder, user = _log_in(state, form)
+            holder, user = _log_in(state, local, form)
+        let_in(state, holder, user)
     except CpsAuthError as refusal:
-        login_refused.send(state.app, error=refusal)
+        note_refusal(state, refusal, WayIn.LOCAL_READER)
         if not may_be_explained(refusal):
-            raise
-        audit.refused(refusal, WayIn.LOCAL_READER, server_peer(request.environ))
-        return _page(state, asked, refusal=refusal)
-    audit.logged_in(holder, user.way_in, user.session.reader)
-    _begin_browser_session(state, user)
-    holder_logged_in.send(state.app, holder=holder, reader=user.session.reader)
+            return answer_refusal(refusal)
+        return _page(state, local, asked, refusal=refusal)
     return redirect(next_or(asked, state.settings.after_login), code=303)
 
 
-def _log_in(state: LoginState, form: LoginForm) -> tuple[VerifiedHolder, CpsUser]:
-    shown = state.form_tokens.take(form.unverified_token, browser_id(), at=state.clock())
-    watch_id = state.removal.ensure_running()
-    with state.open_card() as card:
+def _local(state: LoginState) -> LocalReader:
+    if state.local is None:
+        raise PeerNotAllowed("no-local-reader")
+    return state.local
+
+
+def _log_in(
+    state: LoginState, local: LocalReader, form: LoginForm
+) -> tuple[VerifiedHolder, CpsUser]:
+    shown = state.stores.forms.take(form.unverified_token, browser_id(), at=state.clock())
+    watch_id = local.removal.ensure_running()
+    with local.open_card() as card:
         reader = card.description.reader
-        visit = state.removal.await_visit(reader)
+        visit = local.removal.await_visit(reader)
         admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
-        if admission.judged.certificate.sha256_hex != shown:
+        certificate = admission.judged.certificate
+        if certificate.sha256_hex != shown:
             raise CardRemoved  # the PIN was typed for another card: it is not sent to this one
         holder = prove(
             card,
@@ -119,47 +115,18 @@ def _log_in(state: LoginState, form: LoginForm) -> tuple[VerifiedHolder, CpsUser
             clock=state.clock,
             last_attempt_allowed=form.last_attempt_confirmed,
         )
-    return holder, _open_session(state, holder, reader, visit, watch_id)
-
-
-def _open_session(
-    state: LoginState, holder: VerifiedHolder, reader: str, visit: int, watch_id: str
-) -> CpsUser:
-    """Make the row, then look again: a card that left meanwhile ends it at once."""
-    opened = state.sessions.create(
-        holder,
-        way_in=WayIn.LOCAL_READER,
-        reader=reader,
-        watch_id=watch_id,
-        at=state.clock(),
-        lifetime=state.settings.session_lifetime,
-    )
-    if not state.removal.still_there(reader, visit):
+    new = NewSession(holder, certificate.der, WayIn.LOCAL_READER, reader, watch_id)
+    opened = make_session(state, new)
+    # Look again: a card that left meanwhile ends the session at once.
+    if not local.removal.still_there(reader, visit):
         state.end_session(opened, EndReason.CARD_REMOVED)
-    row = state.live_session(opened, touch=False)
-    if row is None:
-        raise CardRemoved
-    return CpsUser(opened, row, state.account_of(holder.practitioner))
+    return holder, user_of(state, opened, holder)
 
 
-def _begin_browser_session(state: LoginState, user: CpsUser) -> None:
-    """Start from an empty browser session: nothing planted before the login outlives it."""
-    earlier, language = session_id(), session.get(LANGUAGE_KEY)
-    if earlier is not None:
-        state.end_session(earlier, EndReason.REPLACED)
-    regenerate = getattr(state.app.session_interface, "regenerate", None)
-    if regenerate is not None:
-        regenerate(session)  # Flask-Session: before clear(), it does nothing to an empty one
-    session.clear()
-    if language is not None:
-        session[LANGUAGE_KEY] = language
-    login_user(user)
-
-
-def _look(state: LoginState) -> CardOnPage | CpsAuthError:
+def _look(state: LoginState, local: LocalReader) -> CardOnPage | CpsAuthError:
     """Do what costs no PIN attempt, and return what came of it."""
     try:
-        with state.open_card() as card:
+        with local.open_card() as card:
             admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
             attempts_left = card.pin_attempts_left()
     except CpsAuthError as error:
@@ -171,11 +138,14 @@ def _look(state: LoginState) -> CardOnPage | CpsAuthError:
 
 
 def _page(
-    state: LoginState, unverified_next: str | None, refusal: CpsAuthError | None
+    state: LoginState,
+    local: LocalReader,
+    unverified_next: str | None,
+    refusal: CpsAuthError | None,
 ) -> ResponseReturnValue:
     language = current_language()
-    presence = _presence(state)
-    seen = _look(state)
+    presence = _presence(local)
+    seen = _look(state, local)
     card = seen if isinstance(seen, CardOnPage) else None
     trouble = seen if isinstance(seen, CpsAuthError) else None
     if trouble is not None and type(trouble) is type(refusal):
@@ -193,6 +163,7 @@ def _page(
         token=_token(state, card) if has_form else None,
         next=asked,
         here=url_for("cps.login", next=asked),
+        has_other_ways=state.settings.has_remote_way_in,
         presence=presence,
         renew_after_s=int(state.settings.form_lifetime.total_seconds() * 0.8),
     )
@@ -208,10 +179,10 @@ def _page_status(refusal: CpsAuthError | None, trouble: CpsAuthError | None) -> 
     return 200
 
 
-def _presence(state: LoginState) -> str:
+def _presence(local: LocalReader) -> str:
     """Read before the card is: a change that comes later makes the page look again."""
     try:
-        return str(presence_of(state.cards)["presence"])
+        return str(presence_of(local.cards)["presence"])
     except ReaderServiceLost:
         return "unknown"
 
@@ -225,4 +196,4 @@ def _attempts_text(card: CardOnPage | None, language: str) -> str:
 def _token(state: LoginState, card: CardOnPage | None) -> str | None:
     if card is None:
         return None
-    return state.form_tokens.issue(browser_id(), card.certificate_sha256_hex, at=state.clock())
+    return state.stores.forms.issue(browser_id(), card.certificate_sha256_hex, at=state.clock())

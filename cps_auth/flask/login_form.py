@@ -60,14 +60,14 @@ def login_form(request: Request) -> Iterator[LoginForm]:
 def _read_body(request: Request) -> bytearray:
     length = request.content_length
     if request.mimetype != _CONTENT_TYPE or length is None or not 0 < length <= MAX_BODY_BYTES:
-        raise RequestMalformed
+        raise RequestMalformed("content-type-or-length")
     body = bytearray(length)
     view = memoryview(body)
     read = 0
     while read < length:
         count = request.stream.readinto(view[read:])  # type: ignore[attr-defined]  # LimitedStream
         if not count:
-            raise RequestMalformed
+            raise RequestMalformed("body-cut-off")
         read += count
     return body
 
@@ -76,7 +76,7 @@ def _cut_pin(body: bytearray, pin: bytearray) -> None:
     """Move the first PIN field's bytes into `pin`, zeroing them where they were."""
     start = 0 if body.startswith(_PIN_FIELD) else body.find(b"&" + _PIN_FIELD) + 1
     if start == 0 and not body.startswith(_PIN_FIELD):
-        raise RequestMalformed
+        raise RequestMalformed("no-pin-field")
     first = start + len(_PIN_FIELD)
     end = body.find(b"&", first)
     end = len(body) if end < 0 else end
@@ -95,10 +95,10 @@ def _other_fields(body: bytearray) -> dict[str, str]:
             errors="strict",
         )
     except ValueError:
-        raise RequestMalformed from None
+        raise RequestMalformed("form-fields") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise RequestMalformed
+        raise RequestMalformed("form-field-twice")
     return fields
 
 

@@ -8,26 +8,63 @@ from flask import Blueprint, abort, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
-from cps_auth.errors import CpsAuthError, PeerNotAllowed, ReaderServiceLost, TooManyRequests
-from cps_auth.flask import audit
-from cps_auth.flask.browser import check_own_page, check_same_machine, server_peer
+from cps_auth.errors import CpsAuthError, PeerNotAllowed, ReaderServiceLost
+from cps_auth.flask.browser import check_document, check_own_page, check_same_machine
 from cps_auth.flask.csrf import TOKEN_FIELD, check_form_token, session_id
-from cps_auth.flask.language import LANGUAGE_KEY, current_language
+from cps_auth.flask.language import LANGUAGE_KEY
+from cps_auth.flask.local_reader import show_local
 from cps_auth.flask.next_page import next_or
-from cps_auth.flask.outcome import http_status, may_be_explained
 from cps_auth.flask.presence import presence_of
+from cps_auth.flask.refusal import refused
 from cps_auth.flask.rendering import LOGOUT, render_page
-from cps_auth.flask.sessions import EndReason, WayIn
-from cps_auth.flask.state import current_state
-from cps_auth.wording import explain
+from cps_auth.flask.sessions import EndReason
+from cps_auth.flask.state import LocalReader, LoginState, current_state
 
 
 def add_pages(blueprint: Blueprint) -> None:
     """Put the shared pages on the extension's blueprint."""
+    blueprint.add_url_rule("/login", "login", login)
     blueprint.add_url_rule("/status", view_func=status)
     blueprint.add_url_rule("/closed", view_func=closed)
     blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
     blueprint.register_error_handler(CpsAuthError, refused)
+
+
+def login() -> ResponseReturnValue:
+    """Show the way in that fits: the reader of this machine, or the card of another one."""
+    state = current_state()
+    local = _local_if_same_machine(state)
+    check_document(request.environ)
+    known, asked = session_id(), request.args.get("next")
+    again = request.args.get("again") == "1"
+    if known and not again and state.live_session(known, touch=False) is not None:
+        return redirect(next_or(asked, state.settings.after_login))
+    if local is not None:
+        return show_local(state, local)
+    return render_page(
+        "remote.html",
+        next=next_or(asked, state.settings.after_login),
+        again=again,
+        web_eid=state.settings.web_eid,
+        mtls=state.settings.mtls is not None and not again,
+    )
+
+
+def _local_if_same_machine(state: LoginState) -> LocalReader | None:
+    """Return the local reader where the browser runs beside it and it was not passed over.
+
+    Raises:
+        PeerNotAllowed: the browser is elsewhere, and there is no other way in.
+    """
+    if state.local is None or (state.settings.has_remote_way_in and "remote" in request.args):
+        return None
+    try:
+        check_same_machine(request.environ, state.settings)
+    except PeerNotAllowed:
+        if not state.settings.has_remote_way_in:
+            raise
+        return None
+    return state.local
 
 
 def status() -> ResponseReturnValue:
@@ -39,7 +76,8 @@ def status() -> ResponseReturnValue:
     answer: dict[str, Any] = {"session": "open" if is_open else "closed"}
     try:
         check_same_machine(request.environ, state.settings)
-        answer |= presence_of(state.cards)
+        if state.local is not None:
+            answer |= presence_of(state.local.cards)
     except PeerNotAllowed:
         pass  # a remote page learns nothing about this machine's readers
     except ReaderServiceLost:
@@ -53,7 +91,7 @@ def closed() -> ResponseReturnValue:
     known = session_id()
     if known is not None and state.live_session(known, touch=False) is not None:
         return redirect(state.settings.after_login)
-    row = None if known is None else state.sessions.find(known)
+    row = None if known is None else state.stores.sessions.find(known)
     return render_page(
         "closed.html",
         reason=None if row is None else row.end_reason,
@@ -89,23 +127,7 @@ def unauthorized() -> ResponseReturnValue:
     if request.method != "GET" or not is_page or not request.accept_mimetypes.accept_html:
         abort(401)
     known = session_id()
-    row = None if known is None else current_state().sessions.find(known)
+    row = None if known is None else current_state().stores.sessions.find(known)
     was_ended = row is not None and row.end_reason not in (None, EndReason.LOGOUT)
     page = "cps.closed" if was_ended else "cps.login"
     return redirect(url_for(page, next=request.full_path.rstrip("?")))
-
-
-def refused(error: CpsAuthError) -> ResponseReturnValue:
-    """Write and answer a refused login that has no page of its own."""
-    audit.refused(error, WayIn.LOCAL_READER, server_peer(request.environ))
-    return answer_refusal(error)
-
-
-def answer_refusal(error: CpsAuthError) -> ResponseReturnValue:
-    """Answer a refusal: with the one public message, unless it may be explained."""
-    headers = {"Cache-Control": "no-store"}
-    if isinstance(error, TooManyRequests):
-        headers["Retry-After"] = str(round(error.retry_after_s))
-    explanation = explain(error, current_language()) if may_be_explained(error) else None
-    page = render_page("refused.html", explanation=explanation)
-    return page, http_status(error), headers

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from flask import render_template, request, url_for
+from flask_login import current_user
 from markupsafe import Markup
 
 from cps_auth.flask.csrf import TOKEN_FIELD, form_token
 from cps_auth.flask.language import current_language
 from cps_auth.flask.state import current_state
+from cps_auth.flask.user import CpsUser
 from cps_auth.wording import LANGUAGES, translations
 
-LOGOUT = "logout"
-"""Purpose of the logout form's token."""
+LOGOUT, GUARD, WEB_EID, MTLS = "logout", "guard", "web-eid", "mtls"
+"""Purposes of form tokens."""
 
 
 def render_page(template: str, **context: Any) -> str:
@@ -32,6 +34,7 @@ def render_page(template: str, **context: Any) -> str:
         language=language,
         languages=LANGUAGES,
         title=current_state().settings.title,
+        form_token=form_token,
         **context,
     )
 
@@ -44,7 +47,7 @@ def page_context() -> dict[str, Any]:
 def watch_script() -> Markup:
     """Return the script tag that makes an open page notice the end of its session."""
     tr = translations(current_language())
-    return Markup(
+    return _guard_script() + Markup(
         '<script src="{src}" defer data-page="session" data-status="{status}"'
         ' data-closed="{closed}" data-unknown="{unknown}"></script>'
     ).format(
@@ -52,6 +55,24 @@ def watch_script() -> Markup:
         status=url_for("cps.status"),
         closed=url_for("cps.closed", next=_here()),
         unknown=tr.gettext("The connection was lost. This page is hidden until it is back."),
+    )
+
+
+def _guard_script() -> Markup:
+    """Return what makes a page watch over a card in the browser's own machine, if it has to."""
+    user = current_user._get_current_object()
+    if not isinstance(user, CpsUser) or user.session.heartbeat_at is None:
+        return Markup("")
+    return Markup(
+        '<script src="{src}" defer data-heartbeat="{heartbeat}" data-removed="{removed}"'
+        ' data-token="{token}" data-closed="{closed}" data-every="{every}"></script>'
+    ).format(
+        src=url_for("cps.static", filename="cps-guard.js"),
+        heartbeat=url_for("cps.heartbeat"),
+        removed=url_for("cps.card_removed"),
+        token=form_token(GUARD),
+        closed=url_for("cps.closed", next=_here()),
+        every=int(current_state().settings.heartbeat.total_seconds() / 5),
     )
 
 

@@ -13,10 +13,10 @@ from flask_login import current_user
 
 from cps_auth.errors import HolderNotAllowed
 from cps_auth.flask import audit
-from cps_auth.flask.pages import answer_refusal
+from cps_auth.flask.refusal import answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
-from cps_auth.model import CardType
+from cps_auth.model import CardType, ProofKind
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +37,8 @@ def cps_required(
 
     Returns:
         A decorator. Without a login it answers as `login_required`; with the wrong card 403;
-        with a login that is too old it asks for the PIN again.
+        with a login that is too old it asks for the PIN again. A TLS client certificate says
+        nothing about when the PIN was typed: with `max_age` such a login is always too old.
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
@@ -51,14 +52,29 @@ def cps_required(
                 refusal = HolderNotAllowed(reason="profession-or-card")
                 audit.access_refused(refusal, user.session)
                 return answer_refusal(refusal)
-            if max_age is not None and current_state().clock() - user.verified_at > max_age:
-                here = request.full_path.rstrip("?")
-                return redirect(url_for("cps.login", next=here, again=1))
+            if max_age is not None and not _is_fresh(user, max_age):
+                return _ask_again(user)
             return view(*args, **kwargs)
 
         return checked
 
     return decorate
+
+
+def _ask_again(user: CpsUser) -> ResponseReturnValue:
+    """Lead back through the login, to this page where it can be come back to."""
+    state = current_state()
+    if state.local is None and not state.settings.web_eid:
+        refusal = HolderNotAllowed(reason="no-way-in-asks-for-the-pin")
+        audit.access_refused(refusal, user.session)
+        return answer_refusal(refusal)
+    here = request.full_path.rstrip("?") if request.method == "GET" else state.settings.after_login
+    return redirect(url_for("cps.login", next=here, again=1), code=303)
+
+
+def _is_fresh(user: CpsUser, max_age: timedelta) -> bool:
+    age = current_state().clock() - user.verified_at
+    return user.holder.proof is ProofKind.CHALLENGE and age <= max_age
 
 
 def _is_allowed(

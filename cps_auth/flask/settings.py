@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.flask.mtls_settings import MtlsSettings, read_mtls_settings
 from cps_auth.flask.next_page import is_safe_next
+from cps_auth.flask.origin import read_origin
 from cps_auth.wording import LANGUAGES
 
 DEFAULTS: Mapping[str, object] = {
@@ -27,10 +28,21 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_SESSION_LIFETIME": timedelta(hours=12),
     "CPS_SESSION_IDLE": timedelta(minutes=60),
     "CPS_FORM_LIFETIME": timedelta(minutes=5),
+    "CPS_STORE": None,
+    "CPS_WEB_EID": False,
+    "CPS_WEB_EID_GUARD_REQUIRED": False,
+    "CPS_HEARTBEAT": timedelta(seconds=150),
+    "CPS_MTLS_PROXIES": (),
+    "CPS_MTLS_PRESET": None,
+    "CPS_MTLS_ORIGIN": None,
+    "CPS_MTLS_SECRET": None,
+    "CPS_REQUESTS_PER_MINUTE": 60,
+    "CPS_REFUSALS_BEFORE_LOCKOUT": 20,
+    "CPS_LOCKOUT": timedelta(minutes=15),
 }
 """Every key there is; `docs/flask.md` explains them. Another `CPS_…` key is refused."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_STORE_SCHEMES = ("redis", "rediss", "unix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,19 @@ class FlaskSettings:
     session_lifetime: timedelta
     session_idle: timedelta
     form_lifetime: timedelta
+    store: str | None  # address of a Redis server, None for SQLite
+    web_eid: bool
+    web_eid_guard_required: bool
+    heartbeat: timedelta
+    mtls: MtlsSettings | None
+    requests_per_minute: int
+    refusals_before_lockout: int
+    lockout: timedelta
+
+    @property
+    def has_remote_way_in(self) -> bool:
+        """Return whether somebody may log in whose card is in another machine."""
+        return self.web_eid or self.mtls is not None
 
     @property
     def host(self) -> str:
@@ -75,7 +100,7 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
     if not app.secret_key:
         raise ConfigurationError("SECRET_KEY is not set; set it before CpsLogin.init_app")
     return FlaskSettings(
-        origin=_origin(app.config["CPS_ORIGIN"]),
+        origin=read_origin(app.config["CPS_ORIGIN"], "CPS_ORIGIN"),
         database=_database(app),
         reader=_text_or_none(app, "CPS_READER"),
         url_prefix=_path(app, "CPS_URL_PREFIX"),
@@ -86,35 +111,15 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
         session_lifetime=_duration(app, "CPS_SESSION_LIFETIME"),
         session_idle=_duration(app, "CPS_SESSION_IDLE"),
         form_lifetime=_duration(app, "CPS_FORM_LIFETIME"),
+        store=_store(app),
+        web_eid=_flag(app, "CPS_WEB_EID"),
+        web_eid_guard_required=_flag(app, "CPS_WEB_EID_GUARD_REQUIRED"),
+        heartbeat=_duration(app, "CPS_HEARTBEAT"),
+        mtls=read_mtls_settings(app.config),
+        requests_per_minute=_count(app, "CPS_REQUESTS_PER_MINUTE"),
+        refusals_before_lockout=_count(app, "CPS_REFUSALS_BEFORE_LOCKOUT"),
+        lockout=_duration(app, "CPS_LOCKOUT"),
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address text means this very machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _origin(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError("CPS_ORIGIN is not set, such as http://127.0.0.1:5000")
-    parts = urlsplit(value)
-    try:
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ConfigurationError(f"CPS_ORIGIN {value!r} has no valid port") from None
-    shown = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
-        shown = f"{shown}:{port}"
-    if not host or value != f"{parts.scheme}://{shown}" or not value.isascii():
-        raise ConfigurationError(f"CPS_ORIGIN {value!r} is not what a browser calls an origin")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise ConfigurationError("CPS_ORIGIN must be https, or http on a loopback address")
-    return value
 
 
 def _database(app: Flask) -> Path:
@@ -150,4 +155,25 @@ def _duration(app: Flask, key: str) -> timedelta:
     value = app.config[key]
     if not isinstance(value, timedelta) or value <= timedelta(0):
         raise ConfigurationError(f"{key} must be a positive timedelta")
+    return value
+
+
+def _flag(app: Flask, key: str) -> bool:
+    value = app.config[key]
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{key} must be True or False")
+    return value
+
+
+def _count(app: Flask, key: str) -> int:
+    value = app.config[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{key} must be a number from 1")
+    return value
+
+
+def _store(app: Flask) -> str | None:
+    value = _text_or_none(app, "CPS_STORE")
+    if value is not None and urlsplit(value).scheme not in _STORE_SCHEMES:
+        raise ConfigurationError("CPS_STORE must begin with redis://, rediss:// or unix://")
     return value

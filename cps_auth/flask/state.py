@@ -15,10 +15,11 @@ from cps_auth.card.port import Card, CardSource
 from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.flask import audit
 from cps_auth.flask.removal import RemovalWatch
-from cps_auth.flask.sessions import EndReason, SessionRow, SessionStore, why_over
+from cps_auth.flask.sessions import EndReason, SessionRow, why_over
 from cps_auth.flask.settings import FlaskSettings
 from cps_auth.flask.signals import session_ended
-from cps_auth.flask.stores import FormTokenStore
+from cps_auth.flask.standing import Standing
+from cps_auth.flask.stores import Stores
 from cps_auth.model import Practitioner
 from cps_auth.pki.judge import Judge
 
@@ -32,19 +33,42 @@ _TOUCH_EVERY = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
+class LocalReader:
+    """The readers of this machine, and the watcher that guards the sessions they opened."""
+
+    cards: CardSource
+    removal: RemovalWatch
+    reader: str | None  # name of the one that counts, None for any
+    _in_use: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def open_card(self) -> Iterator[Card]:
+        """Open the card, one request at a time.
+
+        Raises:
+            CardUnavailable, CardMisbehaved, ModuleUnusable: as in `CardSource.open_card`.
+        """
+        if not self._in_use.acquire(timeout=CARD_WAIT_S):
+            raise CardBusy
+        try:
+            with self.cards.open_card(self.reader) as card:
+                yield card
+        finally:
+            self._in_use.release()
+
+
+@dataclass(frozen=True)
 class LoginState:
     """Everything the views need, made once by `CpsLogin.init_app`."""
 
     app: Flask
     settings: FlaskSettings
-    cards: CardSource
+    local: LocalReader | None  # None: this machine has no reader for its visitors
     judge: Judge
     load_account: LoadAccount | None
-    sessions: SessionStore
-    form_tokens: FormTokenStore
+    stores: Stores
     clock: Callable[[], datetime]
-    removal: RemovalWatch
-    _card_in_use: threading.Lock = field(default_factory=threading.Lock)
+    standing: Standing
 
     def account_of(self, practitioner: Practitioner) -> object | None:
         """Return the application's account; None where the application keeps none.
@@ -69,44 +93,43 @@ class LoginState:
         """
         self.account_of(practitioner)
 
-    @contextmanager
-    def open_card(self) -> Iterator[Card]:
-        """Open the card, one request at a time.
-
-        Raises:
-            CardUnavailable, CardMisbehaved, ModuleUnusable: as in `CardSource.open_card`.
-        """
-        if not self._card_in_use.acquire(timeout=CARD_WAIT_S):
-            raise CardBusy
-        try:
-            with self.cards.open_card(self.settings.reader) as card:
-                yield card
-        finally:
-            self._card_in_use.release()
-
     def live_session(self, session_id: str, *, touch: bool = True) -> SessionRow | None:
         """Return the session if it may go on, having ended it otherwise.
 
         Args:
             session_id: from the browser's cookie.
             touch: whether its person is doing something just now.
+
+        Raises:
+            StoreUnavailable
         """
         at = self.clock()
-        row = self.sessions.find(session_id)
+        row = self.stores.sessions.find(session_id)
         if row is None:
             return None
-        guarded = self.removal.guards(row.watch_id)
-        reason = why_over(row, idle=self.settings.session_idle, guarded=guarded, at=at)
+        reason = self._why_over(row, at)
         if reason is not None:
             self.end_session(session_id, reason)
             return None
         if touch and at - row.last_seen_at > _TOUCH_EVERY:
-            self.sessions.touch(session_id, at=at)
+            self.stores.sessions.touch(session_id, at=at)
         return row
 
+    def _why_over(self, row: SessionRow, at: datetime) -> EndReason | None:
+        guarded = self.local is not None and self.local.removal.guards(row.watch_id)
+        settings = self.settings
+        reason = why_over(
+            row, idle=settings.session_idle, silence=settings.heartbeat, guarded=guarded, at=at
+        )
+        return reason or self.standing.why_over(row, at=at)
+
     def end_session(self, session_id: str, reason: EndReason) -> None:
-        """End a session; the first reason stays."""
-        for row in self.sessions.end(session_id, reason, at=self.clock()):
+        """End a session; the first reason stays.
+
+        Raises:
+            StoreUnavailable
+        """
+        for row in self.stores.sessions.end(session_id, reason, at=self.clock()):
             self.tell_ended(row)
 
     def tell_ended(self, row: SessionRow) -> None:

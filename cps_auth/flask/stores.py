@@ -1,96 +1,108 @@
-"""Form tokens: each login form is sent once, by the browser that got it, about the card it shows.
+"""What the backend keeps outside of a request, as ports; SQLite or Redis stand behind them.
 
-A port, and its SQLite form. Several processes may share the file: one `DELETE … RETURNING`
-both finds and removes a token, so only one of them gets it.
+Each store answers atomically across threads, processes and hosts, or raises StoreUnavailable:
+a store that fails means that nobody is logged in.
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from cps_auth.errors import ChallengeExpired, ChallengeUnknown
-from cps_auth.flask.database import Database
+from cps_auth.flask.sessions import SessionStore
+from cps_auth.login.challenge import ChallengeStore
 
 TOKEN_BYTES = 32
 CAPACITY = 10_000
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS form_token (
-    token_sha256 BLOB PRIMARY KEY,
-    browser_sha256 BLOB NOT NULL,
-    card TEXT NOT NULL,
-    issued_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS form_token_age ON form_token (issued_at);
-"""
+"""Forms, and challenges, that may wait at once; the oldest go when there are more."""
 
 
 class FormTokenStore(Protocol):
-    """Where the tokens of forms that were shown wait for their one return."""
+    """Where one-time tokens of forms and redirections wait for their one return."""
 
-    def issue(self, browser_id: str, card: str, *, at: datetime) -> str:
-        """Return a fresh token for this browser and this card.
+    def issue(self, browser_id: str, content: str, *, at: datetime) -> str:
+        """Return a fresh token for this browser.
 
         Args:
             browser_id: the pre-login identifier in the browser's session cookie.
-            card: SHA-256 of the certificate that the form shows.
+            content: what the token is about, such as the certificate that the form shows.
             at: now, aware UTC.
+
+        Raises:
+            StoreUnavailable
         """
 
     def take(self, unverified_token: str, browser_id: str, *, at: datetime) -> str:
-        """Remove the token, atomically, whatever comes of it; return its card.
+        """Remove the token, atomically, whatever comes of it; return its content.
 
         Raises:
             ChallengeUnknown: never issued, taken before, or issued to another browser.
             ChallengeExpired: too old, or from after `at`.
+            StoreUnavailable
         """
 
 
-class SqliteFormTokens:
-    """A `FormTokenStore` in the web backend's SQLite file."""
+class RateStore(Protocol):
+    """Counts what happened, in windows of time."""
 
-    def __init__(self, database: Database, *, lifetime: timedelta) -> None:
-        self._database = database
-        self._lifetime = lifetime
-
-    def issue(self, browser_id: str, card: str, *, at: datetime) -> str:
-        """Return a fresh token for this browser and this card."""
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        now = at.timestamp()
-        with self._database.connect() as connection:
-            connection.execute(
-                "DELETE FROM form_token WHERE issued_at < ? OR token_sha256 IN ("
-                "SELECT token_sha256 FROM form_token ORDER BY issued_at DESC LIMIT -1 OFFSET ?)",
-                (now - self._lifetime.total_seconds(), CAPACITY - 1),
-            )
-            connection.execute(
-                "INSERT INTO form_token VALUES (?, ?, ?, ?)",
-                (_sha256(token), _sha256(browser_id), card, now),
-            )
-        return token
-
-    def take(self, unverified_token: str, browser_id: str, *, at: datetime) -> str:
-        """Remove the token, atomically, whatever comes of it; return its card.
+    def add(self, what: str, who: str, *, window: timedelta, at: datetime) -> int:
+        """Count one more; return how many there were in this window, this one included.
 
         Raises:
-            ChallengeUnknown: never issued, taken before, or issued to another browser.
-            ChallengeExpired: too old, or from after `at`.
+            StoreUnavailable
         """
-        with self._database.connect() as connection:
-            rows = connection.execute(
-                "DELETE FROM form_token WHERE token_sha256 = ? RETURNING *",
-                (_sha256(unverified_token),),
-            ).fetchall()
-        if not rows or rows[0]["browser_sha256"] != _sha256(browser_id):
-            raise ChallengeUnknown
-        age_s = at.timestamp() - rows[0]["issued_at"]
-        if not 0 <= age_s <= self._lifetime.total_seconds():
-            raise ChallengeExpired
-        return str(rows[0]["card"])
+
+    def count(self, what: str, who: str, *, window: timedelta, at: datetime) -> int:
+        """Return how many there were in this window.
+
+        Raises:
+            StoreUnavailable
+        """
 
 
-def _sha256(text: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """All of them, in one place each."""
+
+    forms: FormTokenStore
+    challenges: ChallengeStore
+    sessions: SessionStore
+    rates: RateStore
+
+
+def sha256(text: str) -> bytes:
+    """Return what a store knows of a token or a browser."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def check_taken(
+    found: tuple[bytes, float] | None, browser_id: str, lifetime: timedelta, at: datetime
+) -> None:
+    """Judge a token that was just removed.
+
+    Args:
+        found: SHA-256 of its browser and when it was issued, seconds of the epoch; None: none.
+        browser_id: of the browser that sent it.
+        lifetime: how long it was good for.
+        at: now, aware UTC.
+
+    Raises:
+        ChallengeUnknown, ChallengeExpired
+    """
+    if found is None:
+        raise ChallengeUnknown("form-token")
+    browser_sha256, issued_at = found
+    if browser_sha256 != sha256(browser_id):
+        raise ChallengeUnknown("form-token-of-another-browser")
+    if not 0 <= at.timestamp() - issued_at <= lifetime.total_seconds():
+        raise ChallengeExpired
+
+
+def window_of(window: timedelta, at: datetime) -> tuple[int, float]:
+    """Return the number of the window that `at` is in, and when it ends, seconds of the epoch."""
+    length_s = window.total_seconds()
+    number = int(at.timestamp() // length_s)
+    return number, (number + 1) * length_s

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
 import threading
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from cps_auth.errors import ChallengeExpired, ChallengeUnknown
+from cps_auth.errors import ChallengeExpired, ChallengeUnknown, RequestMalformed
 from cps_auth.model import Challenge
 
 NONCE_BYTES = 32
@@ -37,6 +39,47 @@ def issue_challenge(origin: str, *, at: datetime, lifetime: timedelta = LIFETIME
     return Challenge(nonce=nonce, origin=origin, issued_at=at, lifetime=lifetime)
 
 
+def store_text(challenge: Challenge) -> str:
+    """Return a challenge as text, for a store outside of this process."""
+    issued_at, lifetime_s = challenge.issued_at.timestamp(), challenge.lifetime.total_seconds()
+    return json.dumps([challenge.nonce, challenge.origin, issued_at, lifetime_s])
+
+
+def restore_challenge(stored: str) -> Challenge:
+    """Return the challenge that `store_text` made a text of, taken from our own store.
+
+    Raises:
+        ChallengeUnknown: not such a text.
+    """
+    try:
+        nonce, origin, issued_at, lifetime_s = json.loads(stored)
+        at, lifetime = datetime.fromtimestamp(issued_at, UTC), timedelta(seconds=lifetime_s)
+    except (ValueError, TypeError, OverflowError):
+        raise ChallengeUnknown("unreadable") from None
+    return Challenge(nonce=str(nonce), origin=str(origin), issued_at=at, lifetime=lifetime)
+
+
+def website_challenge(unverified_nonce: str, origin: str, *, at: datetime) -> Challenge:
+    """Return the challenge of a website, for its browser to be answered with a card.
+
+    Args:
+        unverified_nonce: as the website gave it.
+        origin: as the browser says, https://host[:port]; never what a page says of itself.
+        at: now, aware UTC.
+
+    Raises:
+        RequestMalformed: nonce or origin is not one that Web eID allows.
+
+    Source: Web eID application, arguments of "authenticate": 44 to 128 characters of nonce,
+    an origin of at most 255, https or wss.
+    """
+    if not _WEBSITE_NONCE.fullmatch(unverified_nonce):
+        raise RequestMalformed("nonce")
+    if len(origin) > ORIGIN_MAX_CHARACTERS or not _WEBSITE_ORIGIN.fullmatch(origin):
+        raise RequestMalformed("origin")
+    return Challenge(nonce=unverified_nonce, origin=origin, issued_at=at, lifetime=LIFETIME)
+
+
 def check_fresh(challenge: Challenge, *, at: datetime) -> None:
     """Check that an answer to the challenge is still accepted.
 
@@ -46,6 +89,13 @@ def check_fresh(challenge: Challenge, *, at: datetime) -> None:
     age = at - challenge.issued_at
     if age > challenge.lifetime or age < -CLOCK_STEP_BACK:
         raise ChallengeExpired
+
+
+ORIGIN_MAX_CHARACTERS = 255
+_WEBSITE_NONCE = re.compile(r"[!-~]{44,128}", re.ASCII)
+_WEBSITE_ORIGIN = re.compile(
+    r"(https|wss)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII
+)
 
 
 class ChallengeStore(Protocol):

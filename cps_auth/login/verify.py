@@ -11,17 +11,18 @@
     9  the signature verifies with the judged certificate's key
 
 Steps 2 to 5 are `cps_auth.pki.judge`; 7 and 8 are one operation of the card. A holder who
-comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and 8.
+comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and 8. One whose
+proof was a TLS handshake, which a trusted proxy verified, passes steps 2 to 6.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cps_auth.card.port import Card
-from cps_auth.errors import ContactlessNotEnough
+from cps_auth.errors import ChallengeExpired, ContactlessNotEnough
 from cps_auth.login.challenge import check_fresh, issue_challenge
 from cps_auth.login.proof import check_signature
 from cps_auth.model import (
@@ -29,6 +30,8 @@ from cps_auth.model import (
     CardSignature,
     Challenge,
     Practitioner,
+    ProofKind,
+    TlsProof,
     UnverifiedProof,
     VerifiedHolder,
 )
@@ -36,6 +39,9 @@ from cps_auth.pki.judge import Judge, JudgedCertificate
 
 AccountCheck = Callable[[Practitioner], None]
 """Step 6: returns if this holder may log in here, raises HolderNotAllowed otherwise."""
+
+TLS_PROOF_LIFETIME = timedelta(seconds=60)
+"""A browser needs well under a second to come back from the host that asks for certificates."""
 
 
 def show_holder(card: Card, *, judge: Judge, at: datetime) -> JudgedCertificate:
@@ -186,6 +192,35 @@ def verify_proof(
     return _conclude(judged, challenge, proof.signature, serial, at=at)
 
 
+def accept_tls_proof(
+    proof: TlsProof, *, judge: Judge, allow: AccountCheck, at: datetime
+) -> VerifiedHolder:
+    """Log in a holder whose key a trusted proxy saw in a TLS handshake: steps 2 to 6.
+
+    Steps 8 and 9 were the handshake's own. The verdict of the proxy on the certificate counts
+    for nothing here: it is judged in full. The holder says `ProofKind.TLS`.
+
+    Args:
+        proof: made from what a trusted peer reported, and from nothing else.
+        judge, allow: as in `log_in`.
+        at: now, aware UTC.
+
+    Returns:
+        The verified holder; its card serial is the certificate's gipCardID.
+
+    Raises:
+        ChallengeExpired: it was reported too long ago, or after `at`.
+        CertificateRefused: any leaf; steps 3 to 5.
+        HolderNotAllowed: step 6.
+    """
+    if not timedelta(0) <= at - proof.reported_at <= TLS_PROOF_LIFETIME:
+        raise ChallengeExpired
+    judged = judge.judge(proof.unverified_certificate_der, at=at)
+    allow(judged.certificate.practitioner)
+    serial = judged.certificate.practitioner.card_number or ""
+    return _holder(judged, serial, ProofKind.TLS, at=at)
+
+
 def _conclude(
     judged: JudgedCertificate,
     challenge: Challenge,
@@ -194,9 +229,16 @@ def _conclude(
     *,
     at: datetime,
 ) -> VerifiedHolder:
-    """Step 9, and the one place where a login becomes true."""
+    """Step 9."""
     check_fresh(challenge, at=at)
     check_signature(judged.certificate.x509.public_key(), challenge, signature)
+    return _holder(judged, card_serial, ProofKind.CHALLENGE, at=at)
+
+
+def _holder(
+    judged: JudgedCertificate, card_serial: str, proof: ProofKind, *, at: datetime
+) -> VerifiedHolder:
+    """The one place where a login becomes true."""
     return VerifiedHolder(
         practitioner=judged.certificate.practitioner,
         card=CardIdentity(card_serial, judged.certificate.sha256_hex),
@@ -205,4 +247,5 @@ def _conclude(
         trust=judged.trust,
         revocation=judged.revocation,
         verified_at=at,
+        proof=proof,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 
 _Given = TypeVar("_Given")
 _Read = TypeVar("_Read")
+
+_Part = tuple[str, Callable[[x509.Certificate], object]]
 
 CERTIFICATE_MAX_BYTES = 16 * 1024
 """Real ones are under 2.5 KB."""
@@ -66,7 +68,7 @@ def parse_certificate(
     if len(unverified_certificate_der) > CERTIFICATE_MAX_BYTES:
         raise CertificateMalformed(sha256_hex, f"longer than {CERTIFICATE_MAX_BYTES} bytes")
     try:
-        certificate = load_x509(unverified_certificate_der)
+        certificate = _load(unverified_certificate_der, _PARTS_OF_A_LEAF)
         return CpsCertificate(
             x509=certificate,
             der=unverified_certificate_der,
@@ -88,20 +90,22 @@ def _read_holder(profile: CertificateProfile, certificate: x509.Certificate) -> 
         raise ValueError(f"holder: unreadable, {type(error).__name__}") from None
 
 
-_LAZY_PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
+_PARTS_OF_A_LEAF: tuple[_Part, ...] = (
     ("version", lambda certificate: certificate.version),
     ("serial number", lambda certificate: certificate.serial_number),
-    ("issuer", lambda certificate: certificate.issuer),
     ("validity", lambda c: (c.not_valid_before_utc, c.not_valid_after_utc)),
     ("subject", lambda certificate: certificate.subject),
     ("public key", lambda certificate: certificate.public_key()),
     ("extensions", lambda certificate: certificate.extensions),
 )
-"""What `cryptography` reads only when it is asked for, and may fail on then."""
+"""What `cryptography` reads only when it is asked for, and may fail on then. The issuer of a
+leaf is compared as bytes, and read only where they differ (`signatures.issuer_key`)."""
+
+_PARTS_OF_A_CA = (*_PARTS_OF_A_LEAF, ("issuer", lambda certificate: certificate.issuer))
 
 
 def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
-    """Return a certificate, of a card or a CA, of which no part fails to be read later.
+    """Return a certificate of a CA, of which no part fails to be read later.
 
     Args:
         unverified_certificate_der: DER, exactly one certificate.
@@ -109,8 +113,12 @@ def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
     Raises:
         ValueError: technical words for the part that cannot be read.
     """
+    return _load(unverified_certificate_der, _PARTS_OF_A_CA)
+
+
+def _load(unverified_certificate_der: bytes, parts: Iterable[_Part]) -> x509.Certificate:
     certificate = _read("certificate", x509.load_der_x509_certificate, unverified_certificate_der)
-    for what, part in _LAZY_PARTS:
+    for what, part in parts:
         _read(what, part, certificate)
     if certificate.version is not x509.Version.v3:
         raise ValueError("version: not 3")

@@ -15,7 +15,12 @@ from cps_auth.pki.certificate import CpsCertificate
 from cps_auth.pki.links import extension_of, identifies, is_self_issued, is_strong_key
 from cps_auth.pki.names import name_key
 from cps_auth.pki.profile import CertificateProfile, KeyRules
-from cps_auth.pki.signatures import has_strong_hash, is_signed_with, signer_of
+from cps_auth.pki.signatures import (
+    has_strong_hash,
+    is_signed_with,
+    issuer_key,
+    signer_of,
+)
 
 
 class Fault(enum.Enum):
@@ -85,7 +90,7 @@ def find_fault(
 def _find_issuer(
     child: x509.Certificate, child_der: bytes, known: Sequence[x509.Certificate]
 ) -> x509.Certificate | Fault:
-    wanted = name_key(child.issuer)
+    wanted = issuer_key(child)
     named = [issuer for issuer in known if name_key(issuer.subject) == wanted]
     if not named:
         return Fault.UNKNOWN_ISSUER

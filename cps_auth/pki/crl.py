@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from cps_auth.pki.signatures import Signer, is_signed_with, signer_of
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _RACY_NS = 2_000_000_000  # a folder changed this recently may change again unseen
 
 
@@ -154,6 +155,12 @@ class Lists:
     by_issuer: Mapping[str, tuple[Crl, ...]]
     has_malformed: bool
     numbers: ListNumbers
+
+    def unchanged_until(self, at: datetime) -> datetime:
+        """Return the next moment at which a list begins or ends to count."""
+        forms = (crl.form for crls in self.by_issuer.values() for crl in crls)
+        dates = (date for form in forms for date in (form.this_update, form.next_update))
+        return min((date for date in dates if date and date >= at), default=_NEVER)
 
 
 class CrlStore:

@@ -1,13 +1,12 @@
 """The entries of a list as one sorted block of fixed-width records, searched by halves.
 
-A record is the serial number (as wide as the widest of the list), the revocation date as the
-list writes it, padded, and the reason. The block is bytes, or a file that is mapped.
+A record is the serial number (20 bytes, or as wide as the widest of the list), the revocation
+date as the list writes it, padded, and the reason. The block is bytes, or a file that is mapped.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,7 +23,8 @@ from cps_auth.pki.der import (
 )
 
 DATE_WIDTH = 16  # tag and at most fifteen characters: RFC 5280 section 5.1.2.4
-SERIAL_MAX_BYTES = 64  # RFC 5280 asks for 20; a list with longer ones cannot be read
+SERIAL_BYTES = 20  # RFC 5280 section 4.1.2.2
+SERIAL_MAX_BYTES = 64  # a list with longer ones cannot be read
 
 REASONS = {
     0: "unspecified",
@@ -106,14 +106,20 @@ def read_entries(der: bytes, entries: Element | None) -> Entries:
         OfAnotherIssuer, NotUnderstood: an entry's extensions.
         ValueError: not DER, or a serial number longer than SERIAL_MAX_BYTES.
     """
-    lines = [] if entries is None else list(_lines(der, entries.content, entries.end))
-    width = max((len(serial) for serial, _ in lines), default=1)
-    block = sorted(serial.rjust(width, b"\0") + rest for serial, rest in lines)
-    return Entries(b"".join(block), 0, len(block), width)
+    width = SERIAL_BYTES
+    lines = [] if entries is None else _records(der, entries.content, entries.end, width)
+    longest = max(map(len, lines), default=0) - DATE_WIDTH - 1
+    if entries is not None and longest > width:
+        width = longest
+        lines = _records(der, entries.content, entries.end, width)
+    lines.sort()
+    return Entries(b"".join(lines), 0, len(lines), width)
 
 
-def _lines(der: bytes, start: int, end: int) -> Iterable[tuple[bytes, bytes]]:
+def _records(der: bytes, start: int, end: int, width: int) -> list[bytes]:
+    """Return records with serial numbers of this width, or wider ones as they are."""
     reasons: dict[bytes, bytes] = {b"": b"\0"}
+    records = []
     at = start
     while at < end:
         # the common shape, short lengths throughout, without a call: 300,000 times
@@ -133,9 +139,11 @@ def _lines(der: bytes, start: int, end: int) -> Iterable[tuple[bytes, bytes]]:
             if len(reasons) < 4096:
                 reasons[extensions] = reason
         if der[serial] < 0x80:  # a negative one is nobody's that we accept
+            number = der[serial:serial_end].lstrip(b"\0").rjust(width, b"\0")
             date = der[serial_end : serial_end + 1] + der[serial_end + 2 : date_end]
-            yield der[serial:serial_end].lstrip(b"\0"), date.ljust(DATE_WIDTH, b"\0") + reason
+            records.append(number + date.ljust(DATE_WIDTH, b"\0") + reason)
         at = after
+    return records
 
 
 def _reason(extensions: bytes) -> int:

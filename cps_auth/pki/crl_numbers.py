@@ -24,7 +24,11 @@ ScopedKey = tuple[str, str]
 
 
 class ListNumbers:
-    """Highest numbers by issuer key and scope. Safe to share between threads and processes."""
+    """Highest numbers by issuer key and scope. Safe to share between threads and processes.
+
+    Attributes:
+        generation: rises whenever a number may have.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Remember in memory, and in a folder that exists and is ours, if one is given."""
@@ -33,6 +37,7 @@ class ListNumbers:
         self._known: dict[ScopedKey, int] = {}
         self._version: tuple[int, ...] = ()
         self._unreadable = False
+        self.generation = 0
         self._file = "" if folder is None else str(folder / _FILE)
         self.refresh()
 
@@ -57,6 +62,7 @@ class ListNumbers:
             if self._unreadable or number <= self._known.get(key, -1):
                 return
             self._known[key] = number
+            self.generation += 1
             if self._folder is not None and is_protected(self._folder, writable=True):
                 self._write(key, number)
 
@@ -70,6 +76,7 @@ class ListNumbers:
             version = (status.st_mtime_ns, status.st_size, status.st_ino)
             if version != self._version and is_protected(Path(self._file)):
                 self._read_again()
+                self.generation += 1
                 self._version = version
 
     def _read_again(self) -> None:

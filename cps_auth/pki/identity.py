@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
@@ -27,6 +28,8 @@ SPECIALITY = ObjectIdentifier("1.2.250.1.71.4.2.5")
 
 _INTEGER, _OCTET_STRING, _UTF8_STRING, _PRINTABLE_STRING, _SEQUENCE = 0x02, 0x04, 0x0C, 0x13, 0x30
 """Tags of X.680 section 8.6."""
+
+_UNRECOGNIZED = x509.UnrecognizedExtension
 
 _PS_IDNAT = re.compile(r"[0-9]{1,2}[0-9A-Z]+(?:/[0-9A-Z]+)?")
 _PS_IDNAT_MAX = 64  # ub-common-name, RFC 5280 appendix A.1
@@ -120,9 +123,14 @@ def _display_text(value: str | bytes, what: str) -> str:
     # It ends on screens and in logs: nothing that moves a cursor or reorders letters.
     if isinstance(value, bytes):
         raise ValueError(f"{what}: not a text")  # noqa: TRY004
-    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") for letter in value):
+    # str.isprintable is false for all of these, and for spaces other than the plain one
+    if not value.isprintable() and not all(map(_is_shown, value)):
         raise ValueError(f"{what}: control characters")
     return value.strip()
+
+
+def _is_shown(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _read_ps_idnat(names: dict[ObjectIdentifier, str]) -> str:
@@ -168,11 +176,13 @@ def _read_specialities(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _private(certificate: x509.Certificate, oid: ObjectIdentifier) -> bytes | None:
-    for extension in certificate.extensions:
-        value = extension.value
-        if value.__class__ is x509.UnrecognizedExtension and value.oid == oid:
-            return value.value
-    return None
+    return _privates(certificate).get(oid)
+
+
+@lru_cache(maxsize=4)  # one certificate is asked for five of them, one after the other
+def _privates(certificate: x509.Certificate) -> dict[ObjectIdentifier, bytes]:
+    values = (extension.value for extension in certificate.extensions)
+    return {value.oid: value.value for value in values if value.__class__ is _UNRECOGNIZED}
 
 
 def _printable(content: bytes) -> str:

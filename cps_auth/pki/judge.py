@@ -29,6 +29,7 @@ from cps_auth.pki.certificate import CpsCertificate, parse_certificate
 from cps_auth.pki.chain import check_dates, verify_chain
 from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.crl_evidence import NoEvidence, find_evidence
+from cps_auth.pki.evidence_memory import EvidenceMemory
 from cps_auth.pki.ocsp import OcspSource
 from cps_auth.pki.policies import valid_policies
 from cps_auth.pki.profile import CertificateProfile
@@ -36,6 +37,7 @@ from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 from cps_auth.pki.purpose import ALL_CARD_TYPES, check_login_purpose, purpose_warnings
 from cps_auth.pki.revocation import check_revocation
 from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
+from cps_auth.pki.signatures import signer_of
 
 PRODUCTION_CRL_FOLDER = Path("/var/lib/cps-auth/crl")
 
@@ -135,6 +137,9 @@ class Judge:
     policy: RevocationPolicy = REQUIRE
     ocsp: OcspSource | None = None
     _paths: AuthorityPaths = field(init=False, repr=False, compare=False)
+    _evidence: EvidenceMemory = field(
+        init=False, repr=False, compare=False, default_factory=EvidenceMemory
+    )
     _memory: _Memory = field(init=False, repr=False, compare=False, default_factory=_Memory)
 
     def __post_init__(self) -> None:
@@ -166,6 +171,7 @@ class Judge:
             policy=self.policy,
             ocsp=self.ocsp,
             other_signers=lambda issuer: self._list_signers(issuer, at),
+            memory=self._evidence,
         )
         return JudgedCertificate(
             certificate=lasting.certificate,
@@ -191,6 +197,7 @@ class Judge:
             card_types=self.card_types,
             profile=self.profile,
             valid_policies=policies,
+            issuer_name=signer_of(chain[1]).shown_name,
         )
         return _Lasting(
             certificate,

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cryptography import x509
 
 from cps_auth.pki.links import extension_of
 
 ANY_POLICY = "2.5.29.32.0"
+
+
+@lru_cache(maxsize=64)
+def _policies_of_authority(authority: x509.Certificate) -> frozenset[str]:
+    return policies_of(authority)
 
 
 def policies_of(certificate: x509.Certificate) -> frozenset[str]:
@@ -30,7 +36,7 @@ def valid_policies(chain: Sequence[x509.Certificate]) -> frozenset[str]:
     """
     valid = policies_of(chain[0])
     for authority in chain[1:-1]:
-        allowed = policies_of(authority)
+        allowed = _policies_of_authority(authority)
         if ANY_POLICY not in allowed:
             valid &= allowed
     return valid

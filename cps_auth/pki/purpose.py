@@ -6,13 +6,14 @@ import enum
 from collections.abc import Mapping
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.errors import WrongPurpose
 from cps_auth.model import CardType
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.certificate import CpsCertificate
 from cps_auth.pki.links import extension_of
+from cps_auth.pki.names import shown_name
 from cps_auth.pki.policies import policies_of
 from cps_auth.pki.profile import CardRule, CertificateProfile, is_under
 from cps_auth.pki.profiles import IGC_SANTE_LOGIN
@@ -55,6 +56,7 @@ def check_login_purpose(
     card_types: frozenset[CardType] = ALL_CARD_TYPES,
     profile: CertificateProfile = IGC_SANTE_LOGIN,
     valid_policies: frozenset[str] | None = None,
+    issuer_name: str | None = None,
 ) -> None:
     """Return if the certificate is an authentication certificate of an accepted card.
 
@@ -64,13 +66,15 @@ def check_login_purpose(
         card_types: those that may log in here, where the profile knows card types.
         profile: the rules.
         valid_policies: those that are valid along the chain; its own when None.
+        issuer_name: common name of the authority; as the certificate says when None.
 
     Raises:
         WrongPurpose: reason is one of `Mismatch`.
 
     Source: key usages as in published ANS TEST certificates; ANS tables G01 and G02.
     """
-    asserted = policies_of(certificate.x509)
+    asks = profile.policies or profile.refused_policies
+    asserted = policies_of(certificate.x509) if asks else frozenset()
     valid = asserted if valid_policies is None else valid_policies
     mismatch = _usage_mismatch(certificate.x509, profile) or _policy_mismatch(
         asserted, valid, profile
@@ -79,7 +83,11 @@ def check_login_purpose(
         mismatch = (
             _category_mismatch(certificate.category, test_cards=trust.test_cards)
             or _card_type_mismatch(certificate.practitioner.card_type, card_types)
-            or _issuer_mismatch(certificate, profile.cards)
+            or _issuer_mismatch(
+                shown_name(certificate.x509.issuer) if issuer_name is None else issuer_name,
+                certificate.practitioner.card_type,
+                profile.cards,
+            )
         )
     if mismatch is not None:
         raise WrongPurpose(certificate.sha256_hex, mismatch.value)
@@ -140,14 +148,11 @@ def _card_type_mismatch(
 
 
 def _issuer_mismatch(
-    certificate: CpsCertificate, cards: Mapping[CardType, CardRule]
+    issuer_name: str, card_type: CardType | None, cards: Mapping[CardType, CardRule]
 ) -> Mismatch | None:
-    names = certificate.x509.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
-    text = names[0].value if len(names) == 1 else ""
-    words = text.split() if isinstance(text, str) else []
+    words = issuer_name.split()
     if words[-1:] != [_PERSONS]:
         return Mismatch.ISSUER_NOT_PERSONNES
-    card_type = certificate.practitioner.card_type
     rule = None if card_type is None else cards.get(card_type)
     if rule is None:
         return Mismatch.CARD_TYPE_NOT_ACCEPTED

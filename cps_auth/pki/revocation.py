@@ -20,6 +20,7 @@ from cps_auth.pki.crl_evidence import (
     nobody_else,
 )
 from cps_auth.pki.crl_form import Doubt
+from cps_auth.pki.evidence_memory import EvidenceMemory
 from cps_auth.pki.ocsp import (
     OcspDoubt,
     OcspEvidence,
@@ -40,6 +41,7 @@ def check_revocation(
     policy: RevocationPolicy = REQUIRE,
     ocsp: OcspSource | None = None,
     other_signers: OtherSigners = nobody_else,
+    memory: EvidenceMemory | None = None,
 ) -> tuple[RevocationEvidence, ...]:
     """Return the evidence that no certificate of a verified chain is revoked.
 
@@ -52,6 +54,7 @@ def check_revocation(
         policy: how old evidence may be.
         ocsp: who is asked besides, if anybody.
         other_signers: other certificates that may sign the lists of an issuer.
+        memory: of a caller who asks again and again with the same signers.
 
     Returns:
         One piece of evidence per certificate below the anchor, leaf first.
@@ -66,90 +69,86 @@ def check_revocation(
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
-    lists = crls.current()
-    return tuple(
-        _Question(chain[0], child, issuer, lists, at, policy, other_signers).answer(ocsp)
-        for child, issuer in pairwise(chain)
-    )
+    question = _Questions(chain[0], crls.current(), at, policy, other_signers, memory)
+    return tuple(question.answer(child, issuer, ocsp) for child, issuer in pairwise(chain))
 
 
-class _Question:
-    """Whether one certificate of a chain is revoked."""
+class _Questions:
+    """Whether the certificates of one chain are revoked."""
 
     def __init__(
         self,
         leaf: x509.Certificate,
-        child: x509.Certificate,
-        issuer: x509.Certificate,
         lists: Lists,
         at: datetime,
         policy: RevocationPolicy,
         other_signers: OtherSigners,
+        memory: EvidenceMemory | None,
     ) -> None:
-        self._leaf, self._child, self._issuer = leaf, child, issuer
-        self._lists, self._at, self._policy = lists, at, policy
-        self._other_signers = other_signers
+        self._leaf, self._lists, self._at, self._policy = leaf, lists, at, policy
+        self._other_signers, self._memory = other_signers, memory or EvidenceMemory()
 
-    def answer(self, ocsp: OcspSource | None) -> RevocationEvidence:
+    def answer(
+        self, child: x509.Certificate, issuer: x509.Certificate, ocsp: OcspSource | None
+    ) -> RevocationEvidence:
+        found = self._memory.get(child, self._lists, self._at)
+        if found is not None:
+            return self._from_lists(found, issuer)
         lists, why = None, Doubt.STALE.value
         try:
-            lists = self._ask_lists()
+            lists = self._ask_lists(child, issuer)
         except NoEvidence as no_evidence:
             why = no_evidence.doubt.value
         if lists is not None and self._at <= lists.next_update:
-            return self._from_lists(lists)
+            self._memory.keep(child, self._lists, self._at, lists)
+            return self._from_lists(lists, issuer)
         try:
-            answered = None if ocsp is None else self._ask_responder(ocsp)
+            answered = None if ocsp is None else self._ask_responder(child, issuer, ocsp)
         except OcspRefused as refused:
             answered = None
             why = refused.doubt.value if why == Doubt.NO_CRL.value else why
         if answered is not None:
-            return self._evidence("ocsp", None, answered.this_update, answered.next_update)
+            dates = answered.this_update, answered.next_update
+            return self._evidence("ocsp", issuer, None, *dates)
         if lists is not None and self._at - lists.next_update <= self._policy.past_due:
-            return self._from_lists(lists)
-        raise RevocationUnknown(
-            self._sha256_hex(),
-            why,
-            lists.next_update if lists else None,
-            signer_of(self._issuer).shown_name,
-        )
+            return self._from_lists(lists, issuer)
+        until = lists.next_update if lists else None
+        raise RevocationUnknown(self._sha256_hex(), why, until, signer_of(issuer).shown_name)
 
-    def _ask_lists(self) -> ListEvidence:
+    def _ask_lists(self, child: x509.Certificate, issuer: x509.Certificate) -> ListEvidence:
         lists = find_evidence(
-            self._child,
-            self._issuer,
-            self._lists,
-            at=self._at,
-            other_signers=self._other_signers,
+            child, issuer, self._lists, at=self._at, other_signers=self._other_signers
         )
         if lists.revoked is not None:
-            raise self._revoked(lists.revoked, "crl")
+            raise self._revoked(lists.revoked, "crl", issuer)
         return lists
 
-    def _ask_responder(self, ocsp: OcspSource) -> OcspEvidence | None:
+    def _ask_responder(
+        self, child: x509.Certificate, issuer: x509.Certificate, ocsp: OcspSource
+    ) -> OcspEvidence | None:
         doubt: OcspRefused | None = None
-        for answer in ocsp.answers(self._child, self._issuer):
+        for answer in ocsp.answers(child, issuer):
             try:
-                evidence = judge_answer(
-                    answer, self._child, self._issuer, at=self._at, policy=self._policy
-                )
-                self._check_responder(evidence.responder)
+                evidence = judge_answer(answer, child, issuer, at=self._at, policy=self._policy)
+                self._check_responder(evidence.responder, issuer)
             except OcspRefused as refused:
                 doubt = refused
                 continue
             if evidence.revoked is not None:
-                raise self._revoked(evidence.revoked, "ocsp")
+                raise self._revoked(evidence.revoked, "ocsp", issuer)
             return evidence
         if doubt is not None:
             raise doubt
         return None
 
-    def _check_responder(self, responder: x509.Certificate | None) -> None:
+    def _check_responder(
+        self, responder: x509.Certificate | None, issuer: x509.Certificate
+    ) -> None:
         """A responder that may be revoked has to be on no list (RFC 6960, 4.2.2.2.1)."""
         if responder is None or needs_no_check(responder):
             return
         try:
-            lists = find_evidence(responder, self._issuer, self._lists, at=self._at)
+            lists = find_evidence(responder, issuer, self._lists, at=self._at)
         except NoEvidence:
             raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED) from None
         if lists.revoked is not None:
@@ -157,15 +156,21 @@ class _Question:
         if self._at > lists.next_update:
             raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED)
 
-    def _from_lists(self, lists: ListEvidence) -> RevocationEvidence:
-        return self._evidence("crl", lists.number, lists.this_update, lists.next_update)
+    def _from_lists(self, lists: ListEvidence, issuer: x509.Certificate) -> RevocationEvidence:
+        dates = lists.this_update, lists.next_update
+        return self._evidence("crl", issuer, lists.number, *dates)
 
     def _evidence(
-        self, source: str, number: int | None, this_update: datetime, next_update: datetime
+        self,
+        source: str,
+        issuer: x509.Certificate,
+        number: int | None,
+        this_update: datetime,
+        next_update: datetime,
     ) -> RevocationEvidence:
         return RevocationEvidence(
             source=source,
-            issuer=signer_of(self._issuer).shown_name,
+            issuer=signer_of(issuer).shown_name,
             crl_number=number,
             this_update=this_update,
             next_update=next_update,
@@ -173,9 +178,11 @@ class _Question:
             past_due=self._at > next_update,
         )
 
-    def _revoked(self, since_and_why: tuple[datetime, str], source: str) -> CertificateRevoked:
-        issuer = signer_of(self._issuer).shown_name
-        return CertificateRevoked(self._sha256_hex(), *since_and_why, source, issuer)
+    def _revoked(
+        self, since_and_why: tuple[datetime, str], source: str, issuer: x509.Certificate
+    ) -> CertificateRevoked:
+        name = signer_of(issuer).shown_name
+        return CertificateRevoked(self._sha256_hex(), *since_and_why, source, name)
 
     def _sha256_hex(self) -> str:
         return self._leaf.fingerprint(hashes.SHA256()).hex()

@@ -17,6 +17,7 @@ BILLING_FID = 0x4000  # CPS_SIT_FACT
 FIRST_ACTIVITY_FID = 0x4010  # CPS2TER_ACTIVITY_01_PS
 _DIRECTORY_FID = 0x7F01
 _SELECT, _READ_BINARY = 0xA4, 0xB0
+INSTRUCTIONS = frozenset({_SELECT, _READ_BINARY, GET_RESPONSE})
 _WAITING, _NOT_FOUND, _PIN_NEEDED, _PIN_BLOCKED, _NO_FILE = 0x9F00, 0x9404, 0x9804, 0x9840, 0x9400
 _MF, _DF, _EF = 1, 2, 4  # type byte of the description
 
@@ -53,7 +54,7 @@ class Cps2terVolume:
         self._waiting = b""
 
     def answer(self, command: Command) -> tuple[bytes, int]:
-        """Return data and status word of one command of class A0.
+        """Return data and status word of one command of class A0, one of INSTRUCTIONS.
 
         Raises:
             Refusal: any status word that is not a success.
@@ -63,9 +64,7 @@ class Cps2terVolume:
             return _described(command, waiting), sw.OK
         if command.ins == _SELECT:
             return self._select(command)
-        if command.ins == _READ_BINARY:
-            return self._read(command), sw.OK
-        raise sw.Refusal(sw.UNKNOWN_INS)
+        return self._read(command), sw.OK
 
     def _select(self, command: Command) -> tuple[bytes, int]:
         if command.p1p2 != 0:

@@ -14,7 +14,7 @@ from hardware_mocks.personas import Persona
 
 ISSUED_ON_BCD = bytes.fromhex("20240115")
 CPS2TER_ATR = bytes.fromhex("3BAC00402A001225006480820212009000")
-CPS_DATA_BYTES = 256  # inferred: the size of the one file that anybody may write
+CPS_DATA_BYTES = 128  # inferred; middleware writes the whole file in one short command
 
 
 @dataclass(frozen=True, slots=True)

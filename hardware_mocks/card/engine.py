@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from hardware_mocks.card import cps2ter
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.command import CHAINING, GET_RESPONSE, Command, parse_t0, parse_t1
 from hardware_mocks.card.contents import CardContents
 from hardware_mocks.card.session import new_session
 
+_HEADER_BYTES = 4
 _CHAINABLE = frozenset({0x2A})
 _CLASSES = frozenset({0x00, 0x01, CHAINING, CHAINING | 0x01})  # channels 0 and 1, chained or not
 _CHAIN_MAX_BYTES = 1024  # inferred; a cryptogram is 257
@@ -30,6 +33,7 @@ class ApduEngine:
         """Return data and status word for any byte string."""
         parse = parse_t1 if self._protocol else parse_t0
         try:
+            self._check_header(unverified_command)
             data, status_word = self._answer(parse(unverified_command))
         except sw.Refusal as refusal:
             self._waiting, self._chain = b"", None
@@ -41,22 +45,32 @@ class ApduEngine:
         """References of the PINs that count as presented now."""
         return frozenset(self._session.verified)
 
+    def _check_header(self, command: bytes) -> None:
+        """Class and instruction come first: a T=0 card sees nothing else before it answers."""
+        if len(command) < _HEADER_BYTES:
+            raise sw.Refusal(sw.WRONG_LENGTH)
+        cla, ins = command[:2]
+        if cla == cps2ter.CLASS and self._volume is not None:
+            known: Container[int] = cps2ter.INSTRUCTIONS
+        elif cla in _CLASSES:
+            known = {*self._commands, GET_RESPONSE}
+        else:
+            raise sw.Refusal(sw.UNKNOWN_CLA)
+        if ins not in known:
+            raise sw.Refusal(sw.UNKNOWN_INS)
+
     def _answer(self, command: Command) -> tuple[bytes, int]:
         if command.cla == cps2ter.CLASS and self._volume is not None:
             self._waiting, self._chain = b"", None
             return self._volume.answer(command)
-        if command.cla not in _CLASSES:
-            raise sw.Refusal(sw.UNKNOWN_CLA)
         if command.ins == GET_RESPONSE:
             return self._next_part(command)
         self._waiting = b""
-        handler = self._commands.get(command.ins)
-        if handler is None:
-            raise sw.Refusal(sw.UNKNOWN_INS)
         whole = self._unchained(command)
         if whole is None:
             return b"", sw.OK
-        return self._first_part(handler(self._session, whole), whole.le)
+        response = self._commands[command.ins](self._session, whole)
+        return self._first_part(response, whole.le)
 
     def _unchained(self, command: Command) -> Command | None:
         """Return the command with the data of its whole chain; None while more is to come."""

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +14,11 @@ from pathlib import Path
 import pytest
 from smartcard import scard
 
+from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.vpcd import VpcdLink
+from hardware_mocks.vpcd_slot import VpcdSlot
 
 _DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 _SYSTEM_FOLDER = Path("/run/pcscd")  # compiled into pcscd; hidden by a bind mount of our own
@@ -31,29 +31,31 @@ _SUCCESS = 0  # SCARD_S_SUCCESS
 class InsertedCard:
     """A virtual card in one slot of a private pcscd, served by a thread."""
 
-    def __init__(self, card: VirtualCard, slot: int, reader: str, host: str, port: int) -> None:
+    def __init__(self, card: VirtualCard, slot: int, reader: str, plan: FaultPlan | None) -> None:
         self.card = card
         self.reader = reader
         self.in_reader = True
         self._slot = slot
-        self._link = self._plug(host, port)
+        self._plan = plan
+        self._hands: VpcdSlot | None = None
 
-    def _plug(self, host: str, port: int) -> VpcdLink:
-        link = VpcdLink(self.card, (host, port + self._slot))
-        self._thread = threading.Thread(target=link.serve, name=f"vpcd {self.reader}")
-        self._thread.start()
-        return link
+    def plug(self, host: str, port: int) -> None:
+        """Connect; again after pcscd was restarted, since the card never left the reader."""
+        if self._hands is not None:
+            self._hands.pull()
+        self._hands = VpcdSlot((host, port + self._slot))
+        self._hands.insert(self.card, self._plan)
 
-    def replug(self, host: str, port: int) -> None:
-        """Connect again after pcscd was restarted: the card never left the reader."""
-        self._thread.join()
-        self._link = self._plug(host, port)
+    def arm(self, plan: FaultPlan | None) -> None:
+        """Let the faults of a plan happen around the commands that follow."""
+        assert self._hands is not None
+        self._plan = self._hands.plan = plan
 
     def remove(self) -> None:
         """Pull the card and return at once; pcscd sees it within about half a second."""
         self.in_reader = False
-        self._link.close()
-        self._thread.join()
+        if self._hands is not None:
+            self._hands.pull()
 
 
 class PrivatePcscd:
@@ -92,7 +94,7 @@ class PrivatePcscd:
             pytest.fail("pcscd serves no reader:\n" + (self._folder / "log").read_text())
         for inserted in self._cards:
             if inserted.in_reader:
-                inserted.replug(*self.vpcd_address)
+                inserted.plug(*self.vpcd_address)
                 self._await_card(inserted.reader, present=True)
 
     def _spawn(self) -> None:
@@ -148,10 +150,12 @@ class PrivatePcscd:
         card_kind: str = "cps3",
         persona: str | Persona | VirtualCard = "doctor",
         slot: int = 0,
+        plan: FaultPlan | None = None,
     ) -> InsertedCard:
         """Put a new card (or the given one) in a slot and wait until pcscd knows its ATR."""
         card = persona if isinstance(persona, VirtualCard) else self.make_card(card_kind, persona)
-        inserted = InsertedCard(card, slot, self.readers[slot], *self.vpcd_address)
+        inserted = InsertedCard(card, slot, self.readers[slot], plan)
+        inserted.plug(*self.vpcd_address)
         self._cards.append(inserted)
         self._await_card(inserted.reader, present=True)
         return inserted

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cps_auth.errors import ChallengeExpired, ChallengeUnknown
-from cps_auth.flask import stores
+from cps_auth.flask import sqlite_stores as stores
 from cps_auth.flask.database import Database
-from cps_auth.flask.stores import SqliteFormTokens
+from cps_auth.flask.sqlite_stores import SqliteFormTokens
 from webdemo.desk import VirtualDesk
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)

@@ -17,7 +17,7 @@ def test_the_right_pin_leads_to_the_page_that_was_asked_for(visitor, desk: Virtu
     """A login leads back to the page that needed it."""
     desk.insert("doctor")
     asked = visitor.get("/doctors")
-    assert asked.status_code == 302
+    assert asked.status_code == 303
     form = visitor.form(asked.location)
     done = visitor.post("/cps/login", {**form, "pin": "1234"})
     assert (done.status_code, done.location) == (303, "/doctors")
@@ -69,7 +69,7 @@ def test_a_card_with_a_defect_is_refused_before_any_pin(
     state = app.extensions["cps_login"]
     with visitor.cookie() as cookie:
         cookie["cps_browser"] = "this browser"
-    token = state.form_tokens.issue("this browser", "any card", at=state.clock())
+    token = state.stores.forms.issue("this browser", "any card", at=state.clock())
     refused = visitor.post("/cps/login", {"token": token, "pin": "1234", "next": "/"})
     assert refused.status_code == (409 if persona == "pin-blocked" else 403)
     assert desk.card(persona).pin_attempts_left == before

@@ -103,14 +103,14 @@ def test_a_card_pulled_during_the_login_opens_nothing(app, visitor, desk: Virtua
     desk.insert("doctor")
     form = visitor.form()
     state = app.extensions["cps_login"]
-    create = state.sessions.create
+    create = state.stores.sessions.create
 
     def create_then_pull(*args: Any, **kwargs: Any) -> str:
         opened = create(*args, **kwargs)
         desk.pull()
         return opened
 
-    state.sessions.create = create_then_pull
+    state.stores.sessions.create = create_then_pull
     assert visitor.post("/cps/login", {**form, "pin": "1234"}).status_code == 409
     assert not visitor.is_in()
 
@@ -118,7 +118,7 @@ def test_a_card_pulled_during_the_login_opens_nothing(app, visitor, desk: Virtua
 def test_a_watcher_that_stops_ends_what_it_guarded(app, visitor, desk: VirtualDesk) -> None:
     """Silence never means that the card is still there; the next login watches anew."""
     _logged_in(visitor, desk)
-    app.extensions["cps_login"].removal.stop()
+    app.extensions["cps_login"].local.removal.stop()
     assert not visitor.is_in()
     visitor.log_in()
     assert visitor.is_in()
@@ -133,7 +133,7 @@ def test_a_store_that_fails_leaves_nobody_logged_in(
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    app.extensions["cps_login"].sessions.end_reader = fail
+    app.extensions["cps_login"].stores.sessions.end_reader = fail
     with caplog.at_level(logging.CRITICAL):
         desk.pull()
         until(lambda: not visitor.is_in())
@@ -300,7 +300,7 @@ def test_a_session_ends_with_its_certificate(make_app, visit, desk: VirtualDesk)
     visitor = visit(app)
     _logged_in(visitor, desk)
     with visitor.cookie() as cookie:
-        row = app.extensions["cps_login"].sessions.find(cookie["_user_id"])
+        row = app.extensions["cps_login"].stores.sessions.find(cookie["_user_id"])
     assert row.expires_at == row.holder.certificate_not_after
 
 

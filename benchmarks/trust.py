@@ -1,0 +1,176 @@
+"""Figures of the trust layer: judging, and finding a serial number in a large list.
+
+The peer of a judgement is what cannot be avoided: the RSA-4096 verification of the issuer's
+signature and the RSA-2048 one of the card's. The list of the cards holds 100,000 entries in the
+judgements and 300,000 in the look-ups.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from benchmarks.timing import Figure, compare
+from cps_auth.pki.crl import Crl, CrlStore, version_of
+from cps_auth.pki.crl_index import FOLDER
+from cps_auth.pki.judge import Judge
+from hardware_mocks.igc import FakeIgcSante
+
+LIST = "ACI-FO-PP.crl"
+_LISTS: dict[int, bytes] = {}
+
+
+def _large_list(igc: FakeIgcSante, entries: int) -> bytes:
+    """Return a list with random serial numbers of 160 bits, half of them with a reason."""
+    if entries not in _LISTS:
+        issuer = igc.authorities["fort-personnes"]
+        aki = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        lines = [
+            x509.RevokedCertificateBuilder()
+            .serial_number(int.from_bytes(b"\x40" + os.urandom(19), "big"))
+            .revocation_date(igc.made_at - timedelta(seconds=i))
+            for i in range(entries)
+        ]
+        reason = x509.CRLReason(x509.ReasonFlags.key_compromise)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.certificate.subject)
+            .last_update(igc.made_at - timedelta(hours=1))
+            .next_update(igc.made_at + timedelta(days=1))
+            .add_extension(aki, critical=False)
+            .add_extension(x509.CRLNumber(7), critical=False)
+        )
+        builder._revoked_certificates = [  # adding one by one copies them all each time
+            (line.add_extension(reason, critical=False) if i % 2 else line).build()
+            for i, line in enumerate(lines)
+        ]
+        _LISTS[entries] = builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return _LISTS[entries]
+
+
+def _folder(igc: FakeIgcSante, folder: Path, entries: int) -> Path:
+    lists = folder / f"lists-{entries}"
+    lists.mkdir(mode=0o755, exist_ok=True)
+    (lists / LIST).write_bytes(_large_list(igc, entries))
+    (lists / "ACR-FO.crl").write_bytes(igc.crls["ACR-FO"])
+    os.utime(lists, (0, 0))  # a folder that changed just now is listed at every judgement
+    return lists
+
+
+def _verifications(igc: FakeIgcSante, *, issuer_too: bool) -> Callable[[], None]:
+    issuer, card = igc.authorities["fort-personnes"], igc.credentials("doctor")
+    leaf = x509.load_der_x509_certificate(card.authentication_certificate_der)
+    keys = issuer.key.public_key(), card.authentication_key.public_key()
+    tbs, certified, message = leaf.tbs_certificate_bytes, leaf.signature, bytes(64)
+    scheme, digest = padding.PKCS1v15(), hashes.SHA256()
+    signature = card.authentication_key.sign(message, scheme, digest)
+
+    def verify() -> None:
+        if issuer_too:
+            keys[0].verify(certified, tbs, scheme, digest)
+        keys[1].verify(signature, message, scheme, digest)
+
+    return verify
+
+
+def new_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
+    """A certificate never seen before, with the card's signature, in a running process."""
+    judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
+    rounds = 200
+    leaves = iter([igc.issue(igc.request()) for _ in range(rounds + 2)])
+    card_signature = _verifications(igc, issuer_too=False)
+
+    def judge_one() -> None:
+        judge.judge(next(leaves), at=igc.made_at)
+        card_signature()
+
+    judge.judge(igc.issue(igc.request()), at=igc.made_at)
+    return compare(
+        "a certificate never seen before, list of 100,000",
+        ("judgement and the card's signature", judge_one),
+        ("the two RSA verifications in it", _verifications(igc, issuer_too=True)),
+        rounds=rounds,
+    )
+
+
+def known_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
+    """The same certificate again, with the card's signature."""
+    judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
+    leaf = igc.credentials("doctor").authentication_certificate_der
+    card_signature = _verifications(igc, issuer_too=False)
+
+    def judge_one() -> None:
+        judge.judge(leaf, at=igc.made_at)
+        card_signature()
+
+    return compare(
+        "the same certificate again, list of 100,000",
+        ("judgement and the card's signature", judge_one),
+        ("the one RSA verification in it", card_signature),
+        rounds=500,
+    )
+
+
+def list_lookup(igc: FakeIgcSante, folder: Path) -> Figure:
+    """A thousand serial numbers in 300,000 in the mapped index, one in the library's list."""
+    lists = _folder(igc, folder, 300_000)
+    file = lists / LIST
+    Crl.from_file(file, version_of(file)).doubt_under(igc.authorities["fort-personnes"].certificate)
+    indexed = Crl.from_file(file, version_of(file))
+    parsed = x509.load_der_x509_crl(file.read_bytes())
+    serials = [int.from_bytes(b"\x40" + os.urandom(19), "big") for _ in range(1000)]
+    return compare(
+        "serial numbers in a list of 300,000",
+        ("a thousand, our index, mapped", lambda: [indexed.lists(number) for number in serials]),
+        (
+            "one, cryptography's list",
+            lambda: parsed.get_revoked_certificate_by_serial_number(serials[0]),
+        ),
+        rounds=20,
+    )
+
+
+def list_open(igc: FakeIgcSante, folder: Path) -> Figure:
+    """Having a list of 300,000 at hand in a new process: opened, and parsed by the library."""
+    file = _folder(igc, folder, 300_000) / LIST
+    issuer = igc.authorities["fort-personnes"].certificate
+    Crl.from_file(file, version_of(file)).doubt_under(issuer)
+    return compare(
+        "a verified list of 300,000, from disk",
+        ("our index", lambda: Crl.from_file(file, version_of(file)).doubt_under(issuer)),
+        ("cryptography, parsed only", lambda: x509.load_der_x509_crl(file.read_bytes())),
+        rounds=20,
+    )
+
+
+def list_index(igc: FakeIgcSante, folder: Path) -> Figure:
+    """Parsing, verifying, indexing and writing a list of 300,000, once for every process."""
+    lists = _folder(igc, folder, 300_000)
+    issuer = igc.authorities["fort-personnes"].certificate
+
+    def index() -> None:
+        shutil.rmtree(lists / FOLDER, ignore_errors=True)
+        Crl.from_file(lists / LIST, version_of(lists / LIST)).doubt_under(issuer)
+
+    def peer() -> None:
+        crl = x509.load_der_x509_crl((lists / LIST).read_bytes())
+        crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+        {entry.serial_number: entry.revocation_date_utc for entry in crl}
+
+    return compare(
+        "indexing a list of 300,000",
+        ("parsed, verified, sorted, written", index),
+        ("cryptography: parsed, verified, put into a dictionary", peer),
+        rounds=5,
+    )
+
+
+FIGURES = (new_certificate, known_certificate, list_lookup, list_open, list_index)

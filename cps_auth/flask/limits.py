@@ -1,0 +1,57 @@
+"""How often an address may ask, and when it has been refused so often that it has to wait.
+
+Counted by the address that the application sees (`request.remote_addr`: behind a proxy, what
+Werkzeug's ProxyFix makes of it, if the application uses that).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import request
+
+from cps_auth.errors import CpsAuthError, StoreUnavailable, TooManyRequests
+from cps_auth.flask.state import LoginState
+from cps_auth.flask.stores import window_of
+
+_MINUTE = timedelta(minutes=1)
+_REFUSALS = "refusals"
+
+
+def check_rate(state: LoginState, what: str) -> None:
+    """Count a request, before anything is done for it.
+
+    Args:
+        state: of the application.
+        what: kind of request; each has its own count.
+
+    Raises:
+        TooManyRequests: too many a minute, or locked out after too many refusals.
+        StoreUnavailable
+    """
+    at, who, settings = state.clock(), _who(), state.settings
+    refusals = state.stores.rates.count(_REFUSALS, who, window=settings.lockout, at=at)
+    if refusals >= settings.refusals_before_lockout:
+        raise _too_many(state, settings.lockout)
+    if state.stores.rates.add(what, who, window=_MINUTE, at=at) > settings.requests_per_minute:
+        raise _too_many(state, _MINUTE)
+
+
+def count_refusal(state: LoginState, error: CpsAuthError) -> None:
+    """Remember that a login was refused; being sent away for asking too often is not one."""
+    if isinstance(error, (TooManyRequests, StoreUnavailable)):
+        return
+    try:
+        window = state.settings.lockout
+        state.stores.rates.add(_REFUSALS, _who(), window=window, at=state.clock())
+    except StoreUnavailable:
+        return  # nobody can log in now anyway
+
+
+def _too_many(state: LoginState, window: timedelta) -> TooManyRequests:
+    at = state.clock()
+    return TooManyRequests(max(1.0, window_of(window, at)[1] - at.timestamp()))
+
+
+def _who() -> str:
+    return request.remote_addr or "-"
