@@ -33,7 +33,7 @@ from cps_auth.flask.state import LoginState, current_state
 from cps_auth.login.verify import accept_tls_proof
 from cps_auth.model import TlsProof
 
-SECRET_HEADER = "HTTP_X_CPS_PROXY_SECRET"  # noqa: S105 (the name of a header, as WSGI has it)
+SECRET_HEADER = "X-CPS-Proxy-Secret"  # noqa: S105 (the name of a header)
 _MAX_TOKEN_CHARACTERS = 128
 
 Step = Callable[[LoginState, MtlsSettings], ResponseReturnValue]
@@ -105,7 +105,7 @@ def finish(state: LoginState, _mtls: MtlsSettings) -> ResponseReturnValue:
 def check_proxy(mtls: MtlsSettings) -> None:
     """Check that the host which asks for certificates made this request out of the browser's.
 
-    Looked at below Werkzeug's ProxyFix: the connection itself, then what only that host adds.
+    Peer and Host are looked at below Werkzeug's ProxyFix; the secret only that host adds.
 
     Raises:
         PeerNotAllowed: its reason is "not-the-proxy", "not-the-mtls-host" or "proxy-secret".
@@ -114,7 +114,7 @@ def check_proxy(mtls: MtlsSettings) -> None:
         raise PeerNotAllowed("not-the-proxy")
     if as_received(request.environ, "HTTP_HOST") != mtls.host:
         raise PeerNotAllowed("not-the-mtls-host")
-    sent = as_received(request.environ, SECRET_HEADER) or ""
+    sent = request.headers.get(SECRET_HEADER, "")
     if not hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), mtls.secret.encode()):
         raise PeerNotAllowed("proxy-secret")
 
