@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography import x509
@@ -173,4 +174,72 @@ def list_index(igc: FakeIgcSante, folder: Path) -> Figure:
     )
 
 
-FIGURES = (new_certificate, known_certificate, list_lookup, list_open, list_index)
+def new_certificate_pyopenssl(igc: FakeIgcSante, folder: Path) -> Figure:
+    """The same question to pyOpenSSL, its store loaded once: chain and both lists."""
+    from OpenSSL import crypto
+
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+    store.set_time(igc.made_at)
+    store.add_cert(crypto.X509.from_cryptography(igc.authorities["fort"].certificate))
+    for der in (_large_list(igc, 100_000), igc.crls["ACR-FO"]):
+        store.add_crl(x509.load_der_x509_crl(der))
+    chain = [crypto.X509.from_cryptography(igc.authorities["fort-personnes"].certificate)]
+
+    def verify(der: bytes) -> None:
+        leaf = crypto.X509.from_cryptography(x509.load_der_x509_certificate(der))
+        crypto.X509StoreContext(store, leaf, chain).verify_certificate()
+
+    return _against(igc, folder, "pyOpenSSL, store loaded before", verify, rounds=40)
+
+
+def new_certificate_pyhanko(igc: FakeIgcSante, folder: Path) -> Figure:
+    """The same question to pyhanko-certvalidator, mode "require"."""
+    import asyncio
+
+    from asn1crypto import crl as asn1_crl
+    from asn1crypto import x509 as asn1_x509
+    from pyhanko_certvalidator import CertificateValidator, ValidationContext
+
+    anchor, issuer = (
+        asn1_x509.Certificate.load(igc.authorities[name].der) for name in ("fort", "fort-personnes")
+    )
+    ders = (_large_list(igc, 100_000), igc.crls["ACR-FO"])
+    lists = [asn1_crl.CertificateList.load(der) for der in ders]
+
+    def verify(der: bytes) -> None:
+        context = ValidationContext(
+            trust_roots=[anchor], crls=lists, moment=igc.made_at, revocation_mode="require"
+        )
+        leaf = asn1_x509.Certificate.load(der)
+        validator = CertificateValidator(leaf, [issuer], validation_context=context)
+        asyncio.run(validator.async_validate_usage({"digital_signature"}))
+
+    return _against(igc, folder, "pyhanko-certvalidator", verify, rounds=3)
+
+
+def _against(
+    igc: FakeIgcSante, folder: Path, name: str, verify: Callable[[bytes], None], rounds: int
+) -> Figure:
+    judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
+    leaves = [igc.issue(igc.request()) for _ in range(rounds + 2)]
+    ours, theirs = iter(leaves), iter(leaves)
+    judge.judge(igc.issue(igc.request()), at=igc.made_at)
+    return compare(
+        "a certificate never seen before, list of 100,000",
+        ("our judgement", lambda: judge.judge(next(ours), at=igc.made_at)),
+        (name, lambda: verify(next(theirs))),
+        rounds=rounds,
+    )
+
+
+_PEERS = {"OpenSSL": new_certificate_pyopenssl, "pyhanko_certvalidator": new_certificate_pyhanko}
+FIGURES = (
+    new_certificate,
+    known_certificate,
+    list_lookup,
+    list_open,
+    list_index,
+    *(figure for module, figure in _PEERS.items() if find_spec(module) is not None),
+)
+"""Those of other validators only where they are installed: they are no dependency of ours."""

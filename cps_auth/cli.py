@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from cps_auth.browser_cli import browser as browser_commands
 from cps_auth.card.atr import kind_of
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import Card, CardSource
@@ -213,6 +214,7 @@ def _print_event(options: Options, event: CardEvent) -> None:
 
 
 cli.add_command(trust_commands)
+cli.add_command(browser_commands)
 
 
 def main() -> None:

@@ -42,12 +42,19 @@ class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0  # then the next one
 
 
+class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may ask for a signature from a browser."""
+
+    extensions: tuple[str, ...] = ()  # identifiers, besides ours and the official ones
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. Every part has defaults: an empty file is a valid one."""
 
     trust: TrustSettings = TrustSettings()
     card: CardSettings = CardSettings()
     lock: LockSettings = LockSettings()
+    browser: BrowserSettings = BrowserSettings()
     language: Literal["fr", "en"] = "fr"
 
 

@@ -174,6 +174,6 @@ def _count(app: Flask, key: str) -> int:
 
 def _store(app: Flask) -> str | None:
     value = _text_or_none(app, "CPS_STORE")
-    if value is not None and urlsplit(value).scheme not in _STORE_SCHEMES:
+    if value is not None and value.partition("://")[0] not in _STORE_SCHEMES:
         raise ConfigurationError("CPS_STORE must begin with redis://, rediss:// or unix://")
     return value

@@ -223,27 +223,41 @@ class Judge:
         return lists.revoked is None and at <= lists.next_update
 
 
-def production_judge(card_types: frozenset[CardType] = ALL_CARD_TYPES) -> Judge:
+def production_judge(
+    card_types: frozenset[CardType] = ALL_CARD_TYPES, *, policy: RevocationPolicy = REQUIRE
+) -> Judge:
     """Return the judge of real cards: pinned authorities, lists from PRODUCTION_CRL_FOLDER.
+
+    Args:
+        card_types: those that may log in.
+        policy: how old revocation evidence may be.
 
     Raises:
         TrustStoreUnusable: see `production_trust`.
     """
-    return Judge(production_trust(), CrlStore.from_folder(PRODUCTION_CRL_FOLDER), card_types)
+    crls = CrlStore.from_folder(PRODUCTION_CRL_FOLDER)
+    return Judge(production_trust(), crls, card_types, policy=policy)
 
 
-def folder_judge(folder: Path, card_types: frozenset[CardType] = ALL_CARD_TYPES) -> Judge:
+def folder_judge(
+    folder: Path,
+    card_types: frozenset[CardType] = ALL_CARD_TYPES,
+    *,
+    policy: RevocationPolicy = REQUIRE,
+) -> Judge:
     """Return the judge that trusts a folder instead of the pins.
 
     Args:
         folder: see `folder_trust`; lists are in its crl/, or beside the certificates when
             there is no trust.toml.
+        card_types: those that may log in.
+        policy: how old revocation evidence may be.
 
     Raises:
         TrustStoreUnusable: see `folder_trust`.
     """
-    trust = folder_trust(folder)
-    return Judge(trust, CrlStore.from_folder(crl_folder_of(folder)), card_types)
+    crls = CrlStore.from_folder(crl_folder_of(folder))
+    return Judge(folder_trust(folder), crls, card_types, policy=policy)
 
 
 def crl_folder_of(folder: Path) -> Path:

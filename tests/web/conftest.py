@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import subprocess
+import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, jsonify
+import redis
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from flask import Flask, jsonify, render_template_string
 from flask.sessions import SessionMixin
 from flask.testing import FlaskClient
 from flask_login import current_user, login_required
@@ -178,6 +186,11 @@ def _add_pages(app: Flask) -> None:
             account=current_user.account,
         )
 
+    @app.get("/watched")
+    @login_required
+    def watched() -> str:
+        return render_template_string("{{ cps_watch() }}")
+
     @app.get("/doctors")
     @cps_required(professions={"10"}, card_types={CardType.CPS})
     def doctors() -> str:
@@ -187,3 +200,164 @@ def _add_pages(app: Flask) -> None:
     @cps_required(max_age=timedelta(minutes=5))
     def fresh() -> str:
         return "verified just now"
+
+
+REMOTE_ORIGIN = "https://practice.test"
+
+
+@dataclass
+class RemoteVisitor:
+    """A browser on another machine, with a Web eID extension and a card."""
+
+    client: FlaskClient
+    igc: FakeIgcSante
+    headers: dict[str, str] = field(default_factory=lambda: dict(BROWSER_HEADERS))
+    peer: str = "192.0.2.7"
+
+    def open(self, method: str, path: str, **more: Any) -> TestResponse:
+        """Send a request from a page of the origin, unless the headers say otherwise."""
+        headers = {"Origin": REMOTE_ORIGIN, **self.headers, **more.pop("headers", {})}
+        if method == "GET":
+            headers.pop("Origin")
+        kept = {name: value for name, value in headers.items() if value is not None}
+        return self.client.open(
+            path,
+            method=method,
+            base_url=more.pop("base_url", REMOTE_ORIGIN),
+            headers=kept,
+            environ_overrides={"REMOTE_ADDR": self.peer, **more.pop("environ", {})},
+            **more,
+        )
+
+    def page_token(self) -> str:
+        """Open the login page and return the token of its script."""
+        text = self.open("GET", "/cps/login").text
+        found = re.search(r'data-token="([0-9a-f]+)"', text)
+        assert found is not None, text
+        return found.group(1)
+
+    def challenge(self, token: str | None = None) -> str:
+        """Ask for a challenge."""
+        answer = self.open(
+            "POST",
+            "/cps/web-eid/challenge",
+            headers={"X-CPS-Token": token or self.page_token()},
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json["nonce"])
+
+    def answer(
+        self, nonce: str, persona: str = "doctor", origin: str = REMOTE_ORIGIN, **changes: Any
+    ) -> dict[str, Any]:
+        """Sign as a card would, by the letter of Web eID; fields replaced by `changes`."""
+        card = self.igc.credentials(persona)
+        message = b"".join(hashlib.sha256(part.encode()).digest() for part in (origin, nonce))
+        value = card.authentication_key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        return {
+            "unverifiedCertificate": b64encode(card.authentication_certificate_der).decode(),
+            "algorithm": "RS256",
+            "signature": b64encode(value).decode(),
+            "format": "web-eid:1.0",
+            "appVersion": "https://cps-auth.test/1.0",
+            **changes,
+        }
+
+    def send(self, token: dict[str, Any] | bytes, page_token: str, **more: Any) -> TestResponse:
+        """Hand a token over."""
+        body = token if isinstance(token, bytes) else json.dumps(token).encode()
+        headers = {"X-CPS-Token": page_token, "Content-Type": "application/json"}
+        headers |= more.pop("headers", {})
+        path = more.pop("path", "/cps/web-eid/login")
+        return self.open("POST", path, data=body, headers=headers, **more)
+
+    def log_in(self, persona: str = "doctor", **more: Any) -> TestResponse:
+        """Do all of it."""
+        page_token = self.page_token()
+        nonce = self.challenge(page_token)
+        return self.send(self.answer(nonce, persona), page_token, **more)
+
+    def is_in(self) -> bool:
+        """Whether a page that needs a login is served."""
+        return self.open("GET", "/me").status_code == 200
+
+
+@pytest.fixture
+def remote_app(make_app: MakeApp) -> Flask:
+    """An application that only takes cards from elsewhere."""
+    return make_app("remote", REMOTE, cards=None)
+
+
+REMOTE = {
+    "CPS_ORIGIN": REMOTE_ORIGIN,
+    "CPS_WEB_EID": True,
+    "CPS_REQUESTS_PER_MINUTE": 10_000,
+    "CPS_REFUSALS_BEFORE_LOCKOUT": 10_000,
+}
+
+
+@pytest.fixture
+def remote_config() -> dict[str, Any]:
+    """Its settings, to be changed."""
+    return dict(REMOTE)
+
+
+@pytest.fixture
+def remote_visit(igc: FakeIgcSante) -> Callable[[Flask], RemoteVisitor]:
+    """Gives a new browser elsewhere."""
+    return lambda app: RemoteVisitor(app.test_client(), igc)
+
+
+@pytest.fixture
+def remote(remote_app: Flask, igc: FakeIgcSante) -> RemoteVisitor:
+    """A browser elsewhere, without a session."""
+    return RemoteVisitor(remote_app.test_client(), igc)
+
+
+class RedisServer:
+    """A real Redis of one's own, on a Unix socket; killed and started as a test likes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{folder / 'redis.sock'}"
+
+    def start(self) -> None:
+        """Start it on what it saved, and wait until it answers."""
+        arguments = ["--port", "0", "--unixsocket", "redis.sock", "--dir", str(self._folder)]
+        arguments += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["redis-server", *arguments], cwd=self._folder, stdout=log, stderr=log
+            )
+        client = redis.Redis.from_url(self.url)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                if client.ping():
+                    break
+            except redis.RedisError:
+                assert time.monotonic() < deadline, (self._folder / "log").read_text()
+                time.sleep(0.01)
+        client.close()
+
+    def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(20)
+        (self._folder / "redis.sock").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A running Redis."""
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:  # a short path for a socket
+        server = RedisServer(Path(folder))
+        server.start()
+        yield server
+        server.stop()

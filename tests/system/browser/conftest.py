@@ -1,0 +1,161 @@
+"""A display nobody sees, the real card program on it, and hands that type."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cps_auth.native_host.caller import OWN_CHROME
+
+PROGRAM = Path(sys.prefix) / "bin" / "cps-auth-browser-host"
+DEADLINE_S = 30.0
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str]:
+    """An X server on a free number."""
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1000x700x24", "-noreset"],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    number = b""
+    while not number.endswith(b"\n"):
+        part = os.read(reading, 8)
+        assert part, "Xvfb did not start"
+        number += part
+    os.close(reading)
+    yield f":{number.decode().strip()}"
+    server.terminate()
+    server.wait(DEADLINE_S)
+
+
+class Hands:
+    """Types into the PIN window and looks at it, by xdotool."""
+
+    def __init__(self, display: str) -> None:
+        self._env = {**os.environ, "DISPLAY": display}
+        self.display = display
+
+    def xdotool(self, *arguments: str) -> str:
+        """Run one command of xdotool; nothing when it fails."""
+        done = subprocess.run(
+            ["xdotool", *arguments], env=self._env, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    def wait_for_window(self) -> None:
+        """Wait until the window is there and has the keyboard."""
+        self.until(lambda: "carte" in self.xdotool("getwindowfocus", "getwindowname").lower())
+
+    def wait_for_no_window(self) -> None:
+        """Wait until it is gone."""
+        self.until(lambda: not self.xdotool("search", "--onlyvisible", "--class", "Cps-auth"))
+
+    def type(self, keys: str) -> None:
+        """Type digits."""
+        self.wait_for_window()
+        self.xdotool("type", "--delay", "20", keys)
+
+    def press(self, *keys: str) -> None:
+        """Press named keys."""
+        self.xdotool("key", "--delay", "20", *keys)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what another process does, with a deadline."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def hands(display: str) -> Hands:
+    """Hands at the display."""
+    return Hands(display)
+
+
+class HostProcess:
+    """The card program as a browser runs it."""
+
+    def __init__(self, env: dict[str, str], *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [str(PROGRAM), *(arguments or (f"chrome-extension://{OWN_CHROME}/",))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            bufsize=0,
+        )
+
+    def send(self, message: Any) -> None:
+        """Send a message, or raw bytes."""
+        text = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.send_raw(struct.pack("=I", len(text)) + text)
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+
+    def read(self, timeout_s: float = DEADLINE_S) -> dict[str, Any] | None:
+        """Return the next message; None at the end."""
+        head = self._read(4, timeout_s)
+        if len(head) < 4:
+            return None
+        message: dict[str, Any] = json.loads(self._read(struct.unpack("=I", head)[0], timeout_s))
+        return message
+
+    def _read(self, length: int, timeout_s: float) -> bytes:
+        assert self.process.stdout is not None
+        data = b""
+        while len(data) < length:
+            ready, _, _ = select.select([self.process.stdout], [], [], timeout_s)
+            assert ready, "the card program did not answer in time"
+            part = self.process.stdout.read(length - len(data))
+            if not part:
+                break
+            data += part
+        return data
+
+    def close(self) -> int:
+        """Close the pipes as a browser does, and wait for the end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            return self.process.wait(DEADLINE_S)
+        finally:
+            for pipe in (self.process.stdout, self.process.stderr):
+                assert pipe is not None
+                pipe.close()
+
+
+@pytest.fixture
+def start_host(display: str) -> Iterator[Callable[..., HostProcess]]:
+    """Starts the card program; ends what a test left running."""
+    started: list[HostProcess] = []
+
+    def start(*arguments: str) -> HostProcess:
+        started.append(HostProcess({**os.environ, "DISPLAY": display}, *arguments))
+        return started[-1]
+
+    yield start
+    for host in started:
+        if host.process.poll() is None:
+            host.process.kill()
+            host.process.wait(DEADLINE_S)
+        for pipe in (host.process.stdin, host.process.stdout, host.process.stderr):
+            if pipe is not None:
+                pipe.close()
