@@ -59,13 +59,12 @@ def read_forwarded_certificate(environ: WSGIEnvironment, preset: ProxyPreset) ->
         RequestMalformed: no certificate, an unreadable one, or a verdict other than the
             preset's word for yes ("proxy-did-not-verify").
     """
-    value = _header(environ, preset.certificate_header)
-    if preset.verdict_header is None:
-        return parse_client_certificate(value)
-    is_verified = _header(environ, preset.verdict_header) == preset.verified
-    if value and not is_verified:
-        raise RequestMalformed("proxy-did-not-verify")
-    return parse_client_certificate(value)
+    certificate_der = parse_client_certificate(_header(environ, preset.certificate_header))
+    if preset.verdict_header is not None:
+        verdict = _header(environ, preset.verdict_header)
+        if verdict != preset.verified:
+            raise RequestMalformed("proxy-did-not-verify")
+    return certificate_der
 
 
 def _header(environ: WSGIEnvironment, name: str) -> str:

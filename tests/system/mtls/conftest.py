@@ -1,0 +1,457 @@
+"""gunicorn with two workers behind a real proxy, whose configuration is the one in docs/mtls.md."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import secrets
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from hardware_mocks.igc import FakeIgcSante
+
+APP, CPS = "app.localhost", "cps.localhost"
+PROXY_ADDRESS = "127.0.0.2"  # the only peer that is trusted; tests come from 127.0.0.1
+_DOCUMENT = Path(__file__).parents[3] / "docs" / "mtls.md"
+_DEADLINE_S = 30.0
+_POLL_S = 0.02
+
+_APPLICATION = """
+import json, logging, os
+from pathlib import Path
+from flask import Flask, jsonify
+from flask_login import current_user, login_required
+from werkzeug.middleware.proxy_fix import ProxyFix
+from cps_auth.flask import CpsLogin
+from cps_auth.pki.judge import folder_judge
+
+config = json.loads(Path(os.environ["MTLS_TEST_CONFIG"]).read_text())
+log = logging.getLogger("cps_auth.audit")
+log.setLevel(logging.INFO)
+log.addHandler(logging.FileHandler(config.pop("AUDIT")))
+judge = folder_judge(Path(config.pop("TRUST")))
+app = Flask("behind_a_proxy")
+app.config.update(config)
+app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)
+CpsLogin(app, judge=judge)
+
+@app.get("/me")
+@login_required
+def me():
+    proof = current_user.holder.proof.value
+    return jsonify(ps_idnat=current_user.ps_idnat, proof=proof)
+
+@app.after_request
+def name_worker(response):
+    response.headers["X-Worker"] = str(os.getpid())
+    return response
+"""
+
+_NGINX = """
+daemon off;
+pid nginx.pid;
+worker_processes 1;
+error_log stderr;
+user root;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  proxy_bind {source};
+{snippet}
+}}
+"""
+_APACHE = """
+ServerRoot {folder}
+ServerName localhost
+DefaultRuntimeDir {folder}
+PidFile {folder}/apache.pid
+Mutex posixsem
+ErrorLog /dev/stderr
+User www-data
+Group www-data
+Listen 127.0.0.1:{port}
+{modules}
+SSLSessionCache none
+SSLRandomSeed startup builtin
+ProxySourceAddress {source}
+{snippet}
+"""
+_APACHE_MODULES = "mpm_event authz_core headers proxy proxy_http socache_shmcb ssl"
+_HAPROXY = """
+global
+    tune.ssl.cachesize 0
+    ssl-default-bind-options ssl-min-ver TLSv1.2
+defaults
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+{snippet}
+    source {source}
+"""
+
+
+def _snippet(language: str) -> str:
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", _DOCUMENT.read_text(), re.M | re.S)
+    return text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    location: str | None
+    text: str
+    worker: str | None
+
+
+@dataclass(frozen=True)
+class ClientKey:
+    """A certificate with its key, as a browser holds them."""
+
+    certificate_der: bytes
+    pem_file: Path
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running application behind a running proxy."""
+
+    proxy: str
+    port: int
+    gunicorn_port: int
+    secret: str
+    authority: Path
+    audit_file: Path
+
+    def origin(self, host: str) -> str:
+        """Return the origin of one of the two hosts."""
+        return f"https://{host}:{self.port}"
+
+    def audit(self) -> list[str]:
+        """Return the lines of the audit log."""
+        return self.audit_file.read_text().splitlines() if self.audit_file.exists() else []
+
+    def connect(
+        self, sni: str, key: ClientKey | None = None, version: ssl.TLSVersion | None = None
+    ) -> ssl.SSLSocket:
+        """Open a TLS connection to the proxy; the card's key is used in the handshake."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
+        if key is not None:
+            context.load_cert_chain(key.pem_file)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE_S)
+        return context.wrap_socket(plain, server_hostname=sni)
+
+
+@dataclass
+class Browser:
+    """Keeps cookies per host and, if it has one, presents a certificate where it is asked."""
+
+    site: Site
+    key: ClientKey | None = None
+    version: ssl.TLSVersion | None = None
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def open(
+        self,
+        where: str,
+        *,
+        method: str = "GET",
+        body: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        sni: str | None = None,
+    ) -> Answer:
+        """Open an address, or a path of the application's own host, without following."""
+        parts = urlsplit(where if "://" in where else self.site.origin(APP) + where)
+        host = parts.hostname or ""
+        with self.site.connect(sni or host, self.key, self.version) as tls:
+            connection = http.client.HTTPConnection(host)
+            connection.sock = tls
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            return self._exchange(connection, method, path, parts.netloc, body, headers)
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        netloc: str,
+        body: str,
+        headers: tuple[tuple[str, str], ...],
+    ) -> Answer:
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        host = netloc.split(":")[0]
+        sent = [("Host", netloc), ("Accept", "text/html"), ("Connection", "close"), *headers]
+        if host in self.cookies:
+            sent.append(("Cookie", self.cookies[host]))
+        if method == "POST":
+            sent += [
+                ("Origin", f"https://{netloc}"),
+                ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Content-Length", str(len(body))),
+            ]
+        for name, value in sent:
+            connection.putheader(name, value)
+        connection.endheaders(body.encode())
+        answer = connection.getresponse()
+        for cookie in answer.headers.get_all("Set-Cookie", []):
+            self.cookies[host] = cookie.split(";")[0]
+        text = answer.read().decode(errors="replace")
+        return Answer(answer.status, answer.headers["Location"], text, answer.headers["X-Worker"])
+
+    def start(self) -> str:
+        """Press the button of the login page; return where it leads."""
+        page = self.open("/cps/login?next=/me").text
+        token = page.split('action="/cps/mtls/start"')[1].split('name="cps_token" value="')[1]
+        body = f"cps_token={quote(token.split(chr(34))[0])}&next=%2Fme"
+        location = self.open("/cps/mtls/start", method="POST", body=body).location
+        assert location is not None
+        return location
+
+    def log_in(self) -> Answer:
+        """Go all the way; stop where it is refused."""
+        proved = self.open(self.start())
+        return self.open(proved.location) if proved.location else proved
+
+    def is_in(self) -> bool:
+        """Whether a page that needs a login is served."""
+        return self.open("/me").status == 200
+
+
+@pytest.fixture(scope="session")
+def server_pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificate and key of both hosts, self-signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, APP)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(APP), x509.DNSName(CPS)]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("server") / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture(scope="session")
+def client_key(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[bytes, object], ClientKey]:
+    """Writes a certificate and its key where the ssl module finds them."""
+    folder = tmp_path_factory.mktemp("clients")
+
+    def write(der: bytes, key: object) -> ClientKey:
+        path = folder / f"{secrets.token_hex(8)}.pem"
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+        pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+        path.write_bytes(pem + private)
+        return ClientKey(der, path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def persona_key(
+    igc: FakeIgcSante, client_key: Callable[[bytes, object], ClientKey]
+) -> Callable[[str], ClientKey]:
+    """Gives the authentication certificate and key of a persona's card."""
+
+    def give(name: str) -> ClientKey:
+        card = igc.credentials(name)
+        return client_key(card.authentication_certificate_der, card.authentication_key)
+
+    return give
+
+
+@pytest.fixture(scope="module", params=["nginx", "apache", "haproxy"])
+def site(
+    request: pytest.FixtureRequest, igc: FakeIgcSante, igc_dir: Path, server_pem: Path
+) -> Iterator[Site]:
+    """The application behind each proxy in turn."""
+    with tempfile.TemporaryDirectory(prefix="mtls-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        authorities = [*igc.trust_store().anchors, *igc.trust_store().intermediates]
+        pems = b"".join(authority.public_bytes(Encoding.PEM) for authority in authorities)
+        (folder / "igc-sante.pem").write_bytes(pems)
+        yield _start_site(request.param, folder, igc_dir, server_pem, stack)
+
+
+@pytest.fixture
+def visit(site: Site) -> Callable[..., Browser]:
+    """Gives a new browser; `key` is what it presents."""
+    return lambda key=None, version=None: Browser(site, key, version)
+
+
+def _start_site(
+    proxy: str, folder: Path, igc_dir: Path, server_pem: Path, stack: contextlib.ExitStack
+) -> Site:
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    gunicorn_port = listener.getsockname()[1]
+    secret = secrets.token_urlsafe()
+    for _ in range(5):  # somebody may take the port between the look and the use
+        port = _free_port()
+        site = Site(proxy, port, gunicorn_port, secret, server_pem, folder / "audit.log")
+        process = _start_proxy(site, folder, server_pem)
+        if _listens(port, process):
+            stack.callback(_end, process)
+            break
+        _end(process)
+    else:
+        pytest.fail(f"{proxy} does not start:\n" + (folder / "proxy.log").read_text())
+    stack.callback(_end, _start_gunicorn(site, folder, igc_dir, listener))
+    _await_workers(site, folder)
+    return site
+
+
+def _start_gunicorn(
+    site: Site, folder: Path, igc_dir: Path, listener: socket.socket
+) -> subprocess.Popen[bytes]:
+    (folder / "practice_app.py").write_text(_APPLICATION)
+    config = {
+        "SECRET_KEY": secrets.token_hex(),
+        "CPS_ORIGIN": site.origin(APP),
+        "CPS_DATABASE": str(folder / "sessions.sqlite3"),
+        "CPS_MTLS_PROXIES": [PROXY_ADDRESS],
+        "CPS_MTLS_PRESET": site.proxy,
+        "CPS_MTLS_ORIGIN": site.origin(CPS),
+        "CPS_MTLS_SECRET": site.secret,
+        "CPS_REQUESTS_PER_MINUTE": 100_000,
+        "CPS_REFUSALS_BEFORE_LOCKOUT": 100_000,
+        "AUDIT": str(site.audit_file),
+        "TRUST": str(igc_dir),
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return _spawn(
+        folder,
+        "gunicorn",
+        [
+            *(sys.executable, "-m", "gunicorn", "--workers", "2", "--chdir", str(folder)),
+            *("--bind", f"fd://{listener.fileno()}", "--worker-tmp-dir", str(folder)),
+            *("--no-control-socket", "practice_app:app"),
+        ],
+        pass_fds=(listener.fileno(),),
+        env={"MTLS_TEST_CONFIG": str(folder / "config.json"), "PATH": "/usr/bin:/bin"},
+    )
+
+
+def _start_proxy(site: Site, folder: Path, server_pem: Path) -> subprocess.Popen[bytes]:
+    names = {
+        r"app\.example\.fr": APP,
+        r"cps\.example\.fr": CPS,
+        r"/etc/ssl/[a-z-]+\.(pem|key)": str(server_pem),
+        r"/etc/cps-auth/igc-sante\.pem": str(folder / "igc-sante.pem"),
+        r"/etc/haproxy/cps\.crt-list": str(folder / "cps.crt-list"),
+        r"127\.0\.0\.1:8000": f"127.0.0.1:{site.gunicorn_port}",
+        r"the secret": site.secret,
+        r"listen 443": f"listen 127.0.0.1:{site.port}",
+        r"\*:443": f"127.0.0.1:{site.port}",
+        r"bind :443": f"bind 127.0.0.1:{site.port}",
+    }
+
+    def local(text: str) -> str:
+        for there, here in names.items():
+            text = re.sub(there, here, text)
+        return text
+
+    whole = {"nginx": _NGINX, "apache": _APACHE, "haproxy": _HAPROXY}[site.proxy]
+    where = "/usr/lib/apache2/modules"
+    configuration = whole.format(
+        snippet=local(_snippet(site.proxy)),
+        source=PROXY_ADDRESS,
+        folder=folder,
+        port=site.port,
+        modules="\n".join(
+            f"LoadModule {name}_module {where}/mod_{name}.so" for name in _APACHE_MODULES.split()
+        ),
+    )
+    (folder / "proxy.conf").write_text(configuration)
+    (folder / "cps.crt-list").write_text(local(_snippet("crt-list")))
+    conf = str(folder / "proxy.conf")
+    command = {
+        "nginx": ["/usr/sbin/nginx", "-p", str(folder), "-e", "stderr", "-c", conf],
+        "apache": ["/usr/sbin/apache2", "-f", conf, "-D", "FOREGROUND"],
+        "haproxy": ["/usr/sbin/haproxy", "-db", "-f", conf],
+    }[site.proxy]
+    return _spawn(folder, "proxy", command)
+
+
+def _spawn(
+    folder: Path,
+    name: str,
+    command: list[str],
+    pass_fds: tuple[int, ...] = (),
+    env: dict[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds, env=env
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + _DEADLINE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _await_workers(site: Site, folder: Path) -> None:
+    """Wait until both workers answer."""
+    seen: set[str | None] = set()
+    deadline = time.monotonic() + _DEADLINE_S
+    while len(seen - {None}) < 2:
+        if time.monotonic() > deadline:
+            log = textwrap.indent((folder / "gunicorn.log").read_text(), "  ")
+            pytest.fail(f"gunicorn's two workers never answered:\n{log}")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            seen.add(Browser(site).open("/cps/login").worker)
