@@ -62,6 +62,7 @@ def _folder(igc: FakeIgcSante, folder: Path, entries: int) -> Path:
     lists.mkdir(mode=0o755, exist_ok=True)
     (lists / LIST).write_bytes(_large_list(igc, entries))
     (lists / "ACR-FO.crl").write_bytes(igc.crls["ACR-FO"])
+    (lists / FOLDER).mkdir(mode=0o755, exist_ok=True)
     os.utime(lists, (0, 0))  # a folder that changed just now is listed at every judgement
     return lists
 

@@ -6,59 +6,26 @@ import contextlib
 import logging
 import queue
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import click
 
-from cps_auth.browser_cli import browser as browser_commands
 from cps_auth.card.atr import kind_of
-from cps_auth.card.open import open_cards
-from cps_auth.card.port import Card, CardSource
-from cps_auth.config import read_settings
+from cps_auth.card.port import Card
+from cps_auth.command import Options, card_options
 from cps_auth.errors import NoReader
 from cps_auth.login.verify import admit, prove, show_holder
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
+from cps_auth.native_host.browser_cli import browser as browser_commands
+from cps_auth.pin_cli import pin as pin_commands
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
-from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.report import card_lines, holder_lines, reader_line
-from cps_auth.surface import language_of_environment, now, surface, to_json
+from cps_auth.surface import now, surface
 from cps_auth.trust_cli import trust as trust_commands
-from cps_auth.wording import pin_prompt
+from cps_auth.wording import pin_prompt, translations
 
 ORIGIN = "cps-auth:command-line"
 """What the card signs for when it is asked from here; no website can have this origin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What every command takes."""
-
-    json: bool
-    reader: str | None
-    module: Path | None
-    trust: Path | None
-    language: str
-
-    def cards(self) -> CardSource:
-        """Open the source of cards, from the options or the settings file.
-
-        Raises:
-            ConfigurationError, ModuleUnusable
-        """
-        return open_cards(self.module)
-
-    def judge(self) -> Judge:
-        """Load the trust store, production unless another was named.
-
-        Raises:
-            TrustStoreUnusable
-        """
-        return folder_judge(self.trust) if self.trust else production_judge()
-
-    def print(self, value: object, lines: list[str]) -> None:
-        """Print a result, as one line of JSON or for a person."""
-        click.echo(to_json(value) if self.json else "\n".join(lines))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,37 +36,11 @@ def cli(debug: bool) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.CRITICAL, stream=sys.stderr)
 
 
-def _common(command: click.decorators.FC) -> click.decorators.FC:
-    """Add the options that every command takes."""
-    folder = click.Path(exists=False, file_okay=False, path_type=Path)
-    module = click.Path(exists=False, dir_okay=False, path_type=Path)
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="One line of JSON a result."),
-        click.option("--reader", metavar="NAME", help="The reader, where there are several."),
-        click.option("--module", type=module, help="A PKCS#11 module, in place of our driver."),
-        click.option("--trust", type=folder, help="A trust folder, in place of production."),
-    ):
-        command = option(command)
-    return command
-
-
-def _options(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> Options:
-    settings = read_settings()
-    return Options(
-        json=as_json,
-        reader=reader or settings.card.reader,
-        module=module or (Path(settings.card.module) if settings.card.module else None),
-        trust=trust or (Path(settings.trust.folder) if settings.trust.folder else None),
-        language=language_of_environment(),
-    )
-
-
 @cli.command()
-@_common
-def readers(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> None:
+@card_options
+def readers(options: Options) -> None:
     """List the readers and what is in them."""
-    with surface(as_json):
-        options = _options(as_json, reader, module, trust)
+    with surface(options.json):
         states = [s for s in options.cards().readers() if options.reader in (None, s.name)]
         if not states:
             raise NoReader(options.reader)
@@ -116,18 +57,18 @@ def readers(as_json: bool, reader: str | None, module: Path | None, trust: Path 
 
 
 @cli.command()
-@_common
-def show(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> None:
+@card_options
+def show(options: Options) -> None:
     """Show whose card it is and whether it would be accepted. Spends no PIN attempt."""
-    with surface(as_json):
-        options = _options(as_json, reader, module, trust)
+    with surface(options.json):
         judge = options.judge()
         with options.cards().open_card(options.reader) as card:
-            attempts_left = card.pin_attempts_left()
+            label, attempts_left = card.read_label(), card.pin_attempts_left()
             judged = show_holder(card, judge=judge, at=now())
             value = {
                 "ok": True,
                 "card": card.description,
+                "label": label,
                 "attempts_left": attempts_left,
                 "holder": judged.certificate.practitioner,
                 "certificate_sha256": judged.certificate.sha256_hex,
@@ -135,26 +76,22 @@ def show(as_json: bool, reader: str | None, module: Path | None, trust: Path | N
                 "trust": judged.trust,
                 "revocation": judged.revocation,
             }
-            lines = card_lines(card.description, attempts_left, options.language)
+            lines = card_lines(card.description, label, attempts_left, options.language)
             lines += holder_lines(judged, options.language)
         options.print(value, lines)
 
 
 @cli.command()
-@_common
+@card_options
 @click.option("--pin-stdin", is_flag=True, help="Read the PIN from standard input.")
 @click.option("--use-last-attempt", is_flag=True, help="Send the PIN even on the last attempt.")
 def login(
-    as_json: bool,
-    reader: str | None,
-    module: Path | None,
-    trust: Path | None,
+    options: Options,
     pin_stdin: bool,
     use_last_attempt: bool,
 ) -> None:
     """Log the holder in: card, certificate, PIN and a fresh signature."""
-    with surface(as_json):
-        options = _options(as_json, reader, module, trust)
+    with surface(options.json):
         judge = options.judge()
         with options.cards().open_card(options.reader) as card:
             admission = admit(card, judge=judge, allow=_anybody, at=now())
@@ -173,12 +110,20 @@ def login(
         )
 
 
-def _ask_pin(
-    card: Card, from_pipe: bool, language: str
-) -> contextlib.AbstractContextManager[bytearray]:
+@contextlib.contextmanager
+def _ask_pin(card: Card, from_pipe: bool, language: str) -> Iterator[bytearray | None]:
+    """Give the PIN, None when it is typed on the reader, which is preferred."""
     if from_pipe:
-        return pin_from_pipe()
-    return pin_from_terminal(pin_prompt(card.pin_attempts_left(), language))
+        with pin_from_pipe() as pin:
+            yield pin
+    elif card.has_pin_pad:
+        prompt = pin_prompt(card.pin_attempts_left(), language).rstrip(" :")
+        on_pad = translations(language).gettext("type it on the reader's keypad")
+        click.echo(f"{prompt}: {on_pad}", err=True)
+        yield None
+    else:
+        with pin_from_terminal(pin_prompt(card.pin_attempts_left(), language)) as pin:
+            yield pin
 
 
 def _anybody(practitioner: Practitioner) -> None:
@@ -186,11 +131,10 @@ def _anybody(practitioner: Practitioner) -> None:
 
 
 @cli.command()
-@_common
-def watch(as_json: bool, reader: str | None, module: Path | None, trust: Path | None) -> None:
+@card_options
+def watch(options: Options) -> None:
     """Tell every card and reader event until interrupted."""
-    with surface(as_json):
-        options = _options(as_json, reader, module, trust)
+    with surface(options.json):
         events: queue.SimpleQueue[CardEvent] = queue.SimpleQueue()
         watching = options.cards().watch(events.put)
         try:
@@ -213,6 +157,7 @@ def _print_event(options: Options, event: CardEvent) -> None:
     sys.stdout.flush()
 
 
+cli.add_command(pin_commands)
 cli.add_command(trust_commands)
 cli.add_command(browser_commands)
 

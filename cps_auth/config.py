@@ -18,7 +18,7 @@ from cps_auth.errors import ConfigurationError
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
 MAX_CONFIG_BYTES = 64 * 1024
 
-Locker = Literal["logind", "command"]
+Locker = Literal["logind", "screensaver", "command"]
 
 
 class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,9 +37,23 @@ class CardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a session is locked, in the order in which it is tried."""
 
-    lockers: Annotated[tuple[Locker, ...], msgspec.Meta(min_length=1)] = ("logind",)
+    lockers: Annotated[tuple[Locker, ...], msgspec.Meta(min_length=1)] = ("logind", "screensaver")
     command: tuple[str, ...] = ()  # argv of the "command" locker, run as the session's user
     confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0  # then the next one
+    on_idle: bool = True  # also when logind says that nobody uses the session
+    # What follows when a locked screen opens and no card has done it; absent: "accept" where a
+    # password counts everywhere, "lock-again" as soon as `pam.card_required` names a service.
+    opened_without_card: Literal["lock-again", "accept"] | None = None
+
+
+class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What PAM asks for."""
+
+    # Services in which no password counts (card-required); in all others it does
+    # (card-or-password). For the profile of pam-auth-update: run `install` again after a change.
+    card_required: tuple[
+        Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][\w.@+-]*\Z")], ...
+    ] = ()
 
 
 class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +69,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     card: CardSettings = CardSettings()
     lock: LockSettings = LockSettings()
     browser: BrowserSettings = BrowserSettings()
+    pam: PamSettings = PamSettings()
     language: Literal["fr", "en"] = "fr"
+
+    @property
+    def locks_again(self) -> bool:
+        """Whether a screen that was opened without a card is locked again."""
+        asked = self.lock.opened_without_card
+        return asked == "lock-again" if asked else bool(self.pam.card_required)
 
 
 def read_settings(path: Path = CONFIG_PATH) -> Settings:

@@ -9,27 +9,10 @@ No exception carries a PIN, and no message carries the name of a person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, dataclass_transform
 
-
-@dataclass_transform(eq_default=False)
-class CpsAuthError(Exception):
-    """Root of the tree; never raised itself. `code` is stable: for logs, JSON and scripts."""
-
-    code: ClassVar[str] = "error"
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclass(eq=False)(cls)  # each leaf's annotations are its data
-
-    def data(self) -> dict[str, object]:
-        """Return what the exception knows, ready for a log line or JSON."""
-        return {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())}
-
-    def __str__(self) -> str:
-        return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
+from cps_auth.error_root import CpsAuthError as CpsAuthError
+from cps_auth.error_root import leaves as leaves
 
 
 class CardUnavailable(CpsAuthError):
@@ -126,6 +109,32 @@ class PinBlocked(PinRefused):
     code = "pin-blocked"
 
 
+class WrongPuk(PinRefused):
+    """The card compared the unblocking code (PUK) and said no: an attempt was spent."""
+
+    code = "wrong-puk"
+    attempts_left: int | None  # attempts before it is useless, None when the card did not say
+
+
+class PukMalformed(PinRefused):
+    """Not eight digits. It never reached the card: no attempt was spent."""
+
+    code = "puk-malformed"
+
+
+class LastPukAttempt(PinRefused):
+    """One PUK attempt left, or unknown, and the caller did not say to use it. Nothing was sent."""
+
+    code = "last-puk-attempt"
+    attempts_left: int | None = 1  # 1, or None when the card did not say
+
+
+class PukBlocked(PinRefused):
+    """No PUK attempt is left: the PIN can never be unblocked again."""
+
+    code = "puk-blocked"
+
+
 class PinEntryCancelled(PinRefused):
     """The person gave up, or did not answer in time."""
 
@@ -217,9 +226,6 @@ class BadSignature(ProofRefused):
     reason: str = ""  # stable reason code, see `cps_auth.login.proof`
 
 
-# --- The right to be here --------------------------------------------------------
-
-
 class HolderNotAllowed(CpsAuthError):
     """Genuine card and holder, and not allowed here: no account, or another's."""
 
@@ -288,9 +294,3 @@ class StoreUnavailable(InstallationError):
 
     code = "store-unavailable"
     reason: str = ""  # what the database said, for the log
-
-
-def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:
-    """Return every class of the tree that can be raised, in a stable order."""
-    below = root.__subclasses__()
-    return tuple(leaf for cls in below for leaf in leaves(cls)) if below else (root,)

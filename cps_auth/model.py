@@ -44,7 +44,6 @@ class CardDescription:
     kind: CardKind
     reader: str
     serial: str
-    label: str = ""  # PKCS#15 TokenInfo label, such as CPS3v3-2900099999
     atr_hex: str = ""
 
 

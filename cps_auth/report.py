@@ -25,7 +25,9 @@ def reader_line(state: ReaderState, language: str) -> str:
     return f"{state.name}: {name}"
 
 
-def card_lines(description: CardDescription, attempts_left: int | None, language: str) -> list[str]:
+def card_lines(
+    description: CardDescription, label: str, attempts_left: int | None, language: str
+) -> list[str]:
     """Say which card it is and how many PIN attempts are left, one fact a line."""
     tr = translations(language)
     unknown = tr.gettext("the card does not say how many PIN attempts are left")
@@ -33,12 +35,22 @@ def card_lines(description: CardDescription, attempts_left: int | None, language
     return [
         tr.gettext("Card: {name} {label}, serial {serial}, in {reader}").format(
             name=name,
-            label=description.label,
+            label=label,
             serial=description.serial,
             reader=description.reader,
         ),
         tr.gettext("PIN: ")
         + (unknown if attempts_left is None else attempts_left_text(attempts_left, language)),
+    ]
+
+
+def pin_lines(left: int | None, puk_left: int | None, language: str) -> list[str]:
+    """Say how many attempts PIN and PUK have left, one a line."""
+    tr = translations(language)
+    unknown = tr.gettext("the card does not say")
+    return [
+        name + (unknown if count is None else attempts_left_text(count, language))
+        for name, count in (("PIN: ", left), ("PUK: ", puk_left))
     ]
 
 

@@ -45,6 +45,9 @@ class LockEvent(enum.Enum):
     VERIFIED_LOGIN = "verified-login"  # of the session's own holder, card and PIN, just now
     LOCK_CONFIRMED = "lock-confirmed"
     LOCK_REFUSED = "lock-refused"
+    LOCKER_DIED = "locker-died"  # what had confirmed covers the screen no more
+    OPENED_OTHERWISE = "opened-otherwise"  # the screen is open, and no card has opened it
+    DESKTOP_LOST = "desktop-lost"  # nobody tells any more who is logged in, or locks
     DEADLINE_PASSED = "deadline-passed"  # nothing was confirmed in time
     LOCKERS_EXHAUSTED = "lockers-exhausted"
     SESSION_ENDED = "session-ended"
@@ -84,6 +87,8 @@ TABLE: Mapping[tuple[LockPhase, LockEvent], Step] = {
             LockEvent.SERVICE_BACK: _STAY_OPEN,
             LockEvent.VERIFIED_LOGIN: _STAY_OPEN,
             LockEvent.LOCK_CONFIRMED: (LockPhase.LOCKED, LockAction.NOTHING),
+            LockEvent.LOCKER_DIED: _STAY_OPEN,  # it went because of the login that opened
+            LockEvent.OPENED_OTHERWISE: _STAY_OPEN,  # as above
             LockEvent.SESSION_ENDED: _ENDED,
         },
     ),
@@ -100,11 +105,14 @@ TABLE: Mapping[tuple[LockPhase, LockEvent], Step] = {
             LockEvent.SESSION_ENDED: _ENDED,
         },
     ),
-    # Locked: the return of the card changes nothing; card and PIN do.
+    # Locked: the return of the card changes nothing; card and PIN do. A cover that falls is put
+    # back at once.
     **_row(
         LockPhase.LOCKED,
         (LockPhase.LOCKED, LockAction.NOTHING),
         {
+            LockEvent.LOCKER_DIED: _LOCK,
+            LockEvent.OPENED_OTHERWISE: _LOCK,
             LockEvent.VERIFIED_LOGIN: (LockPhase.OPEN, LockAction.UNLOCK),
             LockEvent.SESSION_ENDED: _ENDED,
         },

@@ -95,6 +95,22 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
         _("The card is blocked: no PIN attempt is left."),
         _("Unblock it with the eight-digit unblocking code of the letter that came with it."),
     ),
+    e.WrongPuk: (
+        _("The unblocking code is wrong."),
+        _("Check the letter before you try again: without attempts the card is lost for good."),
+    ),
+    e.PukMalformed: (
+        _("The unblocking code is made of exactly eight digits. Nothing was sent to the card."),
+        _("Type the eight digits of the letter that came with your card."),
+    ),
+    e.LastPukAttempt: (
+        _("Only one attempt at the unblocking code may be left. Nothing was sent to the card."),
+        _("Look the code up first, then confirm that you want to use the last attempt."),
+    ),
+    e.PukBlocked: (
+        _("No attempt at the unblocking code is left: this card cannot be unblocked."),
+        _SUPPORT,
+    ),
     e.PinEntryCancelled: (
         _("The PIN entry was cancelled."),
         _TRY_AGAIN,

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from cps_auth.flask import CpsLogin
 from hardware_mocks.cps_reader import CpsReader
 from hardware_mocks.personas import PIN
 from hardware_mocks.virtual_card import VirtualCard
@@ -138,6 +139,5 @@ class _LoginForm(HTMLParser):
 
 def stop_watching(app: Flask) -> None:
     """Stop the thread with which an application watches the reader, if it has one."""
-    state = app.extensions.get(_EXTENSION)
-    if state is not None:
-        state.removal.stop()
+    if _EXTENSION in app.extensions:
+        CpsLogin().stop(app)

@@ -81,6 +81,16 @@ class VpcdLink:
         """Whether nobody has pulled the card from this side."""
         return not self._closing.is_set()
 
+    @property
+    def was_looked_for(self) -> bool:
+        """Whether pcscd's first message was its look for a card, and not a program's."""
+        return self._first == _ATR
+
+    def hang_up(self) -> None:
+        """Leave without an answer to the first message: pcscd finds an empty slot."""
+        self.close()
+        self._socket.close()
+
     def serve(self) -> bool:
         """Answer until the link ends; return whether it was closed from this side."""
         message: bytes | None = self._first

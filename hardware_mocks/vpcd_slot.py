@@ -68,14 +68,25 @@ class VpcdSlot:
             insertion.end()
 
     def swap(self, card: Insertable) -> None:
-        """Pull the card and insert another at once: pcscd looks only every 0.4 s.
+        """Pull the card and insert another as soon as pcscd has looked, which it does every 0.4 s.
+
+        A card that is there again before it has looked is not taken for another: pcscd 1.9 goes
+        on as if nothing had happened, or says for ever that there is none. Real readers tell.
 
         Raises:
             VpcdUnreachable: as in `insert`.
         """
         with self._mutex:
             self.pull()
+            self._let_it_look(card)
             self._put(card)
+
+    def _let_it_look(self, card: Insertable) -> None:
+        was_seen_empty = False
+        while not was_seen_empty:
+            link = VpcdLink(card, self._address)
+            was_seen_empty = link.was_looked_for
+            link.hang_up()
 
     def restart_service(self) -> None:
         """Restart the service; the card stays in its reader and is found again.

@@ -1,21 +1,26 @@
-"""`python -m pam_helper daemon|install|uninstall|check|enrol`: exit code 0 only for yes."""
+"""`python -m pam_helper daemon|install|uninstall|check|enrol|code`: exit code 0 only for yes."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import pwd
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cps_auth.config import read_settings
-from cps_auth.errors import CpsAuthError
+from cps_auth.errors import ConfigurationError, CpsAuthError
 from cps_auth.wording import explain
-from pam_helper import check, daemon, installation
+from pam_helper import check, daemon, setup_command
 from pam_helper.daemon import DaemonOptions
 from pam_helper.enrolment import enrol
 from pam_helper.fresh_judge import judge_of
+from pam_helper.one_time_codes import CODES_PATH, LIFETIME, OneTimeCodes
+from pam_helper.setup_command import SetupOptions
 
 _DEFAULTS = DaemonOptions()
+_log = logging.getLogger(__name__)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,14 +30,12 @@ def _parser() -> argparse.ArgumentParser:
     _daemon_parser(commands.add_parser("daemon", help="serve PAM and lock sessions"))
     _enrol_parser(commands.add_parser("enrol", help="map the card in the reader to an account"))
     _check_parser(commands.add_parser("check", help="walk the chain and say what is broken"))
-    for name, function in (
-        ("install", installation.install),
-        ("uninstall", installation.uninstall),
-    ):
-        command = commands.add_parser(name, help=f"{name} PAM side, service and settings")
-        command.add_argument("--root", type=Path, default=Path("/"), help="another system's root")
-        command.add_argument("--dry-run", action="store_true", help="change nothing")
-        command.set_defaults(run=_change_system, function=function)
+    _code_parser(commands.add_parser("code", help="issue a one-time code for an account"))
+    _install_parser(commands.add_parser("install", help="install PAM side, service, settings"))
+    remove = commands.add_parser("uninstall", help="take away what install wrote")
+    remove.add_argument("--root", type=Path, default=Path("/"), help="another system's root")
+    remove.add_argument("--dry-run", action="store_true", help="change nothing")
+    remove.set_defaults(run=_uninstall)
     return parser
 
 
@@ -52,6 +55,7 @@ def _daemon_parser(parser: argparse.ArgumentParser) -> None:
     _paths(parser)
     _socket(parser)
     parser.add_argument("--state", type=Path, default=_DEFAULTS.state, metavar="DIR")
+    parser.add_argument("--codes", type=Path, default=_DEFAULTS.codes, metavar="FILE")
     parser.set_defaults(run=_daemon)
 
 
@@ -70,6 +74,29 @@ def _check_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_check)
 
 
+def _install_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, default=Path("/"), help="another system's root")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change")
+    parser.add_argument(
+        "--pam-auth-update",
+        action="store_true",
+        help="let the card log in wherever the password does (it still does)",
+    )
+    parser.add_argument("--no-module", action="store_true", help="use pam_exec, build nothing")
+    parser.add_argument(
+        "--only-daemon", action="store_true", help="keep other programs off the cards (polkit)"
+    )
+    parser.set_defaults(run=_install)
+
+
+def _code_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("account", help="an existing Unix account")
+    parser.add_argument("--hours", type=float, default=LIFETIME.total_seconds() / 3600)
+    parser.add_argument("--revoke", action="store_true", help="strike all codes off instead")
+    parser.add_argument("--codes", type=Path, default=CODES_PATH, metavar="FILE")
+    parser.set_defaults(run=_code)
+
+
 def _daemon(arguments: argparse.Namespace) -> int:
     daemon.run(
         DaemonOptions(
@@ -77,6 +104,7 @@ def _daemon(arguments: argparse.Namespace) -> int:
             accounts=arguments.accounts,
             socket=arguments.socket,
             state=arguments.state,
+            codes=arguments.codes,
             trust=arguments.trust,
         )
     )
@@ -116,9 +144,41 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _change_system(arguments: argparse.Namespace) -> int:
-    for step in arguments.function(arguments.root, dry_run=arguments.dry_run):
+def _install(arguments: argparse.Namespace) -> int:
+    options = SetupOptions(
+        arguments.root,
+        arguments.dry_run,
+        arguments.pam_auth_update,
+        not arguments.no_module,
+        arguments.only_daemon,
+    )
+    for step in setup_command.install(options):
         print(f"{step.what:7} {step.place}  {step.why}".rstrip())
+        if arguments.dry_run and step.diff:
+            print(step.diff)
+    return 0
+
+
+def _uninstall(arguments: argparse.Namespace) -> int:
+    options = SetupOptions(arguments.root, arguments.dry_run)
+    for step in setup_command.uninstall(options):
+        print(f"{step.what:7} {step.place}  {step.why}".rstrip())
+    return 0
+
+
+def _code(arguments: argparse.Namespace) -> int:
+    codes = OneTimeCodes(arguments.codes)
+    if arguments.revoke:
+        print(f"{codes.revoke(arguments.account)} code(s) of {arguments.account} struck off")
+        return 0
+    try:
+        pwd.getpwnam(arguments.account)
+    except KeyError:
+        raise ConfigurationError(f"there is no account {arguments.account!r}") from None
+    lifetime = timedelta(hours=arguments.hours)
+    code = codes.issue(arguments.account, lifetime, at=datetime.now(UTC))
+    _log.warning("one-time code issued for %s, for %s h", arguments.account, arguments.hours)
+    print(f"{code}  works once for {arguments.account}, for {arguments.hours} h")
     return 0
 
 

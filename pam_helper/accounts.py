@@ -9,10 +9,7 @@ A holder may stand there several times; a file that is absent lets nobody in.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from cps_auth.errors import ConfigurationError, HolderNotAllowed
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import Practitioner
 from pam_helper.protocol import Name
+from pam_helper.root_file import replace_file
 
 ACCOUNTS_PATH = Path("/etc/cps-auth/accounts.toml")
 MAX_ACCOUNTS_BYTES = 1024 * 1024
@@ -44,6 +42,10 @@ class Accounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the accounts of a holder, none for a holder who is not listed."""
         found = (entry.accounts for entry in self.holder if entry.ps_idnat == ps_idnat)
         return frozenset(account for accounts in found for account in accounts)
+
+    def names(self) -> frozenset[str]:
+        """Return every account that some card opens."""
+        return frozenset(account for entry in self.holder for account in entry.accounts)
 
 
 def read_accounts(path: Path = ACCOUNTS_PATH) -> Accounts:
@@ -78,6 +80,17 @@ def allow(account: str, path: Path = ACCOUNTS_PATH) -> AccountCheck:
     return check
 
 
+def check_enrolled(account: str, path: Path = ACCOUNTS_PATH) -> None:
+    """Check that some card opens the account at all.
+
+    Raises:
+        HolderNotAllowed: none does ("account-not-enrolled").
+        ConfigurationError: the file cannot be used.
+    """
+    if account not in read_accounts(path).names():
+        raise HolderNotAllowed("account-not-enrolled")
+
+
 def add_holder(practitioner: Practitioner, account: str, path: Path, *, at: datetime) -> bool:
     """Map a holder to an account, keeping what stands in the file, atomically.
 
@@ -102,7 +115,7 @@ def add_holder(practitioner: Practitioner, account: str, path: Path, *, at: date
     after = before + _entry(practitioner.ps_idnat, account, at)
     if account not in _decode(path, after).of(practitioner.ps_idnat):
         raise ConfigurationError(f"{path}: the new entry cannot be read back")
-    _replace(path, after)
+    replace_file(path, after)
     return True
 
 
@@ -119,21 +132,3 @@ def _decode(path: Path, content: bytes) -> Accounts:
         return msgspec.toml.decode(content, type=Accounts)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a whole new file in the old one's place, on disk before it is seen."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            new = Path(file.name)
-            try:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), 0o600)
-                os.fsync(file.fileno())
-                new.replace(path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    new.unlink()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None

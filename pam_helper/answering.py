@@ -5,30 +5,51 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from cps_auth.errors import CpsAuthError, LastAttempt, PeerNotAllowed
+from cps_auth.errors import (
+    CpsAuthError,
+    HolderNotAllowed,
+    LastAttempt,
+    PeerNotAllowed,
+    PinEntryCancelled,
+    RequestRefused,
+)
 from cps_auth.pin_entry import wipe
-from cps_auth.wording import explain, pin_prompt
+from cps_auth.wording import explain, pin_prompt, translations
 from pam_helper.authority import Authority, Peer, Trace
 from pam_helper.outcome import PAM_RESULTS
-from pam_helper.protocol import PIN_DIGITS, VERIFIED, Inbox, Reply, Request, encode_reply
+from pam_helper.protocol import (
+    ALIVE,
+    CODE_CHARACTERS,
+    PIN_DIGITS,
+    VERIFIED,
+    Inbox,
+    Reply,
+    Request,
+    encode_reply,
+)
 
 READ_WITHIN_S = 5.0
 """A client has everything in hand when it connects: the PIN was typed before."""
 WRITE_WITHIN_S = 2.0
 
-_LAST_ATTEMPT = {
-    "fr": (
-        "Ce dernier essai ne s'utilise pas ici : ouvrez la session autrement, puis tapez"
-        " « cps-auth login --use-last-attempt », ou débloquez la carte."
-    ),
-    "en": (
-        "This last attempt cannot be used here: log in another way, then type"
-        ' "cps-auth login --use-last-attempt", or unblock the card.'
-    ),
-}
+
+def _(message: str) -> str:
+    """Mark a sentence for extraction; it is translated where it is shown."""
+    return message
+
+
+_LAST_ATTEMPT = _(
+    "This last attempt cannot be used here: log in another way, then type"
+    ' "cps-auth login --use-last-attempt", or unblock the card.'
+)
+_CODE_PROMPT = _("One-time code:")
+_CODE_USED = _("One-time code used; {count} left. The person who looks after this PC is told.")
+_CODE_REFUSED = _("This one-time code is not valid, or was used before.")
+_NOBODY_TO_TELL = "account-not-enrolled"
+"""An account without any card: its owner is asked for a password as if we were not there."""
 
 _log = logging.getLogger(__name__)
 _audit = logging.getLogger("cps_auth.audit")
@@ -87,10 +108,34 @@ def answer(connection: socket.socket, peer: Peer, authority: Authority, language
 
 def _decide(inbox: Inbox, case: _Case, authority: Authority, language: str) -> Reply:
     case.request = request = inbox.request()
-    if request.verb == "probe":
-        inbox.nothing_more()
+    match request.verb:
+        case "probe":
+            inbox.nothing_more()
+            return _probe(request, case, authority, language)
+        case "verify":
+            return _verify(request, inbox, case, authority)
+        case "code":
+            return _use_code(request, inbox, case, authority, language)
+        case "ping":
+            inbox.nothing_more()
+            return ALIVE
+
+
+def _probe(request: Request, case: _Case, authority: Authority, language: str) -> Reply:
+    try:
         left = authority.probe(request, case.peer, case.trace)
-        return Reply("PAM_SUCCESS", "usable", (pin_prompt(left, language).strip(),), left)
+    except RequestRefused:
+        raise
+    except CpsAuthError as error:
+        if not authority.offers_code(request):
+            raise
+        refusal = _refusal(error, language)
+        prompt = translations(language).gettext(_CODE_PROMPT)
+        return replace(refusal, lines=(*refusal.lines, prompt), next="code")
+    return Reply("PAM_SUCCESS", "usable", (pin_prompt(left, language).strip(),), left, "pin")
+
+
+def _verify(request: Request, inbox: Inbox, case: _Case, authority: Authority) -> Reply:
     authority.count_verify(request, case.peer)
     pin = bytearray(PIN_DIGITS)
     try:
@@ -99,6 +144,24 @@ def _decide(inbox: Inbox, case: _Case, authority: Authority, language: str) -> R
     finally:
         wipe(pin)
     return VERIFIED
+
+
+def _use_code(
+    request: Request, inbox: Inbox, case: _Case, authority: Authority, language: str
+) -> Reply:
+    authority.count_code(request, case.peer)
+    tr = translations(language)
+    code = bytearray(CODE_CHARACTERS)
+    try:
+        inbox.code_into(code)
+        if not _is_there(inbox.connection):
+            raise PinEntryCancelled
+        left = authority.use_code(request, code)
+    finally:
+        wipe(code)
+    if left is None:
+        return Reply("PAM_AUTH_ERR", "code-refused", (tr.gettext(_CODE_REFUSED),))
+    return Reply("PAM_SUCCESS", "code-accepted", (tr.gettext(_CODE_USED).format(count=left),))
 
 
 def _is_there(connection: socket.socket) -> bool:
@@ -117,7 +180,9 @@ def _refusal(error: CpsAuthError, language: str) -> Reply:
     words = explain(error, language)
     lines = [words.happened, words.attempts, words.to_do]
     if isinstance(error, LastAttempt):
-        lines = [words.happened, _LAST_ATTEMPT[language]]
+        lines = [words.happened, translations(language).gettext(_LAST_ATTEMPT)]
+    if isinstance(error, HolderNotAllowed) and error.reason == _NOBODY_TO_TELL:
+        lines = []
     left = error.data().get("attempts_left")
     return Reply(
         PAM_RESULTS[type(error)],
@@ -138,6 +203,8 @@ def _send(connection: socket.socket, reply: Reply) -> None:
 def _log_outcome(case: _Case, reply: Reply, detail: str, at: datetime) -> None:
     """Write the audit line: who asked what for whom, on which evidence, and what came out."""
     request, trace = case.request, case.trace
+    if reply is ALIVE:
+        return
     evidence = trace.holder.revocation if trace.holder else ()
     oldest = min((piece.this_update for piece in evidence), default=None)
     age = None if oldest is None else round((at - oldest).total_seconds())

@@ -5,19 +5,18 @@ Nothing is decided here about a card or a certificate: that is `cps_auth.login.v
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import pwd
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cps_auth.card.port import Card, CardSource
+from cps_auth.card.port import CardSource
 from cps_auth.errors import (
-    CardBusy,
     CardRemoved,
+    ConfigurationError,
     LastAttempt,
     PeerNotAllowed,
     PinBlocked,
@@ -25,9 +24,12 @@ from cps_auth.errors import (
 )
 from cps_auth.login.verify import AccountCheck, admit, prove
 from cps_auth.model import Practitioner, ReaderState, VerifiedHolder
+from cps_auth.pin_entry import wipe
 from cps_auth.pki.judge import Judge
 from cps_auth.session_lock import LockEvent
 from pam_helper import accounts
+from pam_helper.card_worker import CardWorker
+from pam_helper.one_time_codes import OneTimeCodes
 from pam_helper.protocol import Request
 from pam_helper.rate_limit import RateLimit
 from pam_helper.sessions import BoundSessions
@@ -41,9 +43,14 @@ REMOTE_SERVICES = frozenset(("sshd", "rsh", "rlogin", "ftp", "vsftpd", "proftpd"
 STEP_UP_SERVICES = frozenset(("sudo", "sudo-i", "su", "su-l", "polkit-1", "doas", "runuser"))
 """These ask inside a session: they neither open a session nor unlock a screen."""
 
-CARD_WITHIN_S = 5.0
+CARD_TURN_WITHIN_S = 5.0
+CARD_DONE_WITHIN_S = 15.0
+"""Together less than a client waits; a CPS3 needs about one second."""
 VERIFY_PER_MINUTE = 5
 PROBE_PER_MINUTE = 30
+CODES_PER_MINUTE = 5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class Authority:
         judge: gives trust, revocation and accepted card types as they are now.
         accounts_path: the accounts file.
         sessions: what a verified login opens and binds.
+        codes: the administrator's one-time codes.
         clock: tells the time, aware UTC.
     """
 
@@ -80,12 +88,16 @@ class Authority:
     judge: Callable[[], Judge]
     accounts_path: Path
     sessions: BoundSessions
+    codes: OneTimeCodes
     clock: Callable[[], datetime]
-    _card_in_use: threading.Lock = field(default_factory=threading.Lock)
+    _worker: CardWorker = field(
+        default_factory=lambda: CardWorker(CARD_TURN_WITHIN_S, CARD_DONE_WITHIN_S)
+    )
     _verifies: RateLimit = field(default_factory=lambda: RateLimit(VERIFY_PER_MINUTE))
     _probes: RateLimit = field(default_factory=lambda: RateLimit(PROBE_PER_MINUTE))
+    _code_tries: RateLimit = field(default_factory=lambda: RateLimit(CODES_PER_MINUTE))
 
-    def probe(self, request: Request, peer: Peer, trace: Trace) -> int:
+    def probe(self, request: Request, peer: Peer, trace: Trace) -> int | None:
         """Tell whether the card in the reader could log the account in. Costs no attempt.
 
         Args:
@@ -94,7 +106,8 @@ class Authority:
             trace: filled on the way.
 
         Returns:
-            The PIN attempts left, two or more.
+            The PIN attempts left, two or more; None when the card does not say, as is normal
+            over PKCS#11: `Card.prove` guards the last attempt of such a card.
 
         Raises:
             RequestRefused: any leaf.
@@ -104,12 +117,17 @@ class Authority:
         """
         check_peer(peer, request)
         self._probes.count(peer.uid, request.account, time.monotonic())
-        with self._one_card() as card:
-            admit(card, judge=self.judge(), allow=self._allow(request, trace), at=self.clock())
-            attempts_left = card.pin_attempts_left()
+        accounts.check_enrolled(request.account, self.accounts_path)
+
+        def look(_wanted: Callable[[], bool]) -> int | None:
+            with self.cards.open_card(self.reader) as card:
+                admit(card, judge=self.judge(), allow=self._allow(request, trace), at=self.clock())
+                return card.pin_attempts_left()
+
+        attempts_left = self._worker.run(look)
         if attempts_left == 0:
             raise PinBlocked
-        if attempts_left is None or attempts_left == 1:
+        if attempts_left == 1:
             raise LastAttempt(attempts_left)
         return attempts_left
 
@@ -145,7 +163,30 @@ class Authority:
             CardUnavailable, CardMisbehaved, CertificateRefused, PinRefused, ProofRefused: any leaf.
             HolderNotAllowed, ConfigurationError, ModuleUnusable
         """
-        with self._one_card() as card:
+        # The operation's own: it may outlive this request, whose PIN is wiped at its end.
+        own_pin = bytearray(pin)
+
+        def log_in(wanted: Callable[[], bool]) -> tuple[VerifiedHolder, str, ReaderState | None]:
+            try:
+                return self._log_in(request, own_pin, trace, lambda: wanted() and still_there())
+            finally:
+                wipe(own_pin)
+
+        holder, reader, before = self._worker.run(log_in)
+        trace.holder = holder
+        if request.service not in STEP_UP_SERVICES:
+            self.sessions.bind(request.account, holder, reader)
+        self._check_still_in(request.account, before)
+        return holder
+
+    def _log_in(
+        self,
+        request: Request,
+        pin: bytearray,
+        trace: Trace,
+        still_there: Callable[[], bool],
+    ) -> tuple[VerifiedHolder, str, ReaderState | None]:
+        with self.cards.open_card(self.reader) as card:
             reader = card.description.reader
             before = self._reader_states().get(reader)
             allow = self._allow(request, trace)
@@ -154,11 +195,51 @@ class Authority:
                 raise PinEntryCancelled
             # The last attempt is never allowed here: a lock screen cannot ask whether to use it.
             holder = prove(card, pin, admission, origin=ORIGIN, clock=self.clock)
-        trace.holder = holder
+        return holder, reader, before
+
+    def count_code(self, request: Request, peer: Peer) -> None:
+        """Check who asks to use a one-time code and how often, before it is even read.
+
+        Raises:
+            PeerNotAllowed, TooManyRequests
+        """
+        check_peer(peer, request)
+        self._code_tries.count(peer.uid, request.account, time.monotonic())
+
+    def use_code(self, request: Request, code: bytearray) -> int | None:
+        """Let the account in by a one-time code: it is struck off, and no card is bound.
+
+        Args:
+            request: verb "code", which `count_code` let through.
+            code: as it was typed, wiped by its owner.
+
+        Returns:
+            How many codes the account has left; None for what is not one of its codes, used
+            before or too old: the answer is no.
+
+        Raises:
+            ConfigurationError: the codes cannot be read or written.
+        """
+        if not self.codes.use(request.account, code, at=self.clock()):
+            return None
+        left = self.codes.left(request.account, at=self.clock())
+        _log.critical(
+            "ONE-TIME CODE USED for account %s through %s: %d left; the session follows no card",
+            request.account,
+            request.service,
+            left,
+        )
         if request.service not in STEP_UP_SERVICES:
-            self.sessions.bind(request.account, holder, reader)
-        self._check_still_in(request.account, before)
-        return holder
+            self.sessions.release(request.account)
+        return left
+
+    def offers_code(self, request: Request) -> bool:
+        """Whether the account could use a one-time code now; no if that cannot be told."""
+        try:
+            return self.codes.left(request.account, at=self.clock()) > 0
+        except ConfigurationError as error:
+            _log.error("one-time codes: %s", error)
+            return False
 
     def _allow(self, request: Request, trace: Trace) -> AccountCheck:
         in_accounts = accounts.allow(request.account, self.accounts_path)
@@ -170,16 +251,6 @@ class Authority:
             in_session(practitioner)
 
         return check
-
-    @contextlib.contextmanager
-    def _one_card(self) -> Iterator[Card]:
-        if not self._card_in_use.acquire(timeout=CARD_WITHIN_S):
-            raise CardBusy
-        try:
-            with self.cards.open_card(self.reader) as card:
-                yield card
-        finally:
-            self._card_in_use.release()
 
     def _reader_states(self) -> Mapping[str, ReaderState]:
         return {state.name: state for state in self.cards.readers()}

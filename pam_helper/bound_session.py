@@ -16,7 +16,7 @@ from concurrent.futures import Future
 
 from cps_auth.model import CardEvent, VerifiedHolder
 from cps_auth.session_lock import LockAction, LockEvent, LockPhase, SessionLock
-from pam_helper.lockers import Locker, Locking, Sessions
+from pam_helper.lockers import DesktopSession, Locker, Locking, Sessions
 
 SETTLE_S = 30.0
 """A login program may take this long from the verified card to the session that it opens."""
@@ -42,9 +42,11 @@ class BoundSession:
         self._lock = SessionLock(holder, reader, self._perform)
         self._locking = locking
         self._waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._again: Callable[[], object] | None = self._learn
+        self._again: Callable[[], object] | None = None
+        self._waiting.put(self._learn)
         self._lockers_left: list[Locker] = []
         self._locked: Sessions = frozenset()
+        self._hinted: Sessions = frozenset()  # of those, which say so themselves
         self._last_seen: Sessions = frozenset()
         self._verified_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"session {account}", daemon=True)
@@ -62,6 +64,39 @@ class BoundSession:
     def feed_card_event(self, event: CardEvent) -> None:
         """Queue a card event; returns at once."""
         self._waiting.put(lambda: self._lock.feed_card_event(event))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def look_again(self) -> None:
+        """Queue a look at what logind says: sessions that are gone, screens that are open."""
+        self._waiting.put(self._look)
+
+    def _look(self) -> None:
+        known = self._known()
+        if known is None or self.phase not in (LockPhase.OPEN, LockPhase.LOCKED):
+            return
+        if not known and not self._is_settling():
+            self._lock.feed(LockEvent.SESSION_ENDED)
+        elif self.phase is LockPhase.LOCKED:
+            self._look_at_covers(known)
+
+    def _look_at_covers(self, known: Sessions) -> None:
+        """Lock again what opened without a card, or what has come since and is open."""
+        hinted = self._locking.desktop.hinted(known)
+        if hinted is None or not (self._hinted & known) - hinted:
+            self._hinted |= hinted or frozenset()
+            if self._locking.locks_again and known - self._locked - (hinted or frozenset()):
+                self._lock.feed(LockEvent.OPENED_OTHERWISE)
+            return
+        if self._locking.locks_again:
+            _log.critical("session of %s was opened without its card", self.account)
+            self._lock.feed(LockEvent.OPENED_OTHERWISE)
+        else:
+            _log.warning("session of %s: opened by a password, no card follows", self.account)
+            self._lock.feed(LockEvent.SESSION_ENDED)
 
     def reopen(self, holder: VerifiedHolder, reader: str, within_s: float) -> bool:
         """Let the session's own holder in again, after everything that happened before.
@@ -91,6 +126,12 @@ class BoundSession:
         except TimeoutError:
             # Cancelled in time it never runs; running already, its answer still counts.
             return not answer.cancel() and answer.result()
+
+    def settle(self, within_s: float) -> None:
+        """Wait until what is queued now has been done, or for so long."""
+        done = threading.Event()
+        self._waiting.put(done.set)
+        done.wait(within_s)
 
     def close(self, within_s: float) -> None:
         """Do what is queued, then end the thread."""
@@ -141,25 +182,37 @@ class BoundSession:
             case LockAction.NOTHING:
                 pass
 
+    def _died(self, session: DesktopSession) -> None:
+        _log.critical("the locker of session %s is gone", session.session_id)
+        self.feed(LockEvent.LOCKER_DIED)
+
     def _ask_first(self) -> None:
         self._lockers_left = list(self._locking.lockers)
-        self._locked = frozenset()
+        self._locked = self._hinted = frozenset()
         self._ask_next()
 
     def _ask_next(self) -> None:
         if not self._lockers_left:
-            self._lock.feed(LockEvent.LOCKERS_EXHAUSTED)
+            self._give_up_or_try_again()
             return
         open_sessions = self._sessions() - self._locked
         if not open_sessions and not self._locked:
             self._nothing_to_lock()
             return
         locker = self._lockers_left.pop(0)
-        confirmed = locker.lock(open_sessions) if open_sessions else frozenset()
+        confirmed = locker.lock(open_sessions, self._died) if open_sessions else frozenset()
         self._locked |= confirmed
+        self._hinted |= self._locking.desktop.hinted(confirmed) or frozenset()
         _log.info("%s locked %d of %d", locker.name, len(confirmed), len(open_sessions))
         everything = open_sessions <= confirmed
         self._lock.feed(LockEvent.LOCK_CONFIRMED if everything else LockEvent.LOCK_REFUSED)
+
+    def _give_up_or_try_again(self) -> None:
+        """End what nobody could lock; while logind is away nothing can be ended, so go on."""
+        if self._known() is None:
+            self._again = self._try_again
+        else:
+            self._lock.feed(LockEvent.LOCKERS_EXHAUSTED)
 
     def _nothing_to_lock(self) -> None:
         """No session is there: over, or (soon after a login) still to come."""

@@ -26,8 +26,10 @@ from cps_auth.wording import explain
 from pam_helper.accounts import read_accounts
 from pam_helper.daemon import DaemonOptions, cards_of, trust_folder
 from pam_helper.fresh_judge import judge_of
-from pam_helper.installation import installed_files
 from pam_helper.logind import Logind
+from pam_helper.manifest import read_manifest
+from pam_helper.setup_command import services_that_use_us
+from pam_helper.system_files import pam_side, planned_files
 
 _DAEMON_WITHIN_S = 2.0
 
@@ -98,11 +100,12 @@ def _card(options: DaemonOptions, settings: Settings) -> str:
         left = card.pin_attempts_left()
     if left == 0:
         raise PinBlocked
-    if left is None or left == 1:
+    if left == 1:
         raise LastAttempt(left)
     oldest = min((at - piece.this_update for piece in judged.revocation), default=None)
     ps_idnat = judged.certificate.practitioner.ps_idnat
-    return f"{ps_idnat}, {left} PIN attempts left, oldest revocation list: {oldest}"
+    attempts = "an unknown number of" if left is None else left
+    return f"{ps_idnat}, {attempts} PIN attempts left, oldest revocation list: {oldest}"
 
 
 def _accounts(options: DaemonOptions, _settings: Settings) -> str:
@@ -133,15 +136,23 @@ def _daemon(options: DaemonOptions, _settings: Settings) -> str:
     return f"{options.socket}, process {pid}"
 
 
-def _pam(_options: DaemonOptions, _settings: Settings) -> str:
-    """Compare what is installed with what this version installs."""
-    for file in installed_files():
+def _pam(_options: DaemonOptions, settings: Settings) -> str:
+    """Compare what is installed with what this version installs, and say who uses it."""
+    root = Path("/")
+    manifest = read_manifest(root)
+    if not manifest.files:
+        raise ConfigurationError("not installed: python -m pam_helper install")
+    side = pam_side(root, settings, want_module=any("pam_cps" in p for p in manifest.files))
+    for file in planned_files(side, settings):
         path = Path(file.place)
         if not path.is_file():
             raise ConfigurationError(f"{path} is not installed")
         if not file.is_settings and path.read_bytes() != file.content:
-            raise ConfigurationError(f"{path} is not this version's")
-    return "/etc/pam.d/cps-auth"
+            raise ConfigurationError(f"{path} is not this version's: install again")
+    used_by = sorted(services_that_use_us(root))
+    if not used_by:
+        raise ConfigurationError("installed, and no service in /etc/pam.d uses it")
+    return f"{'pam_cps.so' if side.module else 'pam_exec'}, used by {', '.join(used_by)}"
 
 
 def _logind(_options: DaemonOptions, _settings: Settings) -> str:

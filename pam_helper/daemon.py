@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,15 +17,18 @@ from types import FrameType
 
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
-from cps_auth.config import CONFIG_PATH, LockSettings, Settings, read_settings
+from cps_auth.config import CONFIG_PATH, Settings, read_settings
 from cps_auth.errors import ConfigurationError
+from pam_helper import service_manager
 from pam_helper.accounts import ACCOUNTS_PATH
 from pam_helper.answering import answer
 from pam_helper.authority import Authority
+from pam_helper.desktop_events import DesktopEvents
 from pam_helper.fresh_judge import judge_of
 from pam_helper.locker_command import CommandLocker
 from pam_helper.lockers import Locker, Locking
 from pam_helper.logind import Logind, LogindLocker
+from pam_helper.one_time_codes import CODES_PATH, OneTimeCodes
 from pam_helper.owners import Owners
 from pam_helper.protocol import SOCKET_PATH
 from pam_helper.server import Server, listen
@@ -37,6 +40,9 @@ STATE_FOLDER = Path("/run/cps-auth")
 OWNERS_FILE = "sessions.json"
 LOCK_UP_WITHIN_S = 8.0
 FIRST_EVENT_WITHIN_S = 1.0
+ANSWERS_WITHIN_S = 5.0
+SCREEN_SAVER_STARTS_WITHIN_S = 1.0
+"""For the program that talks to the user's bus to start."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +55,7 @@ class DaemonOptions:
     accounts: Path = ACCOUNTS_PATH
     socket: Path = Path(SOCKET_PATH)
     state: Path = STATE_FOLDER
+    codes: Path = CODES_PATH
     trust: Path | None = None  # replaces the settings' trust folder and the production pins
 
 
@@ -68,14 +75,20 @@ def cards_of(settings: Settings) -> CardSource:
     return open_cards(Path(module) if module else None)
 
 
-def locking_of(settings: LockSettings) -> Locking:
+def locking_of(settings: Settings) -> Locking:
     """Return the lockers of the settings, in their order."""
-    within_s = settings.confirm_within_s
+    within_s = settings.lock.confirm_within_s
     made: dict[str, Callable[[], Locker]] = {
         "logind": lambda: LogindLocker(within_s),
-        "command": lambda: CommandLocker(settings.command, within_s),
+        "screensaver": lambda: CommandLocker(
+            (sys.executable, "-I", "-m", "pam_helper.screen_saver", str(within_s)),
+            within_s + SCREEN_SAVER_STARTS_WITHIN_S,
+            "screensaver",
+        ),
+        "command": lambda: CommandLocker(settings.lock.command, within_s),
     }
-    return Locking(Logind(), tuple(made[name]() for name in settings.lockers))
+    lockers = tuple(made[name]() for name in settings.lock.lockers)
+    return Locking(Logind(), lockers, settings.locks_again)
 
 
 def run(options: DaemonOptions) -> None:
@@ -92,41 +105,64 @@ def run(options: DaemonOptions) -> None:
     _forbid_core_dumps()
     _make_folder(options.state)
     cards, judge = cards_of(settings), judge_of(trust_folder(options, settings))
-    sessions = BoundSessions(locking_of(settings.lock), Owners(options.state / OWNERS_FILE))
-    authority = Authority(cards, settings.card.reader, judge, options.accounts, sessions, _now)
+    sessions = BoundSessions(locking_of(settings), Owners(options.state / OWNERS_FILE))
+    codes = OneTimeCodes(options.codes)
+    authority = Authority(
+        cards, settings.card.reader, judge, options.accounts, sessions, codes, _now
+    )
     with ExitStack() as closing:
-        listening = listen(options.socket)
-        closing.callback(options.socket.unlink, missing_ok=True)
+        listening = _listening(options.socket, closing)
         sessions.lock_left_open(LOCK_UP_WITHIN_S)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
         watching = Watching(cards, sessions.feed_card_event)
         closing.callback(watching.stop)
         # A reader told as new after a login would lock the session that it has just opened.
         watching.wait_until_heard(FIRST_EVENT_WITHIN_S)
+        events = DesktopEvents(sessions, watching.restart, lock_on_idle=settings.lock.on_idle)
+        closing.callback(events.stop)
+        events.wait_until_connected(FIRST_EVENT_WITHIN_S)
         server = Server(
             listening, lambda conn, peer: answer(conn, peer, authority, settings.language)
         )
         closing.callback(server.stop)
         _log.info("ready on %s, trust: %s", options.socket, judge().trust.name)
-        notify_systemd("READY=1")
-        stop.wait()
-        notify_systemd("STOPPING=1")
+        service_manager.notify("READY=1")
+        _run_until(stop, lambda: _is_well(options, watching, events, sessions))
+        service_manager.notify("STOPPING=1")
 
 
-def notify_systemd(state: str) -> None:
-    """Tell the service manager, if there is one (sd_notify(3)).
+def _listening(path: Path, closing: ExitStack) -> socket.socket:
+    """Return the service manager's socket, else one of our own that goes when we do."""
+    handed = service_manager.handed_socket()
+    if handed is not None:
+        return handed
+    listening = listen(path)
+    closing.callback(path.unlink, missing_ok=True)
+    return listening
 
-    Args:
-        state: such as "READY=1".
-    """
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        try:
-            sock.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
-        except OSError as error:
-            _log.warning("NOTIFY_SOCKET: %s", error.strerror)
+
+def _run_until(stop: threading.Event, is_well: Callable[[], bool]) -> None:
+    """Wait; tell the watchdog twice in its time, and only while everything works."""
+    within_s = service_manager.watchdog_s()
+    while not stop.wait(None if within_s is None else within_s / 2):
+        if is_well():
+            service_manager.notify("WATCHDOG=1")
+
+
+def _is_well(
+    options: DaemonOptions, watching: Watching, events: DesktopEvents, sessions: BoundSessions
+) -> bool:
+    """Whether requests are answered and every thread that locks is there."""
+    parts = {
+        "requests": service_manager.answers(str(options.socket), ANSWERS_WITHIN_S),
+        "readers": watching.is_alive,
+        "logind": events.is_alive,
+        "sessions": sessions.are_watched(),
+    }
+    for part, works in parts.items():
+        if not works:
+            _log.critical("not well: %s", part)
+    return all(parts.values())
 
 
 def _stop_on_signals() -> threading.Event:

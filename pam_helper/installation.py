@@ -1,96 +1,89 @@
 """Puts the PAM side, the service and the settings on a system, and takes exactly them away.
 
-It does not touch any existing PAM service: an administrator includes /etc/pam.d/cps-auth where
-it is wanted. A file that somebody changed is neither overwritten nor removed.
+All is planned and checked first. Files come before anything that uses them, and every one is
+whole or not there: whatever an interruption leaves, the PAM services of the system are as they
+were. A file that somebody changed is neither overwritten nor removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError
+from pam_helper.manifest import PLACE, Manifest, read_manifest, sha256_hex, write_manifest
+from pam_helper.system_files import InstalledFile
 
-SHARE = Path(__file__).parent / "share"
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledFile:
-    """One file of the installation.
-
-    Attributes:
-        place: absolute path on the system.
-        content: what it holds as we install it.
-        mode: permission bits.
-        is_settings: the administrator's own once it is there; another content is fine.
-    """
-
-    place: str
-    content: bytes
-    mode: int = 0o644
-    is_settings: bool = False
+_SUFFIX = "~"
+"""Of a file that is not whole yet: neither PAM nor pam-auth-update reads such a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that was done, or would be."""
 
-    what: str  # "create", "remove", "keep"
+    what: str  # "create", "update", "remove", "keep"
     place: str
     why: str = ""
+    diff: str = ""  # unified, for text
 
 
-def installed_files(python: str = sys.executable) -> tuple[InstalledFile, ...]:
-    """Return every file of the installation.
+def plan(root: Path, files: Sequence[InstalledFile]) -> list[Step]:
+    """Return what `install` would do; nothing is changed.
 
-    Args:
-        python: the interpreter in which this package is installed.
+    Raises:
+        ConfigurationError: a file is in the way, or unreadable.
     """
-    unit = (SHARE / "systemd" / "cps-auth.service").read_text().replace("@PYTHON@", python)
-    return (
-        InstalledFile(
-            "/usr/lib/cps-auth/cps-auth-pam", (SHARE / "cps-auth-pam").read_bytes(), 0o755
-        ),
-        InstalledFile("/etc/pam.d/cps-auth", (SHARE / "pam.d" / "cps-auth").read_bytes()),
-        InstalledFile("/etc/systemd/system/cps-auth.service", unit.encode()),
-        InstalledFile(
-            "/etc/cps-auth/config.toml", (SHARE / "config.toml").read_bytes(), is_settings=True
-        ),
-    )
+    manifest = read_manifest(root)
+    return [_install_step(root, file, manifest) for file in files]
 
 
-def install(root: Path, *, dry_run: bool) -> list[Step]:
-    """Create what is missing. All is checked first: nothing is done if anything is in the way.
+def install(
+    root: Path, files: Sequence[InstalledFile], after_step: Callable[[str], None] = lambda _: None
+) -> list[Step]:
+    """Write what is missing or older. All is checked first.
 
     Args:
         root: "/" or the root folder of another system.
-        dry_run: only say what would be done.
+        files: from `planned_files`.
+        after_step: is told the name of each step that is on disk.
 
     Returns:
         The steps, in order.
 
     Raises:
-        ConfigurationError: a file is there with another content, or cannot be written.
+        ConfigurationError: a file is in the way, or cannot be written.
     """
-    steps = [_install_step(root, file) for file in installed_files()]
-    if not dry_run:
-        for file, step in zip(installed_files(), steps, strict=True):
-            if step.what == "create":
-                _create(_below(root, file.place), file)
+    steps = plan(root, files)
+    manifest = read_manifest(root)
+    if any(step.what != "keep" for step in steps):
+        _make_folders(root, Path(PLACE).parent, manifest, 0o700)
+    for file, step in zip(files, steps, strict=True):
+        if step.what == "keep":
+            continue
+        _make_folders(root, Path(file.place).parent, manifest)
+        manifest.files[file.place] = sha256_hex(file.content)
+        write_manifest(root, manifest)
+        after_step(f"about to write {file.place}")
+        with _as_configuration_error(root):
+            _write(below(root, file.place), file)
+        after_step(f"wrote {file.place}")
     return steps
 
 
-def uninstall(root: Path, *, dry_run: bool) -> list[Step]:
-    """Remove what `install` created and nobody changed, and the folders that are empty then.
+def uninstall(
+    root: Path, *, dry_run: bool = False, after_step: Callable[[str], None] = lambda _: None
+) -> list[Step]:
+    """Remove what `install` wrote and nobody changed, and the folders that it made.
 
     Args:
         root: "/" or the root folder of another system.
         dry_run: only say what would be done.
+        after_step: as for `install`.
 
     Returns:
         The steps, in order.
@@ -98,45 +91,78 @@ def uninstall(root: Path, *, dry_run: bool) -> list[Step]:
     Raises:
         ConfigurationError: a file cannot be read or removed.
     """
-    steps = [step for file in installed_files() for step in _removal_steps(root, file)]
-    if not dry_run:
+    manifest = read_manifest(root)
+    steps = [step for place in manifest.files for step in _removal_steps(root, place, manifest)]
+    if not dry_run and (manifest.files or manifest.folders):
         with _as_configuration_error(root):
-            for step in steps:
-                if step.what == "remove":
-                    _below(root, step.place).unlink()
-            for file in installed_files():
-                with contextlib.suppress(OSError):  # in use by others, or not there
-                    _own_folder(root, file).rmdir()
+            _remove(root, steps, manifest, after_step)
     return steps
 
 
-def _below(root: Path, place: str) -> Path:
+def below(root: Path, place: str) -> Path:
+    """Return where a place of a system is, seen from here."""
     return root / place.lstrip("/")
 
 
-def _own_folder(root: Path, file: InstalledFile) -> Path:
-    """Return the file's folder where it is ours; a folder that is not there otherwise."""
-    folder = _below(root, file.place).parent
-    return folder if folder.name == "cps-auth" else folder / "cps-auth"
-
-
-def _install_step(root: Path, file: InstalledFile) -> Step:
+def _install_step(root: Path, file: InstalledFile, manifest: Manifest) -> Step:
     with _as_configuration_error(root):
-        there = _content(_below(root, file.place))
+        there = _content(below(root, file.place))
     if there is None:
-        return Step("create", file.place)
+        return Step("create", file.place, diff=_diff(file.place, b"", file.content))
     if there == file.content or file.is_settings:
         return Step("keep", file.place, "is there")
+    if manifest.wrote(file.place, there):
+        return Step("update", file.place, diff=_diff(file.place, there, file.content))
     raise ConfigurationError(f"{file.place} is there with another content; nothing was done")
 
 
-def _removal_steps(root: Path, file: InstalledFile) -> Iterator[Step]:
+def _diff(place: str, before: bytes, after: bytes) -> str:
+    """Return a unified diff, or the size of what is no text."""
+    try:
+        old, new = before.decode().splitlines(True), after.decode().splitlines(True)
+    except UnicodeDecodeError:
+        return f"{len(after)} bytes, SHA-256 {sha256_hex(after)}\n"
+    return "".join(difflib.unified_diff(old, new, place if before else "/dev/null", place))
+
+
+def _removal_steps(root: Path, place: str, manifest: Manifest) -> Iterator[Step]:
     with _as_configuration_error(root):
-        there = _content(_below(root, file.place))
-    if there == file.content:
-        yield Step("remove", file.place)
-    elif there is not None:
-        yield Step("keep", file.place, "was changed")
+        there = _content(below(root, place))
+    if there is None:
+        return
+    if manifest.wrote(place, there):
+        yield Step("remove", place)
+    else:
+        yield Step("keep", place, "was changed")
+
+
+def _remove(
+    root: Path, steps: list[Step], manifest: Manifest, after_step: Callable[[str], None]
+) -> None:
+    for place in manifest.files:
+        with contextlib.suppress(FileNotFoundError):
+            _unfinished(below(root, place)).unlink()
+    for step in steps:
+        if step.what == "remove":
+            below(root, step.place).unlink()
+            after_step(f"removed {step.place}")
+    below(root, PLACE).unlink()
+    for folder in reversed(manifest.folders):
+        with contextlib.suppress(OSError):  # in use by others, or not there
+            below(root, folder).rmdir()
+
+
+def _make_folders(root: Path, folder: Path, manifest: Manifest, mode: int = 0o755) -> None:
+    """Make a folder and its parents, and write down which."""
+    missing = [one for one in (folder, *folder.parents) if not below(root, str(one)).exists()]
+    with _as_configuration_error(root):
+        for one in reversed(missing):
+            below(root, str(one)).mkdir(mode=mode if one == folder else 0o755)
+            manifest.folders += (str(one),)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + _SUFFIX)
 
 
 def _content(path: Path) -> bytes | None:
@@ -149,19 +175,17 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _create(path: Path, file: InstalledFile) -> None:
-    with _as_configuration_error(path):
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as new:
-            try:
-                new.write(file.content)
-                new.flush()
-                os.fchmod(new.fileno(), file.mode)
-                os.fsync(new.fileno())
-                Path(new.name).rename(path)
-            except BaseException:
-                Path(new.name).unlink()
-                raise
+def _write(path: Path, file: InstalledFile) -> None:
+    new = _unfinished(path)
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as writing:
+        writing.write(file.content)
+        writing.flush()
+        os.fchmod(descriptor, file.mode)
+        os.fsync(descriptor)
+    new.replace(path)
 
 
 @contextlib.contextmanager

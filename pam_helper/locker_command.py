@@ -18,10 +18,11 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from pam_helper.lockers import DesktopSession, Sessions
+from pam_helper.lockers import DesktopSession, Died, Sessions
 
 _DIES_WITHIN_S = 0.1
 """A process that ends closes its descriptors this much before its end can be seen."""
@@ -33,26 +34,26 @@ _log = logging.getLogger(__name__)
 class CommandLocker:
     """Locks the graphical sessions of X11 or Wayland with a command from the settings."""
 
-    name = "command"
-
-    def __init__(self, argv: Sequence[str], confirm_within_s: float) -> None:
+    def __init__(self, argv: Sequence[str], confirm_within_s: float, name: str = "command") -> None:
         """Lock with a command.
 
         Args:
             argv: the command and its arguments; no shell is involved.
             confirm_within_s: how long it may take until it is believed.
+            name: the locker's name in the settings and in the log.
         """
+        self.name = name
         self._argv = tuple(argv)
         self._within_s = confirm_within_s
 
-    def lock(self, sessions: Sessions) -> Sessions:
+    def lock(self, sessions: Sessions, died: Died) -> Sessions:
         """Run the command for each session at once; see `Locker`."""
         deadline_s = time.monotonic() + self._within_s
         started = {session: self._start(session) for session in sessions if _is_graphical(session)}
         return frozenset(
             session
             for session, attempt in started.items()
-            if attempt is not None and attempt.is_confirmed(deadline_s)
+            if attempt is not None and attempt.is_confirmed(deadline_s, partial(died, session))
         )
 
     def _start(self, session: DesktopSession) -> _Attempt | None:
@@ -71,11 +72,12 @@ class _Attempt:
         user = pwd.getpwuid(session.uid)
         already = os.geteuid() == user.pw_uid  # then nothing is to be given up
         reading, writing = os.pipe()
+        alive, held = os.pipe()  # whoever covers the screen inherits `held`, and holds it
         try:
             self._process = subprocess.Popen(  # noqa: S603 - argv from a root-owned file, no shell
                 argv,
                 env={**_environment(session, user), "XSS_SLEEP_LOCK_FD": str(writing)},
-                pass_fds=(writing,),
+                pass_fds=(writing, held),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -88,18 +90,49 @@ class _Attempt:
             )
         except BaseException:
             os.close(reading)
+            os.close(alive)
             raise
         finally:
             os.close(writing)
+            os.close(held)
         self._covered = reading
+        self._alive = alive
 
-    def is_confirmed(self, deadline_s: float) -> bool:
-        """Wait for one of the two proofs; the process is left running and reaped when it ends."""
+    def is_confirmed(self, deadline_s: float, died: Callable[[], None]) -> bool:
+        """Wait for one of the two proofs; the process is left running and reaped when it ends.
+
+        Args:
+            deadline_s: on the monotonic clock.
+            died: called when a confirmed locker is gone.
+        """
+        confirmed = False
         try:
-            return self._wait(deadline_s)
+            confirmed = self._wait(deadline_s)
+            return confirmed
         finally:
             os.close(self._covered)
-            threading.Thread(target=self._process.wait, daemon=True).start()
+            threading.Thread(
+                target=self._outlive, args=(died if confirmed else None,), daemon=True
+            ).start()
+
+    def _outlive(self, died: Callable[[], None] | None) -> None:
+        """Reap the process; say when the locker is gone, if one stayed to be watched.
+
+        One that went into the background is seen by the descriptor that it inherited. One whose
+        first process ended and that left nobody behind (a command that talks to a screen saver)
+        cannot be watched here.
+        """
+        ended_before = self._process.poll() is not None
+        gone, _, _ = select.select([self._alive], [], [], 0)
+        if died is None or (ended_before and gone):
+            self._process.wait()
+        elif ended_before:
+            os.read(self._alive, 1)
+            died()
+        else:
+            self._process.wait()
+            died()
+        os.close(self._alive)
 
     def _wait(self, deadline_s: float) -> bool:
         while (left_s := deadline_s - time.monotonic()) > 0:

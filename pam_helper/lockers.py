@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,9 @@ class DesktopSession:
 
 Sessions = frozenset[DesktopSession]
 
+Died = Callable[[DesktopSession], None]
+"""Told, from any thread, that a locker which had confirmed covers the session no more."""
+
 
 class Locker(Protocol):
     """One way to lock."""
@@ -29,11 +32,12 @@ class Locker(Protocol):
     def name(self) -> str:
         """Return its name in the settings and in the log."""
 
-    def lock(self, sessions: Sessions) -> Sessions:
+    def lock(self, sessions: Sessions, died: Died) -> Sessions:
         """Lock, and wait for the confirmation or for this locker's deadline.
 
         Args:
             sessions: what is to be locked; not empty.
+            died: called for a confirmed session whose locker is gone, if that can be seen.
 
         Returns:
             Those that are confirmed to be locked. All others count as open. Never raises.
@@ -45,6 +49,12 @@ class Desktop(Protocol):
 
     def sessions(self, account: str) -> Sessions | None:
         """Return the account's local sessions, None when nobody can tell. Never raises."""
+
+    def hinted(self, sessions: Sessions) -> Sessions | None:
+        """Return those that say of themselves that they are locked, None when nobody can tell.
+
+        Never raises.
+        """
 
     def unlock(self, sessions: Sessions) -> None:
         """Ask to unlock; a locker that does not listen stays as it is. Never raises."""
@@ -59,3 +69,4 @@ class Locking:
 
     desktop: Desktop
     lockers: Sequence[Locker]
+    locks_again: bool = True  # a screen that opens without a card is locked again

@@ -29,14 +29,14 @@ from jeepney.io.blocking import (  # type: ignore[import-untyped]  # as above
     open_dbus_connection,
 )
 
-from pam_helper.lockers import DesktopSession, Sessions
+from pam_helper.lockers import DesktopSession, Died, Sessions
 
-_BUS_NAME = "org.freedesktop.login1"
-_MANAGER = DBusAddress(
-    "/org/freedesktop/login1", bus_name=_BUS_NAME, interface="org.freedesktop.login1.Manager"
+BUS_NAME = "org.freedesktop.login1"
+MANAGER = DBusAddress(
+    "/org/freedesktop/login1", bus_name=BUS_NAME, interface="org.freedesktop.login1.Manager"
 )
-_SESSION = "org.freedesktop.login1.Session"
-_PROPERTIES = "org.freedesktop.DBus.Properties"
+SESSION = "org.freedesktop.login1.Session"
+PROPERTIES = "org.freedesktop.DBus.Properties"
 _CALL_TIMEOUT_S = 1.0
 _LOOK_AGAIN_S = 0.25
 """A hint whose signal was missed is read again after this long."""
@@ -67,8 +67,11 @@ class LogindLocker:
         """
         self._within_s = confirm_within_s
 
-    def lock(self, sessions: Sessions) -> Sessions:
-        """Send every session its Lock signal and wait for the hints; see `Locker`."""
+    def lock(self, sessions: Sessions, _died: Died) -> Sessions:
+        """Send every session its Lock signal and wait for the hints; see `Locker`.
+
+        A hint that goes again is told by `desktop_events`.
+        """
         confirmed: set[DesktopSession] = set()
 
         def run(bus: DBusConnection) -> None:
@@ -96,8 +99,16 @@ class Logind:
         """Return the local sessions of a person; None when logind does not answer."""
 
         def run(bus: DBusConnection) -> Sessions:
-            found = (_describe(bus, *row) for row in _list(bus) if row[2] == account)
+            found = (_describe(bus, *row) for row in list_sessions(bus) if row[2] == account)
             return frozenset(session for session in found if session is not None)
+
+        return _on_the_bus(run)
+
+    def hinted(self, sessions: Sessions) -> Sessions | None:
+        """Return those whose LockedHint is set; None when logind does not answer."""
+
+        def run(bus: DBusConnection) -> Sessions:
+            return frozenset(session for session in sessions if _is_locked(bus, session))
 
         return _on_the_bus(run)
 
@@ -134,35 +145,36 @@ def _on_the_bus(run: Callable[[DBusConnection], _Result]) -> _Result | None:
         return None
 
 
-def _call(bus: DBusConnection, message: Message) -> Any:
+def call(bus: DBusConnection, message: Message) -> Any:
+    """Return the body of the answer; raises what jeepney raises, or for an error."""
     reply = bus.send_and_get_reply(message, timeout=_CALL_TIMEOUT_S)
     if reply.header.message_type is MessageType.error:
         raise _Refused(str(reply.body))
     return reply.body
 
 
-def _list(bus: DBusConnection) -> list[tuple[str, int, str, str, str]]:
+def list_sessions(bus: DBusConnection) -> list[tuple[str, int, str, str, str]]:
     """Return id, uid, account, seat and object path of every session."""
-    (rows,) = _call(bus, new_method_call(_MANAGER, "ListSessions"))
+    (rows,) = call(bus, new_method_call(MANAGER, "ListSessions"))
     return [tuple(row) for row in rows]
 
 
 def _address(session_path: str) -> DBusAddress:
-    return DBusAddress(session_path, bus_name=_BUS_NAME, interface=_SESSION)
+    return DBusAddress(session_path, bus_name=BUS_NAME, interface=SESSION)
 
 
 def _tell(bus: DBusConnection, session: DesktopSession, method: str) -> None:
     """Call a method of a session; a refusal is logged, the wait that follows tells."""
     try:
-        _call(bus, new_method_call(_address(session.path), method))
+        call(bus, new_method_call(_address(session.path), method))
     except _Refused as error:
         _log.warning("session %s refuses %s: %s", session.session_id, method, error)
 
 
-def _properties(bus: DBusConnection, session_path: str) -> dict[str, object]:
+def properties(bus: DBusConnection, session_path: str) -> dict[str, object]:
     """Return a session's properties; none of them when logind refuses to tell."""
     try:
-        (rows,) = _call(bus, Properties(_address(session_path)).get_all())
+        (rows,) = call(bus, Properties(_address(session_path)).get_all())
     except _Refused:
         return {}
     return {name: value for name, (_, value) in rows.items()}
@@ -172,22 +184,22 @@ def _describe(
     bus: DBusConnection, session_id: str, uid: int, account: str, _seat: str, path: str
 ) -> DesktopSession | None:
     """Return a session where a person sits at this machine, or might; None for any other."""
-    properties = _properties(bus, path)
-    if properties.get("Remote") is True or properties.get("State") == "closing":
+    told = properties(bus, path)
+    if told.get("Remote") is True or told.get("State") == "closing":
         return None
-    if properties.get("Class") in _NOBODY_SITS_THERE:
+    if told.get("Class") in _NOBODY_SITS_THERE:
         return None
-    display, kind = str(properties.get("Display", "")), str(properties.get("Type", ""))
+    display, kind = str(told.get("Display", "")), str(told.get("Type", ""))
     return DesktopSession(session_id, path, account, uid, display, kind)
 
 
 def _is_locked(bus: DBusConnection, session: DesktopSession) -> bool:
-    return _properties(bus, session.path).get("LockedHint") is True
+    return properties(bus, session.path).get("LockedHint") is True
 
 
 def _is_over(bus: DBusConnection, session: DesktopSession) -> bool:
-    listed = any(row[0] == session.session_id for row in _list(bus))
-    return not listed or _properties(bus, session.path).get("State") == "closing"
+    listed = any(row[0] == session.session_id for row in list_sessions(bus))
+    return not listed or properties(bus, session.path).get("State") == "closing"
 
 
 @contextlib.contextmanager
@@ -195,14 +207,14 @@ def _property_changes(bus: DBusConnection) -> Iterator[deque[Message]]:
     """Subscribe to the property changes of sessions, before anything is asked of them."""
     rule = MatchRule(
         type="signal",
-        sender=_BUS_NAME,
-        interface=_PROPERTIES,
+        sender=BUS_NAME,
+        interface=PROPERTIES,
         member="PropertiesChanged",
         path_namespace="/org/freedesktop/login1/session",
     )
-    _call(bus, message_bus.AddMatch(rule))
+    call(bus, message_bus.AddMatch(rule))
     # The sender of a signal is a unique name, so the local filter must not name it.
-    here = MatchRule(type="signal", interface=_PROPERTIES, member="PropertiesChanged")
+    here = MatchRule(type="signal", interface=PROPERTIES, member="PropertiesChanged")
     with bus.filter(here, queue=deque(maxlen=64)) as changes:
         yield changes
 

@@ -6,8 +6,6 @@ stays the property of the holder who opened it.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import msgspec
 
 from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
+from pam_helper.root_file import replace_file
 
 MAX_OWNERS_BYTES = 1024 * 1024
 
@@ -68,18 +67,7 @@ class Owners:
     def _write(self, owners: dict[str, str]) -> None:
         if owners == self._owners:
             return
-        new = self._path.with_suffix(".new")
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                new.unlink()
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(owners))
-                file.flush()
-                os.fsync(descriptor)
-            new.replace(self._path)
-        except OSError as error:
-            raise ConfigurationError(f"{self._path}: {error.strerror}") from None
+        replace_file(self._path, msgspec.json.encode(owners))
         self._owners = owners
 
 

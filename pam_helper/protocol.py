@@ -1,25 +1,29 @@
 """The protocol between PAM clients and the daemon, on one Unix stream socket.
 
-One connection carries one request and one reply.
+One connection carries one request and one reply. `docs/protocol.md` describes it for those who
+write a client; this module is what the daemon does.
 
-    request   one line of JSON, at most 512 bytes with its line feed:
-              {"verb": "probe" | "verify", "account": "...", "service": "..."}
-    PIN       after a `verify` line only: one byte of length, then as many ASCII digits
-    reply     one line of JSON, at most 4096 bytes with its line feed:
-              {"result": "PAM_...", "code": "...", "lines": [...], "attempts_left": n | null}
+    request   one line of ASCII, at most 256 bytes with its line feed:
+              cps1 SP VERB SP ACCOUNT SP SERVICE LF         VERB: probe, verify, code, ping
+    secret    after `verify` and `code` only: one byte of length, then as many ASCII characters
+    reply     at most 4096 bytes, then the daemon closes:
+              RESULT SP CODE SP ATTEMPTS SP NEXT LF         the answer; ATTEMPTS a number or -
+              TEXT LF                                       up to 8 lines to show, UTF-8
 
 `probe` asks whether the card in the reader could log the account in, and costs no PIN attempt.
-`verify` logs in. `lines` are ready to show, in the daemon's language. The one reply that opens
-a session is `VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side
-open until it has the reply: one that has closed or half-closed is gone, and its PIN is dropped.
+`verify` logs in with the PIN, `code` with a one-time code of the administrator. NEXT is what
+the client may ask the person for now: "pin", "code" or "-". The one reply that opens a session is
+`VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side open until
+it has the reply: one that has closed or half-closed is gone, and its PIN is dropped.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 
@@ -27,54 +31,79 @@ from cps_auth.errors import PinMalformed, RequestMalformed
 from pam_helper.outcome import PamResult
 
 SOCKET_PATH = "/run/cps-auth/auth.sock"
-MAX_REQUEST_BYTES = 512
+VERSION = "cps1"
+MAX_REQUEST_BYTES = 256
 MAX_REPLY_BYTES = 4096
+MAX_TEXT_LINES = 8
 PIN_DIGITS = 4
 """The code porteur has exactly four digits (ANS, carte CPS; EF.AODF: min 4, max 4)."""
+CODE_CHARACTERS = 12
+"""Of a one-time code, see `pam_helper.one_time_codes`."""
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\Z")]
-"""A Unix account or PAM service; nothing that JSON or a log line would have to escape."""
+Verb = Literal["probe", "verify", "code", "ping"]
+Next = Literal["pin", "code", "-"]
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"
+Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")]
+"""A Unix account or PAM service; nothing that a request or a log line would have to escape."""
+
+_REQUEST = re.compile(rf"{VERSION} (probe|verify|code|ping) ({_NAME}) ({_NAME})".encode("ascii"))
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, slots=True)
+class Request:
     """What a client asks."""
 
-    verb: Literal["probe", "verify"]
-    account: Name
-    service: Name
+    verb: Verb
+    account: str
+    service: str
 
 
-class Reply(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """What the daemon answers."""
 
     result: PamResult
-    code: str  # of cps_auth.errors, or "usable" (probe) or "verified" (verify)
+    code: str  # of cps_auth.errors, or "usable", "verified", "code-accepted", "alive"
     lines: tuple[str, ...] = ()
     attempts_left: int | None = None
+    next: Next = "-"
 
 
 VERIFIED = Reply("PAM_SUCCESS", "verified")
-VERIFIED_LINE = b'{"result":"PAM_SUCCESS","code":"verified","lines":[],"attempts_left":null}\n'
+VERIFIED_LINE = b"PAM_SUCCESS verified - -\n"
+ALIVE = Reply("PAM_AUTHINFO_UNAVAIL", "alive")
+"""The answer to `ping`: whoever takes it for the answer to something else is refused."""
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """Return the reply as its line; lines to show are cut where they would not fit."""
-    line = msgspec.json.encode(reply) + b"\n"
-    if len(line) <= MAX_REPLY_BYTES:
-        return line
-    return msgspec.json.encode(msgspec.structs.replace(reply, lines=())) + b"\n"
+    """Return the reply as its bytes; lines to show are left out from where they do not fit."""
+    attempts = "-" if reply.attempts_left is None else str(reply.attempts_left)
+    encoded = f"{reply.result} {reply.code} {attempts} {reply.next}\n".encode("ascii")
+    for text in reply.lines[:MAX_TEXT_LINES]:
+        line = _printable(text).encode() + b"\n"
+        if len(encoded) + len(line) > MAX_REPLY_BYTES:
+            break
+        encoded += line
+    return encoded
 
 
 def decode_request(unverified_line: bytes) -> Request:
-    """Read a request line, strictly.
+    """Read a request line without its line feed, strictly.
 
     Raises:
         RequestMalformed: anything that is not a request of the protocol.
     """
-    try:
-        return msgspec.json.decode(unverified_line, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RequestMalformed from None
+    found = _REQUEST.fullmatch(unverified_line)
+    if found is None:
+        raise RequestMalformed
+    verb, account, service = (part.decode("ascii") for part in found.groups())
+    return Request(cast(Verb, verb), account, service)
+
+
+def _printable(text: str) -> str:
+    """Return text that is one line and moves nobody's cursor."""
+    return "".join(character for character in text if character.isprintable())
 
 
 @dataclass(slots=True)
@@ -84,7 +113,7 @@ class Inbox:
     Attributes:
         connection: the client's socket.
         deadline_s: on the monotonic clock; a client that is slower is malformed.
-        buffer: room for a request line and a PIN.
+        buffer: room for a request line and a secret.
         filled: how many bytes of it are there.
     """
 
@@ -96,7 +125,7 @@ class Inbox:
     @classmethod
     def of(cls, connection: socket.socket, within_s: float) -> Inbox:
         """Make an empty inbox for a connection that was just accepted."""
-        size = MAX_REQUEST_BYTES + 1 + PIN_DIGITS
+        size = MAX_REQUEST_BYTES + 1 + CODE_CHARACTERS
         return cls(connection, time.monotonic() + within_s, bytearray(size))
 
     def request(self) -> Request:
@@ -123,16 +152,31 @@ class Inbox:
             RequestMalformed: too late, cut short, or followed by more.
             PinMalformed: not four digits; what was sent is not read further.
         """
-        self._fill_to(1)
-        if self.buffer[0] != len(pin):
-            raise PinMalformed
-        self._fill_to(1 + len(pin))
-        if self.filled > 1 + len(pin):
-            raise RequestMalformed
-        for place in range(len(pin)):
-            pin[place] = self.buffer[1 + place]
+        self._secret_into(pin)
         if not all(0x30 <= digit <= 0x39 for digit in pin):
             raise PinMalformed
+
+    def code_into(self, code: bytearray) -> None:
+        """Wait for a one-time code and put it into `code`, in place.
+
+        Args:
+            code: `CODE_CHARACTERS` bytes, wiped by their owner.
+
+        Raises:
+            RequestMalformed: too late, cut short, or followed by more.
+            PinMalformed: of another length; what was sent is not read further.
+        """
+        self._secret_into(code)
+
+    def _secret_into(self, secret: bytearray) -> None:
+        self._fill_to(1)
+        if self.buffer[0] != len(secret):
+            raise PinMalformed
+        self._fill_to(1 + len(secret))
+        if self.filled > 1 + len(secret):
+            raise RequestMalformed
+        for place in range(len(secret)):
+            secret[place] = self.buffer[1 + place]
 
     def nothing_more(self) -> None:
         """Check that nothing came after the request.

@@ -11,7 +11,7 @@ from cps_auth.login.verify import AccountCheck
 from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
 from pam_helper.bound_session import AGAIN_S, BoundSession
-from pam_helper.lockers import Locking, Sessions
+from pam_helper.lockers import DesktopSession, Locking, Sessions
 from pam_helper.owners import Owners
 
 REOPEN_WITHIN_S = 8.0
@@ -86,6 +86,18 @@ class BoundSessions:
         elif not old.reopen(holder, reader, REOPEN_WITHIN_S):
             raise CardBusy
 
+    def release(self, account: str) -> None:
+        """Stop following a card: an administrator's one-time code has opened the session.
+
+        The session stays its holder's own. No card watches over it until the next login by one.
+        """
+        with self._mutex:
+            session = self._bound.pop(account, None)
+        if session is not None:
+            session.feed(LockEvent.SESSION_ENDED)
+            session.close(0)
+        self._locking.desktop.unlock(self._locking.desktop.sessions(account) or frozenset())
+
     def feed_card_event(self, event: CardEvent) -> None:
         """Tell every session; returns at once."""
         for session in self._all():
@@ -97,6 +109,32 @@ class BoundSessions:
             session = self._bound.get(account)
         if session is not None:
             session.feed(event)
+
+    def feed_all(self, event: LockEvent) -> None:
+        """Tell every session; returns at once."""
+        for session in self._all():
+            session.feed(event)
+
+    def look_again(self) -> None:
+        """Have every session look at what logind says of it; returns at once."""
+        for session in self._all():
+            session.look_again()
+
+    def await_locked(self, within_s: float) -> None:
+        """Wait until every session is quiet, or for so long: the PC is about to sleep.
+
+        Args:
+            within_s: how long at most.
+        """
+        deadline_s = time.monotonic() + within_s
+        for session in self._all():
+            session.settle(max(0.0, deadline_s - time.monotonic()))
+            if session.phase not in (*_QUIET, LockPhase.ENDED):
+                _log.critical("session of %s is %s", session.account, session.phase.value)
+
+    def are_watched(self) -> bool:
+        """Whether the thread of every session runs."""
+        return all(session.is_alive for session in self._all())
 
     def lock_left_open(self, within_s: float) -> None:
         """Lock every session that an earlier daemon left: nobody has watched it since.
@@ -143,7 +181,7 @@ class BoundSessions:
         """Walk the lockers once, for sessions that are bound to no card any more."""
         for locker in self._locking.lockers:
             if sessions:
-                sessions -= locker.lock(sessions)
+                sessions -= locker.lock(sessions, _nobody_to_tell)
         if sessions:
             sessions -= self._locking.desktop.terminate(sessions)
         return not sessions
@@ -159,3 +197,8 @@ class BoundSessions:
     def _all(self) -> list[BoundSession]:
         with self._mutex:
             return list(self._bound.values())
+
+
+def _nobody_to_tell(session: DesktopSession) -> None:
+    """Log that a session which is bound to no card lost its locker."""
+    _log.critical("the locker of session %s is gone", session.session_id)

@@ -40,6 +40,15 @@ class Watching:
         """
         self._heard.wait(within_s)
 
+    def restart(self) -> None:
+        """Read everything anew, as after a sleep: WATCHER_STOPPED is told first, which locks."""
+        self._ended.set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop; WATCHER_STOPPED has been told when this returns."""
         self._stopping.set()

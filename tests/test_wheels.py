@@ -40,6 +40,7 @@ def test_the_product_holds_what_is_not_python(product: set[str]) -> None:
         "cps_auth/py.typed",
         "cps_auth/locale/fr/LC_MESSAGES/cps_auth.mo",
         "cps_auth/flask/templates/cps/login.html",
+        "cps_auth/share/systemd/cps-auth-trust-update.timer",
         "pam_helper/share/cps-auth-pam",
         "pam_helper/share/pam.d/cps-auth",
     } <= product

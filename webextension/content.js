@@ -1,51 +1,67 @@
-// Carries the words of a page to the background and back: the messages of web-eid.js for a login,
-// and two of our own for a page that watches over its card. The page's own say about who it is
-// counts for nothing: the background takes the origin from the browser.
+// Between a page and the extension's worker. Speaks the messages of web-eid.js to the page, and
+// `cps-auth:watch`. Knows no origin: the worker takes it from the browser.
 "use strict";
 (() => {
-  if (window.top !== window || !window.isSecureContext) return;
+  const COURTESY_MS = 50; // Web eID's own extension acknowledges at once: where it is, it answers
+  const SERVED = ["web-eid:status", "web-eid:authenticate"];
+  const SIGNING = ["web-eid:get-signing-certificate", "web-eid:sign"];
+  const waiting = new Map(); // action -> timer, until it is clear that nobody else answers
+  let worker = null;
 
-  const answer = (message) => window.postMessage(message, location.origin);
-  let watching;
+  const say = (message) => window.postMessage(message, location.origin);
+  const failure = (action, code, message) => say({action: `${action}-failure`, error: {code, message}});
+
+  const serve = async (action, request) => {
+    say({action: `${action}-ack`});
+    try {
+      const {ok, error, answer} = await chrome.runtime.sendMessage(request);
+      if (ok) say({...answer, action: `${action}-success`});
+      else failure(action, error.code, error.message);
+    } catch {
+      failure(action, "ERR_WEBEID_EXTENSION_UNAVAILABLE", "the extension does not answer");
+    }
+  };
+
+  const lost = (reason) => {
+    worker = null;
+    say({action: "cps-auth:card-removed", reason});
+  };
 
   const watch = () => {
-    if (watching) {
-      watching.postMessage({ask: true});
-      return;
-    }
-    watching = chrome.runtime.connect({name: "watch"});
-    watching.onMessage.addListener(({present}) =>
-      answer({action: present ? "cps-auth:card-present" : "cps-auth:card-removed"}),
-    );
-    // The background was restarted: it no longer knows, so the next question asks anew.
-    watching.onDisconnect.addListener(() => {
-      watching = undefined;
-    });
-    watching.postMessage({ask: true});
-  };
-
-  const relay = async (data) => {
-    answer({action: `${data.action}-ack`});
     try {
-      answer(await chrome.runtime.sendMessage(data));
+      if (worker === null) {
+        worker = chrome.runtime.connect({name: "watch"});
+        worker.onMessage.addListener(({event}) => {
+          if (event === "card-present") say({action: "cps-auth:card-present"});
+          else lost(event);
+        });
+        worker.onDisconnect.addListener(() => worker !== null && lost("watcher-stopped"));
+      }
+      worker.postMessage({});
     } catch {
-      const error = {code: "ERR_WEBEID_UNKNOWN_ERROR", message: "the extension was reloaded"};
-      answer({action: `${data.action}-failure`, error});
+      lost("watcher-stopped");
     }
   };
 
-  addEventListener("message", ({source, origin, data}) => {
-    if (source !== window || origin !== location.origin) return;
-    switch (data?.action) {
-      case "web-eid:status":
-      case "web-eid:authenticate":
-      case "web-eid:get-signing-certificate":
-      case "web-eid:sign":
-        relay(data);
-        break;
-      case "cps-auth:watch":
-        watch();
-        break;
+  const hear = ({source, origin, data}) => {
+    if (source !== window || origin !== location.origin || typeof data?.action !== "string") return;
+    const {action} = data;
+    if (action === "cps-auth:watch") watch();
+    if (action.endsWith("-ack")) {
+      clearTimeout(waiting.get(action.slice(0, -"-ack".length))); // another extension serves it
     }
-  });
+    if (SERVED.includes(action)) {
+      const {libraryVersion, challengeNonce, options} = data;
+      const request = {action, libraryVersion, challengeNonce, options};
+      waiting.set(action, setTimeout(() => serve(action, request), COURTESY_MS));
+    }
+    if (SIGNING.includes(action)) {
+      waiting.set(action, setTimeout(() => {
+        say({action: `${action}-ack`});
+        failure(action, "ERR_WEBEID_NATIVE_FATAL", "this extension signs no documents");
+      }, COURTESY_MS));
+    }
+  };
+
+  if (window.isSecureContext) addEventListener("message", hear);
 })();

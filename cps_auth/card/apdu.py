@@ -13,11 +13,15 @@ from cps_auth.card.port import Transport
 from cps_auth.errors import CardMisbehaved
 
 _log = logging.getLogger(__name__)
+_trace = logging.getLogger(f"{__name__}.trace")
+_trace.propagate = False  # holds what the files say of the holder: only where it is asked for
 
 GET_RESPONSE = 0xC0  # ISO/IEC 7816-4:2005 section 7.6.1
 _SECRET_INSTRUCTIONS = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
 """VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (ISO/IEC 7816-4:2005 section 7.5)."""
 
+_CHAINED = 0x10  # in CLA: not the last part
+_MAX_COMMAND_BYTES = 255
 _MAX_DETOURS = 20  # APDUs that one command may cost beyond itself
 _MAX_RESPONSE_BYTES = 4096  # no command of ours is answered with more than 256
 
@@ -147,11 +151,30 @@ def exchange(transport: Transport, command: Command) -> Response:
     raise CardMisbehaved("response that does not end", str(response.status))
 
 
+def exchange_chained(transport: Transport, command: Command) -> Response:
+    """Send a command whose data is longer than one APDU (ISO/IEC 7816-4:2005 section 5.1.1.1).
+
+    Raises:
+        CardMisbehaved: as `exchange`, or the card refuses a part before the last.
+        CardRemoved, ReaderServiceLost: from the transport.
+    """
+    data = command.data
+    while len(data) > _MAX_COMMAND_BYTES:
+        part = replace(command, cla=command.cla | _CHAINED, data=data[:_MAX_COMMAND_BYTES], le=None)
+        exchange(transport, part).require_ok("command chaining")
+        data = data[_MAX_COMMAND_BYTES:]
+    return exchange(transport, replace(command, data=data))
+
+
 def _send(transport: Transport, command: Command) -> Response:
-    _log.debug("command %s", command.describe())
+    if _log.isEnabledFor(logging.DEBUG) or _trace.isEnabledFor(logging.DEBUG):
+        _log.debug("command %s", command.describe())
+        _trace.debug("> %s", command.describe())
     unverified_answer = transport.transmit(command.encode(transport.protocol))
     if not 2 <= len(unverified_answer) <= 258:
         raise CardMisbehaved(f"response of {len(unverified_answer)} bytes")
     status = StatusWord(int.from_bytes(unverified_answer[-2:], "big"))
     _log.debug("response %s, %d bytes", status, len(unverified_answer) - 2)
+    if _trace.isEnabledFor(logging.DEBUG):
+        _trace.debug("< %s", f"{unverified_answer[:-2].hex().upper()} {status}".lstrip())
     return Response(unverified_answer[:-2], status)

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from cps_auth.card.port import CardSource
+from cps_auth.errors import ModuleUnusable
+
+_MULTIARCH: Final = f"/usr/lib/{platform.machine()}-linux-gnu"  # Debian; elsewhere /usr/lib64
+
+KNOWN_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    # Cryptolib CPS 5 of ANS, its Linux package
+    "ans": ("/opt/santesocial/CPS/lib/libcps3_pkcs11_lux.so",),
+    "opensc": (
+        f"{_MULTIARCH}/opensc-pkcs11.so",
+        "/usr/lib64/opensc-pkcs11.so",
+        "/usr/lib/opensc-pkcs11.so",
+        "/usr/local/lib/opensc-pkcs11.so",
+    ),
+    "softhsm": (
+        "/usr/lib/softhsm/libsofthsm2.so",
+        f"{_MULTIARCH}/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ),
+}
+"""Modules that have a name of their own here, and where they are usually installed."""
 
 
-def open_cards(module: Path | None = None) -> CardSource:
+def open_cards(module: str | Path | None = None) -> CardSource:
     """Return where cards come from.
 
     Args:
-        module: a vendor's PKCS#11 module, None to drive the cards natively over PC/SC.
+        module: a vendor's PKCS#11 module, by its path or its name in KNOWN_MODULES; None to
+            drive the cards natively over PC/SC.
 
     Raises:
         ConfigurationError: the library that it takes (pyscard, python-pkcs11) is not installed.
+        ModuleUnusable: a known module is in none of its usual places.
     """
     # Imported here, so that only what is used must be installed; PC/SC tells both who is there
     from cps_auth.card.pcsc import PcscService
@@ -22,7 +48,22 @@ def open_cards(module: Path | None = None) -> CardSource:
     if module is not None:
         from cps_auth.card.pkcs11 import Pkcs11Cards
 
-        return Pkcs11Cards(module, PcscService)
+        return Pkcs11Cards(find_module(module), PcscService)
     from cps_auth.card.native import NativeCards
 
     return NativeCards(PcscService)
+
+
+def find_module(module: str | Path) -> Path:
+    """Return the path of a module, given by its path or its name in KNOWN_MODULES.
+
+    Raises:
+        ModuleUnusable: a known module is in none of its usual places.
+    """
+    places = KNOWN_MODULES.get(str(module))
+    if places is None:
+        return Path(module)
+    found = next((path for path in map(Path, places) if path.is_file()), None)
+    if found is None:
+        raise ModuleUnusable(f"{module}: not installed in any usual place")
+    return found

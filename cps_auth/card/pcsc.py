@@ -1,34 +1,38 @@
-"""PC/SC through pyscard: the only module that imports it, and only its C-level wrapper.
+"""PC/SC: the readers and the service; the cards are in `cps_auth.card.pcsc_transport`.
 
-pyscard's own monitors end silently when pcscd does, so they are not used.
+Every question but `wait_for_change` has a deadline, since a stopped pcscd never answers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from cps_auth.card import pcsc_errors as codes
-from cps_auth.card.deadline import call_within
-from cps_auth.errors import CardBusy, CardMisbehaved, CardRemoved, ConfigurationError
+from cps_auth.card.deadline import DeadlineThread
+from cps_auth.card.pcsc_library import PROTOCOLS, scard
+from cps_auth.card.pcsc_transport import BUSY_AFTER_S, PcscTransport
+from cps_auth.errors import CardBusy, ReaderServiceLost
 from cps_auth.model import ReaderState, Snapshot
 
-try:
-    from smartcard import scard
-except ImportError as missing:
-    raise ConfigurationError("pyscard is missing: install cps-auth[pcsc]") from missing
-
-_PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 _PNP = "\\\\?PnP?\\Notification"
 """Pseudo reader that changes when a reader comes or goes ([MS-RDPESC], SCardGetStatusChange)."""
 _UNUSABLE = scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE | scard.SCARD_STATE_IGNORE
 _LIST_TRIES = 3  # a reader may go between listing the readers and asking for their states
-_BEGIN_TRIES = 3  # another program may reset the card between our reconnection and our turn
 _CANCEL_RETRY_S = 0.005
-_BUSY_AFTER_S = 5.0
+_ANSWER_S = 5.0  # pcscd answers a question about readers at once, or it is stopped
+
+_T = TypeVar("_T")
+_States = tuple[int, list[tuple[str, int, list[int]]]]
+
+
+def _nothing(_: object) -> None:
+    """Undo nothing."""
 
 
 class PcscService:
@@ -40,7 +44,12 @@ class PcscService:
         Raises:
             ReaderServiceLost: pcscd does not run, or refuses us.
         """
-        self._context = _establish_context()
+        self._thread = DeadlineThread("cps-auth-pcsc")
+        try:
+            self._context = self._establish()
+        except ReaderServiceLost:
+            self._thread.stop()
+            raise
         self._cancelled = threading.Event()
         self._idle = threading.Event()  # no thread is in wait_for_change
         self._idle.set()
@@ -53,7 +62,8 @@ class PcscService:
         """
         for _ in range(_LIST_TRIES):
             names = self._reader_names()
-            code, states = self._status_change(0, [(n, scard.SCARD_STATE_UNAWARE) for n in names])
+            unaware = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
+            code, states = self._known(self._ask(partial(self._status_change, 0, unaware)))
             if code in (codes.SUCCESS, codes.TIMEOUT):
                 usable = (one for one in states if not one[1] & _UNUSABLE)
                 return Snapshot(tuple(_reader_state(*one) for one in usable))
@@ -93,26 +103,43 @@ class PcscService:
             return next((one.event_count for one in found if one.atr is not None), None)
 
         before = insertion()
-        context = _establish_context()
+        context = self._establish()
         try:
-            code, handle, protocol = call_within(
-                _BUSY_AFTER_S,
-                lambda: scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, _PROTOCOLS),
+            code, handle, protocol = self._thread.call(
+                BUSY_AFTER_S,
+                lambda: scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, PROTOCOLS),
                 lambda _: scard.SCardReleaseContext(context),  # and the connection with it
             )
         except TimeoutError:
             raise CardBusy from None
         if codes.unsigned(code) != codes.SUCCESS:
-            scard.SCardReleaseContext(context)
+            self._ask(lambda: scard.SCardReleaseContext(context))
             raise codes.connect_error(code, reader)
         return PcscTransport(context, handle, protocol, lambda: insertion() == before)
 
     def close(self) -> None:
         """Release the connection. Never raises, may be called twice."""
-        scard.SCardReleaseContext(self._context)
+        with contextlib.suppress(TimeoutError):
+            self._thread.call(_ANSWER_S, lambda: scard.SCardReleaseContext(self._context))
+        self._thread.stop()
+
+    def _establish(self) -> int:
+        def establish() -> tuple[int, int]:
+            return scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+
+        code, context = self._ask(establish, lambda late: scard.SCardReleaseContext(late[1]))
+        if codes.unsigned(code) != codes.SUCCESS:
+            raise codes.service_error(code, "SCardEstablishContext")
+        return context
+
+    def _ask(self, call: Callable[[], _T], undo: Callable[[_T], object] = _nothing) -> _T:
+        try:
+            return self._thread.call(_ANSWER_S, call, undo)
+        except TimeoutError:
+            raise ReaderServiceLost("pcscd does not answer") from None
 
     def _reader_names(self) -> list[str]:
-        code, names = scard.SCardListReaders(self._context, [])
+        code, names = self._ask(lambda: scard.SCardListReaders(self._context, []))
         if codes.unsigned(code) == codes.NO_READERS_AVAILABLE:
             return []
         if codes.unsigned(code) != codes.SUCCESS:
@@ -126,143 +153,30 @@ class PcscService:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
-            self._status_change(int(left_s * 1000) + 1, expected)
+            self._known(self._status_change(int(left_s * 1000) + 1, expected))
             now = self.snapshot()
             if now != _without_generations(seen):
                 return now
         return self.snapshot()
 
-    def _status_change(
-        self, timeout_ms: int, expected: list[tuple[str, int]]
-    ) -> tuple[int, list[tuple[str, int, list[int]]]]:
+    def _status_change(self, timeout_ms: int, expected: list[tuple[str, int]]) -> _States:
         if not expected:
             return codes.SUCCESS, []
-        code, states = scard.SCardGetStatusChange(
+        return scard.SCardGetStatusChange(
             self._context, min(timeout_ms, scard.INFINITE - 1), expected
         )
-        code = codes.unsigned(code)
+
+    @staticmethod
+    def _known(answer: _States) -> _States:
+        """Return an answer to SCardGetStatusChange that is not an error of the service's.
+
+        Raises:
+            ReaderServiceLost
+        """
+        code, states = codes.unsigned(answer[0]), answer[1]
         if code in (codes.SUCCESS, codes.TIMEOUT, codes.CANCELLED, codes.UNKNOWN_READER):
             return code, states
         raise codes.service_error(code, "SCardGetStatusChange")
-
-
-class PcscTransport:
-    """One powered card. Implements `cps_auth.card.port.Transport`."""
-
-    def __init__(
-        self, context: int, handle: int, protocol: int, is_same_card: Callable[[], bool]
-    ) -> None:
-        self._context = context  # of its own: another thread may keep it busy, see _begin
-        self._handle = handle
-        self._protocol = protocol
-        self._is_same_card = is_same_card  # asks PC/SC whether a card was inserted since
-        self._is_closed = False
-
-    @property
-    def protocol(self) -> int:
-        """Return 0 for T=0 or 1 for T=1."""
-        return 0 if self._protocol == scard.SCARD_PROTOCOL_T0 else 1
-
-    def transmit(self, command: bytes) -> bytes:
-        """Send one command APDU and return data, SW1, SW2.
-
-        Raises:
-            CardRemoved, CardMisbehaved, CardBusy, ReaderServiceLost
-        """
-        self._require_open()
-        pci = scard.SCARD_PCI_T0 if self.protocol == 0 else scard.SCARD_PCI_T1
-        code, answer = scard.SCardTransmit(self._handle, pci, list(command))
-        if codes.unsigned(code) != codes.SUCCESS:
-            raise codes.card_error(code, "SCardTransmit")
-        if not answer:
-            raise CardRemoved  # what some drivers say when the card leaves during the exchange
-        if len(answer) < 2:
-            raise CardMisbehaved("response of one byte")
-        return bytes(answer)
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep other programs off the card inside the block.
-
-        Raises:
-            CardBusy: another program held it for five seconds; the transport is closed then.
-            CardRemoved, CardMisbehaved, ReaderServiceLost
-        """
-        self._begin()
-        try:
-            yield
-        finally:
-            scard.SCardEndTransaction(self._handle, scard.SCARD_LEAVE_CARD)
-
-    def reset(self) -> None:
-        """Forget every verification: reset the card, or at least cut its power. Never raises."""
-        code = self._reconnect(scard.SCARD_RESET_CARD)
-        if code != codes.SUCCESS and not self._is_closed:
-            self._is_closed = True
-            self._let_go(scard.SCARD_UNPOWER_CARD)
-
-    def close(self) -> None:
-        """Let go of the card, resetting it. Never raises, may be called twice."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._let_go(scard.SCARD_RESET_CARD)
-
-    def _let_go(self, disposition: int) -> None:
-        scard.SCardDisconnect(self._handle, disposition)
-        scard.SCardReleaseContext(self._context)
-
-    def _begin(self) -> None:
-        for _ in range(_BEGIN_TRIES):
-            self._require_open()
-            code = self._begin_before_deadline()
-            if code == codes.SUCCESS:
-                return
-            if code != codes.RESET_CARD:
-                raise codes.card_error(code, "SCardBeginTransaction")
-            # Another program reset the card. Nothing of ours was verified on it, so go on,
-            # unless the reset hid a swap: PC/SC keeps only the last of the two in the handle.
-            if not self._is_same_card():
-                raise CardRemoved
-            code = self._reconnect(scard.SCARD_LEAVE_CARD)
-            if code != codes.SUCCESS:
-                raise codes.card_error(code, "SCardReconnect")
-        raise CardBusy
-
-    def _begin_before_deadline(self) -> int:
-        """Begin a transaction; when another program keeps the card, give the connection up."""
-
-        def too_late(_: int) -> None:
-            self._let_go(scard.SCARD_RESET_CARD)
-
-        try:
-            code = call_within(
-                _BUSY_AFTER_S, lambda: scard.SCardBeginTransaction(self._handle), too_late
-            )
-        except TimeoutError:
-            self._is_closed = True
-            raise CardBusy from None
-        return codes.unsigned(code)
-
-    def _reconnect(self, disposition: int) -> int:
-        if self._is_closed:
-            return codes.INVALID_HANDLE
-        code, protocol = scard.SCardReconnect(
-            self._handle, scard.SCARD_SHARE_SHARED, _PROTOCOLS, disposition
-        )
-        if codes.unsigned(code) == codes.SUCCESS:
-            self._protocol = protocol
-        return codes.unsigned(code)
-
-    def _require_open(self) -> None:
-        if self._is_closed:
-            raise CardRemoved
-
-
-def _establish_context() -> int:
-    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
-    if codes.unsigned(code) != codes.SUCCESS:
-        raise codes.service_error(code, "SCardEstablishContext")
-    return context
 
 
 def _reader_state(name: str, state: int, atr: list[int]) -> ReaderState:

@@ -29,12 +29,14 @@ _NO_CARD = 0x8010000C  # NO_SMARTCARD
 _READER_UNAVAILABLE = 0x80100017
 _REMOVED_CARD = 0x80100069
 
+_NOT_TRANSACTED = 0x80100016
+
 _GONE = frozenset(
     {
         _REMOVED_CARD,
         RESET_CARD,  # in the middle of a transaction: power was lost
         0x80100067,  # UNPOWERED_CARD
-        0x80100016,  # NOT_TRANSACTED: the exchange broke off, what pcscd says of a pulled card
+        _NOT_TRANSACTED,  # the exchange broke off, what pcscd says of a pulled card
         _NO_CARD,
         UNKNOWN_READER,
         _READER_UNAVAILABLE,
@@ -77,6 +79,16 @@ def card_error(code: int, call: str) -> CpsAuthError:
     if code in _CARD:
         return CardMisbehaved(f"{call}: {code:08X}")
     return service_error(code, call)
+
+
+def control_error(code: int) -> CpsAuthError:
+    """Return the error for a failed SCardControl: most readers know no command of their own."""
+    code = unsigned(code)
+    return (
+        CardRemoved()
+        if code in _GONE - {_NOT_TRANSACTED}
+        else CardMisbehaved(f"SCardControl: {code:08X}")
+    )
 
 
 def connect_error(code: int, reader: str) -> CpsAuthError:

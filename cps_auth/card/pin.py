@@ -1,35 +1,62 @@
-"""The rules that protect PIN attempts, in one place. Every adapter calls both before VERIFY."""
+"""The rules that protect attempts, in one place. Every adapter calls them before VERIFY."""
 
 from __future__ import annotations
 
-from cps_auth.errors import LastAttempt, PinBlocked, PinMalformed
+from dataclasses import dataclass
 
-PIN_DIGITS = 4
+from cps_auth.errors import (
+    LastAttempt,
+    LastPukAttempt,
+    PinBlocked,
+    PinMalformed,
+    PukBlocked,
+    PukMalformed,
+    WrongPin,
+    WrongPuk,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One of the two codes of a card's holder: its length, and its errors."""
+
+    digits: int
+    malformed: type[PinMalformed | PukMalformed]
+    last: type[LastAttempt | LastPukAttempt]
+    wrong: type[WrongPin | WrongPuk]
+    blocked: type[PinBlocked | PukBlocked]
+
+
+PIN = Code(4, PinMalformed, LastAttempt, WrongPin, PinBlocked)
 """The code porteur has exactly four digits (ANS, carte CPS; EF.AODF: min 4, max 4)."""
+PUK = Code(8, PukMalformed, LastPukAttempt, WrongPuk, PukBlocked)
+"""The code de déblocage has exactly eight (ANS, carte CPS; EF.AODF: stored 8)."""
 
 
-def check_pin_shape(pin: bytearray) -> None:
-    """Let only four ASCII digits through.
+def check_shape(typed: bytearray, code: Code) -> None:
+    """Let only as many ASCII digits through as the code has.
 
     Raises:
-        PinMalformed: anything else, the empty PIN included.
+        PinMalformed, PukMalformed: anything else, the empty one included.
     """
-    if len(pin) != PIN_DIGITS or not all(0x30 <= digit <= 0x39 for digit in pin):
-        raise PinMalformed
+    if len(typed) != code.digits or not all(0x30 <= digit <= 0x39 for digit in typed):
+        raise code.malformed
 
 
-def check_attempts(left: int | None, *, last_attempt_allowed: bool) -> None:
-    """Decide from the counter, just read, whether a PIN may be sent.
+def check_attempts(left: int | None, *, last_attempt_allowed: bool, code: Code = PIN) -> None:
+    """Decide from the counter, just read, whether a code may be sent.
 
     Args:
         left: attempts left, None when the card did not say.
         last_attempt_allowed: the person was told that it may be the last, and said yes.
+        code: which one.
 
     Raises:
-        PinBlocked: no attempt is left.
-        LastAttempt: one is left, or the card did not say, and it was not allowed.
+        PinBlocked, PukBlocked: no attempt is left.
+        LastAttempt, LastPukAttempt: one is left, or the card did not say, and it was not
+            allowed.
     """
     if left is not None and left <= 0:
-        raise PinBlocked
+        raise code.blocked
     if (left is None or left == 1) and not last_attempt_allowed:
-        raise LastAttempt(left)
+        raise code.last(left)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 from cps_auth.card import pkcs11_wire as wire
-from cps_auth.card.pin import check_attempts, check_pin_shape
+from cps_auth.card.application import SHA256_DIGEST_INFO, digest_of
+from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
 from cps_auth.card.pkcs11_presence import ReaderPresence
 from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.pkcs11_selection import (
     Seat,
     attempts_left,
-    is_signature_of,
     rsa_modulus,
 )
+from cps_auth.card.signature import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,
     ContactlessNotEnough,
     CpsAuthError,
     ModuleUnusable,
-    PinBlocked,
-    WrongPin,
+    PinEntryCancelled,
 )
 from cps_auth.model import (
     CardDescription,
@@ -32,9 +31,6 @@ from cps_auth.model import (
     Challenge,
     SignatureAlgorithm,
 )
-
-SHA256_DIGEST_INFO: Final = bytes.fromhex("3031300d060960864801650304020105000420")
-"""DER of DigestInfo before a SHA-256 digest. Source: RFC 8017 section 9.2, note 1."""
 
 _NOTICE_REMOVAL_S: Final = 0.8  # pcscd looks at a reader every 400 ms at worst
 
@@ -87,9 +83,17 @@ class Pkcs11Card:
             kind=CardKind.VENDOR_MODULE,
             reader=seat.reader_name,
             serial=seat.token.serial,
-            label=seat.token.label,
             atr_hex=((seat.reader.atr if seat.reader else None) or b"").hex().upper(),
         )
+
+    @property
+    def has_pin_pad(self) -> bool:
+        """Whether the PIN can be typed on the reader, says the token."""
+        return self._seat.token.has_pin_pad
+
+    def read_label(self) -> str:
+        """Return the token's label, as it was when the card was opened."""
+        return self._seat.token.label
 
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified.
@@ -106,10 +110,18 @@ class Pkcs11Card:
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        return attempts_left(self._read_token())
+        return attempts_left(self._read_token(), PIN)
+
+    def puk_attempts_left(self) -> int | None:
+        """Return 0 or 1 when the token says so, None when PKCS#11 does not tell.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        return attempts_left(self._read_token(), PUK)
 
     def prove(
-        self, pin: bytearray, challenge: Challenge, *, last_attempt_allowed: bool = False
+        self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, forget the PIN: see `cps_auth.card.port.Card`.
 
@@ -119,24 +131,65 @@ class Pkcs11Card:
 
         Raises:
             PinMalformed, LastAttempt, PinBlocked, ContactlessNotEnough: nothing was sent.
+            WrongPin, PinBlocked, PinEntryCancelled: the card, or the person, refused.
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        if pin is not None:
+            check_shape(pin, PIN)
+        elif not self.has_pin_pad:
+            raise PinEntryCancelled
+        self._require_attempts(PIN, last_attempt_allowed)
+        request = wire.Prove(
+            slot_id=self._seat.slot.slot_id,
+            serial=self._seat.token.serial,
+            modulus=rsa_modulus(self._seat.certificate),
+            digest_info=SHA256_DIGEST_INFO + digest_of(challenge),
+            on_pin_pad=pin is None,
+        )
+        reply = self._use_codes(request, () if pin is None else (pin,), PIN)
+        if not isinstance(reply, wire.Signed):
+            raise CardMisbehaved("answer of another request")
+        algorithm = SignatureAlgorithm.PS256 if reply.is_pss else SignatureAlgorithm.RS256
+        signature = CardSignature(algorithm, reply.signature)
+        certificate_der = self._seat.certificate.unverified_certificate_der
+        if not is_signature_of(certificate_der, challenge.message(), signature):
+            raise CardMisbehaved("signature not made by the certificate's key")
+        return signature
+
+    def change_pin(
+        self, old: bytearray, new: bytearray, *, last_attempt_allowed: bool = False
+    ) -> None:
+        """Replace the PIN (C_SetPIN): see `cps_auth.card.port.Card`.
+
+        Raises:
+            PinMalformed, LastAttempt, PinBlocked, ContactlessNotEnough: nothing was sent.
             WrongPin, PinBlocked: the card refused.
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        check_pin_shape(pin)
-        token = self._read_token()
-        if not token.login_required:
-            raise ContactlessNotEnough
-        if (left := attempts_left(token)) is not None:
-            check_attempts(left, last_attempt_allowed=last_attempt_allowed)
-        message = challenge.message()
-        try:
-            signature = self._sign(pin, message)
-            self._read_token()  # still the same card, says the module
-        finally:
-            self._forget_pin()
-        if not is_signature_of(self._seat.certificate, message, signature):
-            raise CardMisbehaved("signature not made by the certificate's key")
-        return CardSignature(SignatureAlgorithm.RS256, signature)
+        check_shape(old, PIN)
+        check_shape(new, PIN)
+        self._require_attempts(PIN, last_attempt_allowed)
+        request = wire.ChangePin(self._seat.slot.slot_id, self._seat.token.serial)
+        self._use_codes(request, (old, new), PIN)
+
+    def unblock(
+        self, puk: bytearray, new: bytearray, *, last_attempt_allowed: bool = False
+    ) -> None:
+        """Replace the PIN with the PUK (C_InitPIN): see `cps_auth.card.port.Card`.
+
+        Not every module tells how many attempts the PUK has left; then it is unknown.
+
+        Raises:
+            PukMalformed, PinMalformed, LastPukAttempt, PukBlocked, ContactlessNotEnough:
+                nothing was sent.
+            WrongPuk, PukBlocked: the card refused.
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        check_shape(puk, PUK)
+        check_shape(new, PIN)
+        self._require_attempts(PUK, last_attempt_allowed)
+        request = wire.Unblock(self._seat.slot.slot_id, self._seat.token.serial)
+        self._use_codes(request, (puk, new), PUK)
 
     def close(self) -> None:
         """End the child process. Never raises, may be called twice."""
@@ -150,17 +203,24 @@ class Pkcs11Card:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _sign(self, pin: bytearray, message: bytes) -> bytes:
-        request = wire.Prove(
-            slot_id=self._seat.slot.slot_id,
-            serial=self._seat.token.serial,
-            modulus=rsa_modulus(self._seat.certificate),
-            digest_info=SHA256_DIGEST_INFO + hashlib.sha256(message).digest(),
-        )
-        reply = self._ask(request, self._prove_deadline_s, pin)
-        if not isinstance(reply, wire.Signed):
-            raise CardMisbehaved("answer of another request")
-        return reply.signature
+    def _require_attempts(self, code: Code, last_attempt_allowed: bool) -> None:
+        token = self._read_token()
+        if not token.login_required:
+            raise ContactlessNotEnough
+        left = attempts_left(token, code)
+        if left is not None or code is PUK:
+            check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
+
+    def _use_codes(
+        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+    ) -> wire.Reply:
+        """Ask once, see that it is still the same card, and let the module forget the codes."""
+        try:
+            reply = self._ask(request, self._prove_deadline_s, codes, code)
+            self._read_token()
+        finally:
+            self._forget_pin()
+        return reply
 
     def _read_token(self) -> wire.TokenSeen:
         """Read the token afresh and check that it is the one that was opened."""
@@ -180,25 +240,31 @@ class Pkcs11Card:
     # --- Asking, and what a failure means ----------------------------------------
 
     def _ask(
-        self, request: wire.Request, deadline_s: float, pin: bytearray | None = None
+        self,
+        request: wire.Request,
+        deadline_s: float,
+        codes: Sequence[bytearray] = (),
+        code: Code = PIN,
     ) -> wire.Reply:
         if self._process is None:
             self._process = self._start()
         try:
-            reply = self._process.ask(request, deadline_s=deadline_s, pin=pin)
+            reply = self._process.ask(request, deadline_s=deadline_s, codes=codes)
         except ModuleUnusable:
             self.close()
             self._require_after_doubt()
             raise
         if isinstance(reply, wire.Failed):
-            raise self._meaning_of(reply, type(request).__name__)
+            raise self._meaning_of(reply, type(request).__name__, code)
         return reply
 
-    def _meaning_of(self, failed: wire.Failed, operation: str) -> CpsAuthError:
+    def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
         if failed.name == "PinIncorrect":
-            return WrongPin(self._attempts_after_refusal())
+            return code.wrong(self._attempts_after_refusal(code))
         if failed.name == "PinLocked":
-            return PinBlocked()
+            return code.blocked()
+        if failed.name == "FunctionCancelled":
+            return PinEntryCancelled()
         if failed.name == "UserPinNotInitialized":
             return ContactlessNotEnough()
         self.close()
@@ -208,9 +274,9 @@ class Pkcs11Card:
         self._require_after_doubt()
         return CardMisbehaved(f"{operation}: {failed.name}")
 
-    def _attempts_after_refusal(self) -> int | None:
+    def _attempts_after_refusal(self, code: Code) -> int | None:
         try:
-            return self.pin_attempts_left()
+            return attempts_left(self._read_token(), code)
         except CpsAuthError:
             return None  # the refusal is what counts; the card may have left since
 

@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 
 import msgspec
 import pkcs11
-from pkcs11 import Attribute, Mechanism, ObjectClass, SlotFlag, TokenFlag
+from pkcs11 import MGF, Attribute, Mechanism, ObjectClass, SlotFlag, TokenFlag
 
 from cps_auth.card import pkcs11_wire as wire
 
@@ -29,6 +29,12 @@ _NO_CORE_DUMP: Final = 1
 _OBJECTS_READ_AT_MOST: Final = 64
 _CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
 _DETAIL_CHARACTERS_AT_MOST: Final = 200
+_DIGEST_BYTES: Final = 32  # SHA-256
+_NOT_THIS_MECHANISM: Final = (
+    pkcs11.MechanismInvalid,
+    pkcs11.KeyTypeInconsistent,
+    pkcs11.FunctionNotSupported,
+)
 
 
 class NoPrivateKey(Exception):
@@ -47,7 +53,7 @@ class _Pin:
 
 
 class Module:
-    """The loaded module, reduced to the three requests of the wire."""
+    """The loaded module, reduced to the requests of the wire."""
 
     def __init__(self, path: str) -> None:
         self._library = pkcs11.lib(path)
@@ -68,25 +74,49 @@ class Module:
             login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
             pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
             pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
+            puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
+            puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
+            has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
             certificates=tuple(_certificates(token)) if initialised else (),
         )
 
-    def prove(self, request: wire.Prove, pin: bytearray) -> wire.Signed:
+    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Signed:
         """Log in, sign with the certificate's key, log out."""
-        token = self._token(request.slot_id)
-        if _serial(token) != request.serial:
-            raise pkcs11.TokenNotPresent  # another card: not its PIN
-        session = token.open(user_pin=_Pin(pin))
+        token = self._token_of(request)
+        pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
+        session = token.open(user_pin=pin)
         try:
-            key = _private_key(session, request)
-            signature = key.sign(request.digest_info, mechanism=Mechanism.RSA_PKCS)
+            return _sign(_private_key(session, request), token, request.digest_info)
         finally:
             _close(session)
-        return wire.Signed(signature)
+
+    def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
+        """Replace the PIN; the module compares the old one."""
+        session = self._token_of(request).open(rw=True)
+        try:
+            session.set_pin(_Pin(codes[0]), _Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+        finally:
+            _close(session)
+        return wire.Done()
+
+    def unblock(self, request: wire.Unblock, codes: list[bytearray]) -> wire.Done:
+        """Log in with the PUK as security officer, and set the PIN."""
+        session = self._token_of(request).open(rw=True, so_pin=_Pin(codes[0]))
+        try:
+            session.init_pin(_Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+        finally:
+            _close(session)
+        return wire.Done()
 
     def finalize(self) -> None:
         """Let go of the reader (C_Finalize)."""
         self._library.finalize()
+
+    def _token_of(self, request: wire.Prove | wire.ChangePin | wire.Unblock) -> pkcs11.Token:
+        token = self._token(request.slot_id)
+        if _serial(token) != request.serial:
+            raise pkcs11.TokenNotPresent  # another card: not its PIN
+        return token
 
     def _token(self, slot_id: int) -> pkcs11.Token:
         for slot in self._library.get_slots():
@@ -128,6 +158,22 @@ def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMix
     raise NoPrivateKey
 
 
+def _sign(key: pkcs11.SignMixin, token: pkcs11.Token, digest_info: bytes) -> wire.Signed:
+    """Sign by PKCS #1 v1.5; by PSS where the token has it and not the other for this key."""
+    mechanisms = token.slot.get_mechanisms()
+    may_pss = Mechanism.RSA_PKCS_PSS in mechanisms
+    if Mechanism.RSA_PKCS in mechanisms or not may_pss:
+        try:
+            return wire.Signed(key.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
+        except _NOT_THIS_MECHANISM:
+            if not may_pss:
+                raise
+    parameters = (Mechanism.SHA256, MGF.SHA256, _DIGEST_BYTES)
+    digest = digest_info[-_DIGEST_BYTES:]
+    signature = key.sign(digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=parameters)
+    return wire.Signed(signature, is_pss=True)
+
+
 def _objects(session: pkcs11.Session, of_class: ObjectClass) -> list[pkcs11.Object]:
     # A list, because an unfinished search blocks the session.
     search = session.get_objects({Attribute.CLASS: of_class})
@@ -153,17 +199,22 @@ def _close(session: pkcs11.Session) -> None:
 
 
 def _serve_one(module: Module, request: wire.Request, requests: FileIO) -> wire.Reply:
-    match request:
-        case wire.ListSlots():
-            return module.slots()
-        case wire.ReadToken(slot_id=slot_id):
-            return module.token(slot_id)
-        case wire.Prove():
-            pin = wire.read_frame(requests)
-            try:
-                return module.prove(request, pin)
-            finally:
-                pin[:] = bytes(len(pin))
+    codes = [wire.read_frame(requests) for _ in range(wire.codes_after(request))]
+    try:
+        match request:
+            case wire.ListSlots():
+                return module.slots()
+            case wire.ReadToken(slot_id=slot_id):
+                return module.token(slot_id)
+            case wire.Prove():
+                return module.prove(request, codes)
+            case wire.ChangePin():
+                return module.change_pin(request, codes)
+            case wire.Unblock():
+                return module.unblock(request, codes)
+    finally:
+        for code in codes:
+            code[:] = bytes(len(code))
 
 
 def _attempt(work: Callable[[], wire.Reply]) -> wire.Reply:
@@ -221,7 +272,7 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         module = Module(path)
     except Exception as failure:
-        detail = str(failure)[:_DETAIL_CHARACTERS_AT_MOST]
+        detail = str(failure)[-_DETAIL_CHARACTERS_AT_MOST:]  # what it is comes after the path
         wire.write_message(replies, wire.Failed(type(failure).__name__, detail))
         os._exit(1)
     signal.alarm(0)

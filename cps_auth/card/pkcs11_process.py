@@ -9,6 +9,7 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import IO, Final
@@ -41,22 +42,22 @@ class ModuleProcess:
         self._expect_ready(open_deadline_s)
 
     def ask(
-        self, request: wire.Request, *, deadline_s: float, pin: bytearray | None = None
+        self, request: wire.Request, *, deadline_s: float, codes: Sequence[bytearray] = ()
     ) -> wire.Reply:
         """Send one request and return its answer. After an error the child has ended.
 
         Args:
             request: what is asked.
             deadline_s: after so many seconds the child is killed.
-            pin: for `Prove`; written to the pipe from this buffer.
+            codes: PIN and PUK that follow the request; written to the pipe from these buffers.
 
         Raises:
             ModuleUnusable: it crashed, did not answer in time, or answered nonsense.
         """
         try:
             self._send(msgspec.msgpack.encode(request))
-            if pin is not None:
-                self._send(pin)
+            for code in codes:
+                self._send(code)
             return self._receive(monotonic() + deadline_s)
         except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None

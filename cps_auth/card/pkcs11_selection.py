@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.card import pkcs11_wire as wire
+from cps_auth.card.pin import PUK, Code
 from cps_auth.errors import (
     CardUnavailable,
     NoCard,
@@ -105,15 +104,6 @@ def rsa_modulus(certificate: wire.CertificateSeen) -> bytes:
     return modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")
 
 
-def is_signature_of(certificate: wire.CertificateSeen, message: bytes, signature: bytes) -> bool:
-    """Tell whether the certificate's key made this RS256 signature."""
-    try:
-        _rsa_key(certificate).verify(signature, message, PKCS1v15(), SHA256())
-    except InvalidSignature:
-        return False
-    return True
-
-
 def _rsa_key(certificate: wire.CertificateSeen) -> RSAPublicKey:
     key = x509.load_der_x509_certificate(certificate.unverified_certificate_der).public_key()
     if not isinstance(key, RSAPublicKey):  # `authentication_certificate` let only RSA through
@@ -159,8 +149,12 @@ def explain_absence(
     return NoCard() if readers or has_slot else NoReader(reader)
 
 
-def attempts_left(token: wire.TokenSeen) -> int | None:
-    """Return 0 or 1 when the token's flags say so; None when they say nothing."""
-    if token.pin_locked:
+def attempts_left(token: wire.TokenSeen, code: Code) -> int | None:
+    """Return 0 or 1 when the token's flags say so of PIN or PUK; None when they say nothing."""
+    if code is PUK:
+        is_locked, is_final = token.puk_locked, token.puk_final_try
+    else:
+        is_locked, is_final = token.pin_locked, token.pin_final_try
+    if is_locked:
         return 0
-    return 1 if token.pin_final_try else None
+    return 1 if is_final else None

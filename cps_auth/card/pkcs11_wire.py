@@ -1,7 +1,7 @@
 """What the parent and the module's child process say to each other.
 
-One frame is a 4-byte big-endian length and a MessagePack value. A PIN is never inside a
-message: it follows `Prove` as a frame of raw bytes, so that no decoder makes a copy of it.
+One frame is a 4-byte big-endian length and a MessagePack value. A PIN or PUK is never inside
+a message: it follows its request as a frame of raw bytes, so that no decoder makes a copy of it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,41 @@ class ReadToken(Message, frozen=True, tag=True):
 
 
 class Prove(Message, frozen=True, tag=True):
-    """Log in, sign, log out. The PIN follows as a raw frame."""
+    """Log in, sign, log out. The PIN follows as a raw frame, unless it is typed on the reader."""
 
     slot_id: int
     serial: str  # of the token that may see the PIN
     modulus: bytes  # of the certificate's key, big-endian, no leading zero
     digest_info: bytes  # what CKM_RSA_PKCS pads and signs
+    on_pin_pad: bool = False
 
 
-Request = ListSlots | ReadToken | Prove
+class ChangePin(Message, frozen=True, tag=True):
+    """Replace the PIN. The old and the new one follow as raw frames."""
+
+    slot_id: int
+    serial: str  # of the token that may see them
+
+
+class Unblock(Message, frozen=True, tag=True):
+    """Replace the PIN with the PUK. The PUK and the new PIN follow as raw frames."""
+
+    slot_id: int
+    serial: str  # of the token that may see them
+
+
+Request = ListSlots | ReadToken | Prove | ChangePin | Unblock
+
+
+def codes_after(request: Request) -> int:
+    """Return how many raw frames follow a request."""
+    match request:
+        case Prove(on_pin_pad=on_pin_pad):
+            return 0 if on_pin_pad else 1
+        case ChangePin() | Unblock():
+            return 2
+        case _:
+            return 0
 
 
 # --- Child to parent -------------------------------------------------------------
@@ -80,6 +106,9 @@ class TokenSeen(Message, frozen=True, tag=True):
     login_required: bool
     pin_final_try: bool  # CKF_USER_PIN_FINAL_TRY
     pin_locked: bool  # CKF_USER_PIN_LOCKED
+    puk_final_try: bool  # CKF_SO_PIN_FINAL_TRY
+    puk_locked: bool  # CKF_SO_PIN_LOCKED
+    has_pin_pad: bool  # CKF_PROTECTED_AUTHENTICATION_PATH
     certificates: tuple[CertificateSeen, ...]
 
 
@@ -87,6 +116,11 @@ class Signed(Message, frozen=True, tag=True):
     """The signature; the session is logged out and closed."""
 
     signature: bytes
+    is_pss: bool = False  # SHA-256, MGF1 with it, a salt of 32 bytes
+
+
+class Done(Message, frozen=True, tag=True):
+    """It is done; the session is logged out and closed."""
 
 
 class Failed(Message, frozen=True, tag=True):
@@ -96,7 +130,7 @@ class Failed(Message, frozen=True, tag=True):
     detail: str = ""  # only for a module that could not be loaded
 
 
-Reply = Ready | SlotsSeen | TokenSeen | Signed | Failed
+Reply = Ready | SlotsSeen | TokenSeen | Signed | Done | Failed
 
 
 # --- Frames ----------------------------------------------------------------------

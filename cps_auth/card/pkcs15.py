@@ -74,6 +74,11 @@ class Password:
         """Whether it is the holder's PIN, not a PUK or an administrator's code."""
         return not self.flags & {PasswordFlag.UNBLOCKING, PasswordFlag.SO_PIN}
 
+    @property
+    def is_puk(self) -> bool:
+        """Whether it unblocks the holder's PIN."""
+        return not self.is_user_pin
+
     def padded(self, pin: bytearray) -> bytearray:
         """Return a copy of the PIN as VERIFY carries it; its owner wipes it."""
         if PasswordFlag.NEEDS_PADDING not in self.flags:
@@ -91,6 +96,7 @@ class PrivateKey:
     usage: frozenset[int]
     reference: int
     path: bytes  # of the key, empty when the application DF is meant
+    modulus_bytes: int = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,8 @@ def _private_key(entry: Tlv) -> PrivateKey:
     common, key, attributes = _parts(entry)
     values = key.children()
     auth_id = find(common.children(), asn1.OCTET_STRING)
-    path = find(attributes.children(), asn1.SEQUENCE)
+    about = attributes.children()
+    path = find(about, asn1.SEQUENCE)
     return PrivateKey(
         label=asn1.text(common.children(), asn1.UTF8_STRING),
         key_id=asn1.required(values, asn1.OCTET_STRING).value,
@@ -146,7 +147,15 @@ def _private_key(entry: Tlv) -> PrivateKey:
         usage=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
         reference=asn1.integer(asn1.required(values, asn1.INTEGER)) & 0xFF,
         path=asn1.value(path.children(), asn1.OCTET_STRING) if path else b"",
+        modulus_bytes=_modulus_bytes(find(about, asn1.INTEGER)),
     )
+
+
+def _modulus_bytes(modulus_bits: Tlv | None) -> int:
+    size = 2048 if modulus_bits is None else asn1.integer(modulus_bits)
+    if not 1024 <= size <= 4096 or size % 8:
+        raise CardMisbehaved("PKCS#15 key of an unexpected size")
+    return size // 8
 
 
 def _certificate(entry: Tlv) -> Certificate:

@@ -95,19 +95,30 @@ class Card(Protocol):
     def description(self) -> CardDescription:
         """Return what the card says of itself; read once when it was opened."""
 
+    @property
+    def has_pin_pad(self) -> bool:
+        """Return whether `prove` may be called without a PIN: it is typed on the reader."""
+
+    def read_label(self) -> str:
+        """Return the label that the card gives itself, such as CPS3v3-2900099999."""
+
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified."""
 
     def pin_attempts_left(self) -> int | None:
         """Return how many PIN attempts are left; None when the card does not say. Costs none."""
 
+    def puk_attempts_left(self) -> int | None:
+        """Return how many PUK attempts are left; None when the card does not say. Costs none."""
+
     def prove(
-        self, pin: bytearray, challenge: Challenge, *, last_attempt_allowed: bool = False
+        self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, forget the PIN: one operation.
 
         Args:
-            pin: ASCII digits; not kept, and wiped by its owner, not here.
+            pin: ASCII digits; not kept, and wiped by its owner, not here. None: to be typed
+                on the reader's keypad.
             challenge: made by `cps_auth.login.challenge`.
             last_attempt_allowed: the person was told and said yes.
 
@@ -117,7 +128,41 @@ class Card(Protocol):
                 flags do not say "final try" is taken at its word.
             PinBlocked: none left.
             WrongPin: the card compared and refused; carries the attempts left.
+            PinEntryCancelled: nobody typed it on the reader, or there is no keypad.
             ContactlessNotEnough: this interface has no PIN.
+        """
+
+    def change_pin(
+        self, old: bytearray, new: bytearray, *, last_attempt_allowed: bool = False
+    ) -> None:
+        """Replace the PIN, and forget it: one operation.
+
+        Args:
+            old, new: four ASCII digits each; not kept, and wiped by their owner, not here.
+            last_attempt_allowed: the person was told and said yes.
+
+        Raises:
+            PinMalformed: one of them is not four digits; nothing was sent.
+            LastAttempt, PinBlocked, WrongPin, ContactlessNotEnough: as `prove`.
+        """
+
+    def unblock(
+        self, puk: bytearray, new: bytearray, *, last_attempt_allowed: bool = False
+    ) -> None:
+        """Give a blocked PIN its attempts and a new value, and forget both: one operation.
+
+        Args:
+            puk: the unblocking code, eight ASCII digits.
+            new: the new PIN, four ASCII digits.
+            last_attempt_allowed: the person was told that one PUK attempt is left, and that
+                without one the card is lost, and said yes.
+
+        Raises:
+            PukMalformed, PinMalformed: not eight or not four digits; nothing was sent.
+            LastPukAttempt: one PUK attempt left, or unknown; nothing was sent.
+            PukBlocked: none left.
+            WrongPuk: the card compared and refused; carries the attempts left.
+            ContactlessNotEnough: this interface has no PUK.
         """
 
     def close(self) -> None:

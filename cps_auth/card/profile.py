@@ -14,6 +14,9 @@ from cps_auth.errors import CardMisbehaved, UnsupportedCard
 
 EF_SN = bytes.fromhex("3F00D003")
 """EF.SN.ICC, 12 bytes; path as in ANS cps3_pkcs11 5.2 card-cps.c."""
+SN_IDENTIFIER, DIR_IDENTIFIER = 0x1C, 0x1E
+"""Short identifiers of EF.SN.ICC and EF.DIR under the MF (the FCPs of a CPS3; EF.DIR:
+ISO/IEC 7816-4:2005 section 8.2.1.1)."""
 APPLICATION_CONTACT = bytes.fromhex("E828BD080F8025000001FF0010")
 """AID of the PKCS#15 application "CPS IAS" (EF.DIR of the CPS3)."""
 APPLICATION_CONTACTLESS = bytes.fromhex("E828BD080F8025000001FF0020")
@@ -21,6 +24,7 @@ APPLICATION_CONTACTLESS = bytes.fromhex("E828BD080F8025000001FF0020")
 
 _ISSUER = "8025000001"  # of every CPS, first ten digits of EF.SN
 _SN_HEADER = bytes.fromhex("5A0A")
+_SN_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,10 @@ class Profile:
     """Where a card keeps what a login needs."""
 
     application: bytes  # path of the PKCS#15 application from the MF
-    label: str  # TokenInfo label
     key: PrivateKey
     certificate: pkcs15.FileReference
     password: Password | None  # guards the key; None for the key without PIN
+    puk: Password | None = None  # unblocks it; None when the card declares none or several
 
 
 def parse_serial(unverified: bytes) -> str:
@@ -46,7 +50,7 @@ def parse_serial(unverified: bytes) -> str:
         CardMisbehaved: not a serial number.
     """
     digits = unverified.removeprefix(_SN_HEADER).hex().upper()
-    if len(unverified) != 12 or not unverified.startswith(_SN_HEADER) or digits[19] != "F":
+    if len(unverified) != _SN_BYTES or not unverified.startswith(_SN_HEADER) or digits[19] != "F":
         raise CardMisbehaved("EF.SN is not a serial number")
     if not digits[:19].isdecimal() or not _luhn_holds(digits[:19]):
         raise CardMisbehaved("EF.SN does not check")
@@ -75,11 +79,41 @@ def read_profile(files: CardFiles, application_aid: bytes) -> Profile:
     passwords = pkcs15_parse.read_aodf(objects.content(Directory.AUTHENTICATION_OBJECTS))
     return Profile(
         application=application,
-        label=pkcs15_parse.read_token_label(files.read(application + pkcs15.EF_TOKEN_INFO)),
         key=key,
         certificate=certificate.file,
         password=_guard(key, passwords),
+        puk=_puk(passwords),
     )
+
+
+def read_serial(files: CardFiles) -> str:
+    """Read EF.SN and return the 8 digits of the chip's serial number.
+
+    Raises:
+        UnsupportedCard: another issuer's card.
+        CardMisbehaved: it has no such file, or what it holds is no serial number.
+        CardRemoved, ReaderServiceLost: from the transport.
+    """
+    quick = files.read_short(SN_IDENTIFIER, _SN_BYTES)
+    if quick is not None:
+        try:
+            return parse_serial(quick)
+        except CardMisbehaved:
+            pass  # another directory was current: that was another file
+    return parse_serial(files.read(EF_SN))
+
+
+def read_label(files: CardFiles, application: bytes) -> str:
+    """Read the label that TokenInfo gives the card, empty when it has none.
+
+    Args:
+        files: of a card held exclusively.
+        application: path of the PKCS#15 application from the MF.
+
+    Raises:
+        CardMisbehaved, CardRemoved, ReaderServiceLost
+    """
+    return pkcs15_parse.read_token_label(files.read(application + pkcs15.EF_TOKEN_INFO))
 
 
 class _Objects:
@@ -104,10 +138,22 @@ class _Objects:
 
 
 def _application_path(files: CardFiles, aid: bytes) -> bytes:
-    for application in pkcs15_parse.read_dir(files.read(pkcs15.EF_DIR)):
-        if application.aid == aid and application.path:
-            return pkcs15.resolve(pkcs15.MF, application.path)
-    raise CardMisbehaved("no PKCS#15 application of the CPS in EF.DIR")
+    quick = files.read_short(DIR_IDENTIFIER, 256)
+    found = _path_in(quick, aid) if quick is not None and len(quick) < 256 else None
+    found = found or _path_in(files.read(pkcs15.EF_DIR), aid)
+    if found is None:
+        raise CardMisbehaved("no PKCS#15 application of the CPS in EF.DIR")
+    return found
+
+
+def _path_in(unverified_directory: bytes, aid: bytes) -> bytes | None:
+    try:
+        applications = pkcs15_parse.read_dir(unverified_directory)
+    except CardMisbehaved:
+        return None
+    found = (one.path for one in applications if one.aid == aid and one.path)
+    path = next(found, None)
+    return None if path is None else pkcs15.resolve(pkcs15.MF, path)
 
 
 def _guard(key: PrivateKey, passwords: tuple[Password, ...]) -> Password | None:
@@ -118,6 +164,11 @@ def _guard(key: PrivateKey, passwords: tuple[Password, ...]) -> Password | None:
     if len(found) != 1:
         raise CardMisbehaved("no PIN in PKCS#15 for the authentication key")
     return found[0]
+
+
+def _puk(passwords: tuple[Password, ...]) -> Password | None:
+    found = [one for one in passwords if one.is_puk]
+    return found[0] if len(found) == 1 else None
 
 
 def _luhn_holds(digits: str) -> bool:

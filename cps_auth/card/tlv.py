@@ -72,6 +72,16 @@ def read_first(unverified: bytes) -> tuple[Tlv, int]:
     return Tlv(tag, unverified[at : at + length]), at + length
 
 
+def announced_length(unverified: bytes, tag: int) -> int | None:
+    """Return how long the data object is that begins here; None when none of this tag does."""
+    try:
+        found, at = _tag(unverified, 0)
+        length, at = _length(unverified, at)
+    except CardMisbehaved:
+        return None
+    return at + length if found == tag else None
+
+
 def _objects(unverified: bytes) -> Iterator[Tlv]:
     at = 0
     while at < len(unverified):

@@ -33,7 +33,7 @@ from cps_auth.flask.state import (
 from cps_auth.flask.stores import Stores
 from cps_auth.flask.user import CpsUser
 from cps_auth.flask.web_eid import add_web_eid
-from cps_auth.pki.judge import Judge, production_judge
+from cps_auth.pki.judge import Judge, folder_judge, production_judge
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ class CpsLogin:
 
         Args:
             app: an application whose configuration is complete, or None to call `init_app`.
-            judge: whom to trust, which lists to ask, and which cards to accept; None for real
-                cards under the pinned authorities.
+            judge: whom to trust, which lists to ask, and which cards to accept; None for
+                CPS_TRUST or, without it, real cards under the pinned authorities.
             cards: the readers of this machine, for the local-reader way in.
             load_account: the application's own account of a verified holder, None where
                 there is none and the login is refused. Asked at the login before any PIN,
@@ -111,7 +111,7 @@ class CpsLogin:
     def _make_state(self, app: Flask, settings: FlaskSettings) -> LoginState:
         if self._cards is None and not settings.has_remote_way_in:
             raise ConfigurationError("no way in: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES")
-        judge = self._judge or production_judge()
+        judge = self._judge or _judge_of(settings)
         stores = open_stores(settings)
         local = None
         if self._cards is not None:
@@ -130,6 +130,10 @@ class CpsLogin:
             standing=Standing(judge),
         )
         return state
+
+
+def _judge_of(settings: FlaskSettings) -> Judge:
+    return production_judge() if settings.trust is None else folder_judge(settings.trust)
 
 
 def open_stores(settings: FlaskSettings) -> Stores:

@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_SESSION_LIFETIME": timedelta(hours=12),
     "CPS_SESSION_IDLE": timedelta(minutes=60),
     "CPS_FORM_LIFETIME": timedelta(minutes=5),
+    "CPS_TRUST": None,
     "CPS_STORE": None,
     "CPS_WEB_EID": False,
     "CPS_WEB_EID_GUARD_REQUIRED": False,
@@ -60,6 +61,7 @@ class FlaskSettings:
     session_lifetime: timedelta
     session_idle: timedelta
     form_lifetime: timedelta
+    trust: Path | None  # folder that replaces the pinned authorities
     store: str | None  # address of a Redis server, None for SQLite
     web_eid: bool
     web_eid_guard_required: bool
@@ -111,6 +113,7 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
         session_lifetime=_duration(app, "CPS_SESSION_LIFETIME"),
         session_idle=_duration(app, "CPS_SESSION_IDLE"),
         form_lifetime=_duration(app, "CPS_FORM_LIFETIME"),
+        trust=_folder(app, "CPS_TRUST"),
         store=_store(app),
         web_eid=_flag(app, "CPS_WEB_EID"),
         web_eid_guard_required=_flag(app, "CPS_WEB_EID_GUARD_REQUIRED"),
@@ -123,11 +126,15 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
 
 
 def _database(app: Flask) -> Path:
-    value = app.config["CPS_DATABASE"]
+    return _folder(app, "CPS_DATABASE") or Path(app.instance_path) / "cps-auth.sqlite3"
+
+
+def _folder(app: Flask, key: str) -> Path | None:
+    value = app.config[key]
     if value is None:
-        return Path(app.instance_path) / "cps-auth.sqlite3"
+        return None
     if not isinstance(value, (str, Path)) or not Path(value).is_absolute():
-        raise ConfigurationError("CPS_DATABASE must be an absolute path")
+        raise ConfigurationError(f"{key} must be an absolute path")
     return Path(value)
 
 

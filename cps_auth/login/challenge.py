@@ -23,6 +23,21 @@ LIFETIME = timedelta(seconds=300)
 CLOCK_STEP_BACK = timedelta(seconds=5)
 """A challenge from further in the future than this was not issued by this clock."""
 
+SITE_ORIGIN_MAX = 255
+"""Characters of a website's origin that Web eID's native application accepts."""
+
+SITE_NONCE_MIN, SITE_NONCE_MAX = 44, 128
+"""Characters of a website's nonce that Web eID's native application accepts."""
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_SITE_ORIGIN = re.compile(
+    rf"(https|wss)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::([1-9][0-9]{{0,4}}))?",
+    re.ASCII,
+)
+_SITE_NONCE = re.compile(rf"[!-~]{{{SITE_NONCE_MIN},{SITE_NONCE_MAX}}}", re.ASCII)
+_DEFAULT_PORT = 443  # of https and of wss: an origin leaves it out, RFC 6454 section 6.2
+_PORT_MAX = 65535
+
 
 def issue_challenge(origin: str, *, at: datetime, lifetime: timedelta = LIFETIME) -> Challenge:
     """Make a fresh challenge.
@@ -37,6 +52,33 @@ def issue_challenge(origin: str, *, at: datetime, lifetime: timedelta = LIFETIME
     """
     nonce = base64.b64encode(os.urandom(NONCE_BYTES)).decode()
     return Challenge(nonce=nonce, origin=origin, issued_at=at, lifetime=lifetime)
+
+
+def challenge_of_site(unverified_origin: str, unverified_nonce: str, *, at: datetime) -> Challenge:
+    """Make the challenge that a website issued and that a browser brings to this computer's card.
+
+    Args:
+        unverified_origin: of the page, as the browser says and never the page.
+        unverified_nonce: the website's, text that is signed as it is.
+        at: now, aware UTC.
+
+    Returns:
+        A challenge for a secure website, in the one spelling of its origin that browsers use.
+
+    Raises:
+        RequestMalformed: site-origin, not `https` or `wss`, host in lower-case ASCII (punycode),
+            and a port other than the default one; site-nonce, its length or its characters.
+
+    Source: Web eID system architecture, native application messages; RFC 6454 section 6.2.
+    """
+    origin = _SITE_ORIGIN.fullmatch(unverified_origin)
+    if origin is None or len(unverified_origin) > SITE_ORIGIN_MAX:
+        raise RequestMalformed("site-origin")
+    if origin[2] is not None and (int(origin[2]) > _PORT_MAX or int(origin[2]) == _DEFAULT_PORT):
+        raise RequestMalformed("site-origin")
+    if not _SITE_NONCE.fullmatch(unverified_nonce):
+        raise RequestMalformed("site-nonce")
+    return Challenge(unverified_nonce, unverified_origin, issued_at=at, lifetime=LIFETIME)
 
 
 def store_text(challenge: Challenge) -> str:
@@ -59,27 +101,6 @@ def restore_challenge(stored: str) -> Challenge:
     return Challenge(nonce=str(nonce), origin=str(origin), issued_at=at, lifetime=lifetime)
 
 
-def website_challenge(unverified_nonce: str, origin: str, *, at: datetime) -> Challenge:
-    """Return the challenge of a website, for its browser to be answered with a card.
-
-    Args:
-        unverified_nonce: as the website gave it.
-        origin: as the browser says, https://host[:port]; never what a page says of itself.
-        at: now, aware UTC.
-
-    Raises:
-        RequestMalformed: nonce or origin is not one that Web eID allows.
-
-    Source: Web eID application, arguments of "authenticate": 44 to 128 characters of nonce,
-    an origin of at most 255, https or wss.
-    """
-    if not _WEBSITE_NONCE.fullmatch(unverified_nonce):
-        raise RequestMalformed("nonce")
-    if len(origin) > ORIGIN_MAX_CHARACTERS or not _WEBSITE_ORIGIN.fullmatch(origin):
-        raise RequestMalformed("origin")
-    return Challenge(nonce=unverified_nonce, origin=origin, issued_at=at, lifetime=LIFETIME)
-
-
 def check_fresh(challenge: Challenge, *, at: datetime) -> None:
     """Check that an answer to the challenge is still accepted.
 
@@ -89,13 +110,6 @@ def check_fresh(challenge: Challenge, *, at: datetime) -> None:
     age = at - challenge.issued_at
     if age > challenge.lifetime or age < -CLOCK_STEP_BACK:
         raise ChallengeExpired
-
-
-ORIGIN_MAX_CHARACTERS = 255
-_WEBSITE_NONCE = re.compile(r"[!-~]{44,128}", re.ASCII)
-_WEBSITE_ORIGIN = re.compile(
-    r"(https|wss)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII
-)
 
 
 class ChallengeStore(Protocol):

@@ -91,7 +91,7 @@ def admit(card: Card, *, judge: Judge, allow: AccountCheck, at: datetime) -> Adm
 
 def prove(
     card: Card,
-    pin: bytearray,
+    pin: bytearray | None,
     admission: Admission,
     *,
     origin: str,
@@ -102,7 +102,7 @@ def prove(
 
     Args:
         card: the card that was admitted, still open. Another one fails step 9.
-        pin: ASCII digits; its owner wipes it afterwards.
+        pin: ASCII digits; its owner wipes it afterwards. None: typed on the reader's keypad.
         admission: what `admit` returned just now.
         origin: the name that this surface signs under, from configuration.
         clock: tells the time, aware UTC; asked before and after the card's slow work.
@@ -124,7 +124,7 @@ def prove(
 
 def log_in(
     card: Card,
-    pin: bytearray,
+    pin: bytearray | None,
     *,
     origin: str,
     judge: Judge,

@@ -1,5 +1,5 @@
-"""The program behind the browser's extension: signs challenges of websites with the card here.
+"""The native-messaging host: a browser's extension asks, a card in this computer signs.
 
-Start reading at `host`. It speaks native messaging, the protocol of the official Web eID
-extension, and asks for the PIN in a window of its own; no page and no extension ever sees it.
+A program of its own, started by the browser. It serves Web eID's official extension and ours; the
+PIN is asked for in a window of its own (`pin_window`), and never goes near the browser.
 """

@@ -1,207 +1,237 @@
-"""Tells the browsers of this machine where the card program is: one manifest file each.
+"""Registers the host with browsers: a manifest for each, and the launcher they all name.
 
-Source: Chrome, "Native messaging host location"; Mozilla, "Native manifests", Linux.
+Source: "Native messaging", location of the host's manifest, in Chrome's and in Firefox's
+documentation for extensions; Debian's chromium looks in /etc/chromium.
 """
 
 from __future__ import annotations
 
-import enum
 import json
 import os
-import stat
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cps_auth.errors import ConfigurationError
-from cps_auth.native_host.caller import (
-    CHROME_EXTENSIONS,
-    FIREFOX_EXTENSIONS,
-    OWN_CHROME,
-    OWN_FIREFOX,
+from cps_auth.native_host.callers import (
+    OURS_CHROMIUM,
+    OURS_FIREFOX,
+    WEB_EID_CHROMIUM,
+    WEB_EID_FIREFOX,
+    is_chromium_id,
+    is_extension_id,
 )
+from cps_auth.native_host.program import ALLOW
 
-PROGRAM = "cps-auth-browser-host"
-OWN_NAME = "eu.cps_auth"
+Browser = Literal["chromium", "chrome", "firefox"]
+BROWSERS: tuple[Browser, ...] = ("chromium", "chrome", "firefox")
+
 WEB_EID_NAME = "eu.webeid"
-"""The names that our extension and the official one call; the second may be another program's."""
+"""The host that Web eID's official extension asks for."""
 
-_MAX_MANIFEST_BYTES = 64 * 1024
+OUR_NAME = "fr.cps_auth.host"
+"""The host that our own extension asks for."""
 
+NAMES = (OUR_NAME, WEB_EID_NAME)
 
-@dataclass(frozen=True, slots=True)
-class Browser:
-    """Where one browser looks for manifests."""
-
-    system: Path
-    user: Path  # below the home folder
-    is_firefox: bool = False
-
-
-BROWSERS: Mapping[str, Browser] = {
-    "chromium": Browser(
-        Path("/etc/chromium/native-messaging-hosts"), Path(".config/chromium/NativeMessagingHosts")
-    ),
-    "chrome": Browser(
-        Path("/etc/opt/chrome/native-messaging-hosts"),
-        Path(".config/google-chrome/NativeMessagingHosts"),
-    ),
-    "firefox": Browser(
-        Path("/usr/lib/mozilla/native-messaging-hosts"),
-        Path(".mozilla/native-messaging-hosts"),
-        is_firefox=True,
-    ),
+_SYSTEM_FOLDERS: dict[Browser, str] = {
+    "chromium": "etc/chromium/native-messaging-hosts",
+    "chrome": "etc/opt/chrome/native-messaging-hosts",
+    "firefox": "usr/lib/mozilla/native-messaging-hosts",
 }
-
-
-class State(enum.Enum):
-    """What is in the place of a manifest."""
-
-    ABSENT = "absent"
-    OURS = "ours"
-    PROGRAM_MISSING = "program-missing"  # ours, and the program that it names is gone
-    ANOTHER = "another-program"
+_USER_FOLDERS: dict[Browser, str] = {
+    "chromium": ".config/chromium/NativeMessagingHosts",
+    "chrome": ".config/google-chrome/NativeMessagingHosts",
+    "firefox": ".mozilla/native-messaging-hosts",
+}
+_SYSTEM_LAUNCHER = "usr/lib/cps-auth/native-host"
+_USER_LAUNCHER = ".local/lib/cps-auth/native-host"
+_DESCRIPTION = "cps-auth: log in with the CPS card"
+_PROGRAM_MODE, _FILE_MODE = 0o755, 0o644
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """One manifest of one browser."""
+    """One manifest.
 
-    browser: str
-    name: str
-    file: Path
-    state: State
-
-
-def program_path() -> Path:
-    """Return where the card program of this installation is."""
-    return Path(sys.prefix) / "bin" / PROGRAM
-
-
-def registrations(
-    *, system: bool, home: Path, program: Path, browsers: tuple[str, ...] = tuple(BROWSERS)
-) -> tuple[Registration, ...]:
-    """Return what is registered now.
-
-    Args:
-        system: for every user of the machine; else for one.
-        home: that user's home folder.
-        program: ours.
-        browsers: names from BROWSERS.
+    Attributes:
+        browser: that reads it.
+        name: of the host in it.
+        path: where it is, or would be.
+        state: ours, another program's, broken (ours, and what it starts is gone), or absent.
     """
-    return tuple(
-        Registration(browser, name, file, _state(file, program))
-        for browser, name, file in _places(system, home, browsers)
-    )
+
+    browser: Browser
+    name: str
+    path: Path
+    state: Literal["ours", "other", "broken", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where manifests and launcher go.
+
+    Attributes:
+        base: the root of the system, or the home of one person.
+        is_system: for everybody on this computer.
+        root: what `base` lies under, for tests and packages; not part of what is written.
+    """
+
+    base: Path
+    is_system: bool
+    root: Path
+
+    @classmethod
+    def of_system(cls, root: Path = Path("/")) -> Place:
+        """Return the place for everybody on this computer."""
+        return cls(root, is_system=True, root=root)
+
+    @classmethod
+    def of_user(cls, home: Path, root: Path = Path("/")) -> Place:
+        """Return the place for one person."""
+        return cls(root / home.relative_to("/"), is_system=False, root=root)
+
+    @property
+    def launcher(self) -> Path:
+        """Return the program that the manifests name."""
+        return self.base / (_SYSTEM_LAUNCHER if self.is_system else _USER_LAUNCHER)
+
+    def manifest(self, browser: Browser, name: str) -> Path:
+        """Return where a browser looks for a host."""
+        folder = (_SYSTEM_FOLDERS if self.is_system else _USER_FOLDERS)[browser]
+        return self.base / folder / f"{name}.json"
+
+    def as_installed(self, path: Path) -> Path:
+        """Return a path as it will be named on the running system."""
+        return Path("/") / path.relative_to(self.root)
+
+
+def look(place: Place) -> tuple[Registration, ...]:
+    """Return every manifest that this program could have in a place, and what is there."""
+    return tuple(_look(place, browser, name) for browser in BROWSERS for name in NAMES)
 
 
 def install(
-    *,
-    system: bool,
-    home: Path,
-    program: Path,
-    browsers: tuple[str, ...] = tuple(BROWSERS),
-    web_eid: bool = True,
-    replace: bool = False,
+    place: Place, *, browsers: Sequence[Browser], also_allowed: Sequence[str], replace: bool
 ) -> tuple[Registration, ...]:
-    """Register the program; what another program registered stays, unless it may be replaced.
+    """Write launcher and manifests. All of them or none: conflicts are looked for first.
 
     Args:
-        system, home, program, browsers: as in `registrations`.
-        web_eid: under the name of the official extension too.
-        replace: take the place of another program.
+        place: where.
+        browsers: which.
+        also_allowed: identifiers of further extensions, such as a build of one's own.
+        replace: another program's manifest is put aside, until `uninstall`.
 
     Returns:
-        What is registered then.
+        What is registered now.
 
     Raises:
-        ConfigurationError: the program is missing or others could change it, or a file cannot
-            be written.
+        ConfigurationError: not an extension's identifier; another program's manifest is there and
+            `replace` is not set; a file cannot be written.
     """
-    _check_program(program, system=system)
-    for browser, name, file in _places(system, home, browsers):
-        if name == WEB_EID_NAME and not web_eid:
-            continue
-        if _state(file, program) is State.ANOTHER and not replace:
-            continue
-        _write(file, _manifest(name, program, is_firefox=BROWSERS[browser].is_firefox))
-    return registrations(system=system, home=home, program=program, browsers=browsers)
+    strange = [name for name in also_allowed if not is_extension_id(name)]
+    if strange:
+        raise ConfigurationError(f"not the identifier of an extension: {', '.join(strange)}")
+    found = [one for one in look(place) if one.browser in browsers]
+    taken = [str(one.path) for one in found if one.state == "other"]
+    if taken and not replace:
+        raise ConfigurationError(f"another program is registered: {', '.join(taken)}")
+    launcher = str(place.as_installed(place.launcher))
+    _write(place.launcher, _launcher_text(also_allowed), _PROGRAM_MODE)
+    for one in found:
+        if one.state == "other":
+            one.path.replace(_aside(one.path))
+        manifest = _manifest(one.browser, one.name, launcher, also_allowed)
+        _write(one.path, json.dumps(manifest, indent=2) + "\n", _FILE_MODE)
+    return look(place)
 
 
-def uninstall(
-    *, system: bool, home: Path, program: Path, browsers: tuple[str, ...] = tuple(BROWSERS)
-) -> tuple[Registration, ...]:
-    """Remove what `install` wrote, and nothing of another program.
+def uninstall(place: Place) -> tuple[Registration, ...]:
+    """Remove our manifests and the launcher; what belongs to others stays, or is put back.
+
+    Returns:
+        What was removed.
 
     Raises:
         ConfigurationError: a file cannot be removed.
     """
-    for _browser, _name, file in _places(system, home, browsers):
-        if _state(file, program) in (State.OURS, State.PROGRAM_MISSING):
-            try:
-                file.unlink()
-            except OSError as error:
-                raise ConfigurationError(f"{file}: {error.strerror}") from None
-    return registrations(system=system, home=home, program=program, browsers=browsers)
+    ours = tuple(one for one in look(place) if one.state in ("ours", "broken"))
+    try:
+        for one in ours:
+            one.path.unlink()
+            if _aside(one.path).exists():
+                _aside(one.path).replace(one.path)
+        place.launcher.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    return ours
 
 
-def _places(system: bool, home: Path, browsers: tuple[str, ...]) -> Iterator[tuple[str, str, Path]]:
-    for browser in browsers:
-        where = BROWSERS[browser]
-        folder = where.system if system else home / where.user
-        for name in (OWN_NAME, WEB_EID_NAME):
-            yield browser, name, folder / f"{name}.json"
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".before-cps-auth")
 
 
-def _manifest(name: str, program: Path, *, is_firefox: bool) -> dict[str, Any]:
+def _look(place: Place, browser: Browser, name: str) -> Registration:
+    path = place.manifest(browser, name)
+    try:
+        manifest = json.loads(path.read_bytes())
+        target = manifest["path"]
+    except FileNotFoundError:
+        return Registration(browser, name, path, "absent")
+    except (OSError, ValueError, TypeError, KeyError):
+        return Registration(browser, name, path, "other")
+    if target != str(place.as_installed(place.launcher)):
+        return Registration(browser, name, path, "other")
+    works = os.access(place.launcher, os.X_OK)
+    return Registration(browser, name, path, "ours" if works else "broken")
+
+
+def _manifest(
+    browser: Browser, name: str, launcher: str, also_allowed: Sequence[str]
+) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "name": name,
-        "description": "Signs the challenges of websites with the CPS card (cps-auth)",
-        "path": str(program),
+        "description": _DESCRIPTION,
+        "path": launcher,
         "type": "stdio",
     }
-    own_only = name == OWN_NAME
-    if is_firefox:
-        return manifest | {
-            "allowed_extensions": [OWN_FIREFOX] if own_only else list(FIREFOX_EXTENSIONS)
-        }
-    extensions = (OWN_CHROME,) if own_only else CHROME_EXTENSIONS
-    return manifest | {"allowed_origins": [f"chrome-extension://{each}/" for each in extensions]}
+    extensions = [*_official_or_ours(browser, name)]
+    if browser == "firefox":
+        extensions += [one for one in also_allowed if not is_chromium_id(one)]
+        return manifest | {"allowed_extensions": extensions}
+    extensions += [one for one in also_allowed if is_chromium_id(one)]
+    return manifest | {"allowed_origins": [f"chrome-extension://{one}/" for one in extensions]}
 
 
-def _state(file: Path, program: Path) -> State:
+def _official_or_ours(browser: Browser, name: str) -> tuple[str, ...]:
+    if name == WEB_EID_NAME:
+        return WEB_EID_FIREFOX if browser == "firefox" else WEB_EID_CHROMIUM
+    return OURS_FIREFOX if browser == "firefox" else OURS_CHROMIUM
+
+
+def _launcher_text(also_allowed: Sequence[str]) -> str:
+    """Return the launcher: this very interpreter, closed to the environment's Python settings."""
+    options = _allow(also_allowed)
+    command = shlex.join([sys.executable, "-I", "-m", "cps_auth.native_host", *options])
+    lines = ("#!/bin/sh", "# Started by browsers; written by `cps-auth browser install`.")
+    return "\n".join((*lines, f'exec {command} "$@"', ""))
+
+
+def _allow(also_allowed: Sequence[str]) -> Iterator[str]:
+    for extension in also_allowed:
+        yield from (ALLOW, extension)
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write a file in whole: a browser that looks meanwhile sees the old one or the new one."""
+    new = path.with_name(f".{path.name}.new")
     try:
-        with file.open("rb") as opened:
-            manifest = json.loads(opened.read(_MAX_MANIFEST_BYTES))
-        path = manifest["path"]
-    except FileNotFoundError:
-        return State.ABSENT
-    except (OSError, ValueError, KeyError, TypeError):
-        return State.ANOTHER
-    if path == str(program) or Path(str(path)).name == PROGRAM:
-        return State.OURS if Path(str(path)).exists() else State.PROGRAM_MISSING
-    return State.ANOTHER
-
-
-def _check_program(program: Path, *, system: bool) -> None:
-    try:
-        status = program.stat()
-    except OSError:
-        raise ConfigurationError(f"{program}: not installed") from None
-    owners = (0,) if system else (0, os.geteuid())
-    if status.st_uid not in owners or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigurationError(f"{program}: others could change it")
-
-
-def _write(file: Path, manifest: dict[str, Any]) -> None:
-    """Put the whole file in place at once: a browser never reads half of it."""
-    partial = file.with_name(f".{file.name}.new")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(manifest, indent=2) + "\n")
-        partial.chmod(0o644)
-        partial.replace(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(text)
+        new.chmod(mode)
+        new.replace(path)
     except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from None
+        raise ConfigurationError(f"{path}: {error.strerror}") from None

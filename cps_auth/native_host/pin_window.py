@@ -1,166 +1,171 @@
-"""The window that asks for the PIN: a program of its own, on the standard library only.
+"""Our end of the PIN window: a process of its own, a pipe to it and a pipe from it.
 
-It is run by path, by whichever Python of this machine has tkinter, and knows nothing but what
-its parent tells it: JSON lines on standard input. It answers in lines on standard output: `P`
-and the digits, `L` and the digits when the last attempt was agreed to, `C` when cancelled. The
-digits are collected key by key in one buffer that is wiped: no text field ever holds them.
-When its parent goes, it goes.
+What is shown goes there as one line of JSON a view. What comes back is a record of six bytes and
+nothing else: `P`, four digits, and `1` if the person confirmed the last attempt; or `C`, cancelled.
+The other end is `pin_window_program`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
-import queue
+import subprocess
 import sys
-import threading
-import tkinter as tk
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal, Self
 
-DIGITS = 4
-_POLL_MS = 20
-_PAPER, _INK, _QUIET, _ACCENT, _ALARM = "#f4f3ee", "#1d2b2a", "#56645f", "#17594a", "#8c2b1d"
-_DIGITS = tuple("0123456789")
-_FULL, _EMPTY = "●", "○"
+from cps_auth.errors import ConfigurationError, PinEntryCancelled
+from cps_auth.pin_entry import wipe
+
+PROGRAM: Final = Path(__file__).with_name("pin_window_program.py")
+SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
+"""Where python3-tk belongs; a Python of one's own is often built without Tk."""
+
+RECORD_BYTES: Final = 6
+PIN_DIGITS: Final = 4
+_FAREWELL_S: Final = 1.0
+_WHY_IT_ENDED: Final = {
+    3: "the PIN window needs Tk for Python: install python3-tk",
+    4: "the PIN window has no display to open on",
+}
+"""Exit codes of the program, in English for the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the window shows. All texts are in the person's language; empty ones are not shown.
+
+    Attributes:
+        kind: message (wait, or nothing more to do), or pin (four digits are asked for).
+        title: of the window.
+        asks: the words above the origin.
+        origin: who asks, exactly as it is signed.
+        heading: the main sentence.
+        detail: what it means, what to do.
+        note: said quietly below.
+        alert: what went wrong just now.
+        entry: the words above the digits.
+        attempts: how many are left.
+        confirm: what must be ticked before the digits are taken; empty when nothing must.
+        accept: the button that takes the digits.
+        cancel: the button that ends.
+        busy: said while the card works.
+    """
+
+    kind: Literal["message", "pin"]
+    title: str
+    asks: str
+    origin: str
+    heading: str
+    cancel: str
+    detail: str = ""
+    note: str = ""
+    alert: str = ""
+    entry: str = ""
+    attempts: str = ""
+    confirm: str = ""
+    accept: str = ""
+    busy: str = ""
 
 
 class PinWindow:
-    """One window; what it shows is replaced with every line from the parent."""
+    """One window, from its opening to its closing. A context manager that closes it."""
 
-    def __init__(self, root: tk.Tk) -> None:
-        self._root = root
-        self._pin = bytearray()
-        self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._asking = self._last = False
-        self._agreed = tk.BooleanVar(value=False)
-        self._build()
-        root.protocol("WM_DELETE_WINDOW", self._cancel)
-        root.bind("<Key>", self._on_key)
-        root.bind("<Escape>", lambda _event: self._cancel())
-        threading.Thread(target=self._listen, daemon=True).start()
-        root.after(_POLL_MS, self._poll)
+    def __init__(self, python: Path | None = None, program: Path = PROGRAM) -> None:
+        """Start the program; it shows nothing before its first view.
 
-    def _build(self) -> None:
-        root = self._root
-        root.configure(bg=_PAPER, padx=28, pady=24)
-        root.resizable(width=False, height=False)
-        root.attributes("-topmost", True)
-        self._intro = self._label(11, _QUIET)
-        self._origin = self._label(15, _INK, bold=True)
-        self._name = self._label(12, _INK)
-        self._message = self._label(11, _ALARM)
-        self._prompt = self._label(11, _QUIET)
-        self._dots = self._label(26, _ACCENT)
-        self._attempts = self._label(11, _QUIET)
-        self._agree = tk.Checkbutton(
-            root, variable=self._agreed, bg=_PAPER, fg=_ALARM, activebackground=_PAPER,
-            highlightthickness=2, wraplength=380, justify="left", command=self._refresh,
-        )  # fmt: skip
-        self._caution = self._label(9, _QUIET)
-        row = tk.Frame(root, bg=_PAPER)
-        row.pack(side="bottom", fill="x", pady=(18, 0))
-        self._ok = tk.Button(
-            row, command=self._submit, bg=_ACCENT, fg="white", activebackground="#0e4438",
-            activeforeground="white", disabledforeground="#c9d6d1", relief="flat", padx=18, pady=8,
-        )  # fmt: skip
-        self._cancel_button = tk.Button(
-            row, command=self._cancel, bg=_PAPER, fg=_INK, relief="flat", padx=14, pady=8
-        )
-        self._ok.pack(side="right")
-        self._cancel_button.pack(side="right", padx=(0, 10))
+        Args:
+            python: the interpreter, one that has Tk; None to choose.
+            program: what it runs.
 
-    def _label(self, size: int, colour: str, *, bold: bool = False) -> tk.Label:
-        font = ("DejaVu Sans", size, "bold" if bold else "normal")
-        return tk.Label(
-            self._root, font=font, fg=colour, bg=_PAPER, wraplength=400, justify="left", anchor="w"
-        )
-
-    def _listen(self) -> None:
-        for line in sys.stdin.buffer:
-            self._lines.put(json.loads(line))
-        self._lines.put(None)
-
-    def _poll(self) -> None:
+        Raises:
+            ConfigurationError: there is no such interpreter.
+        """
+        command = [str(python or python_with_tk()), "-I", str(program)]
         try:
-            while True:
-                shown = self._lines.get_nowait()
-                if shown is None:
-                    self._close()
-                    return
-                self._show(shown)
-        except queue.Empty:
-            self._root.after(_POLL_MS, self._poll)
+            self._process = subprocess.Popen(  # noqa: S603 (our own program, no shell)
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise ConfigurationError(f"{command[0]}: {error.strerror}") from None
 
-    def _show(self, shown: dict[str, Any]) -> None:
-        self._wipe()
-        self._asking, self._last = bool(shown["ask"]), bool(shown.get("last"))
-        self._agreed.set(False)
-        self._root.title(shown["title"])
-        for label, name in (
-            (self._intro, "intro"), (self._origin, "origin"), (self._name, "name"),
-            (self._message, "message"), (self._prompt, "prompt"), (self._dots, "dots"),
-            (self._attempts, "attempts"), (self._agree, "agree"), (self._caution, "caution"),
-        ):  # fmt: skip
-            text = _EMPTY * DIGITS if name == "dots" else shown.get(name, "")
-            visible = text and (self._asking or name in ("intro", "origin", "message"))
-            label.pack_forget()
-            if visible and (name != "agree" or self._last):
-                label.configure(text=text)
-                label.pack(fill="x", pady=(0, 6))
-        self._ok.configure(text=shown["ok"])
-        self._cancel_button.configure(text=shown["cancel"])
-        self._root.deiconify()
-        self._root.lift()
-        self._root.focus_force()
-        self._refresh()
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when the person answered, or the window ended."""
+        if self._process.stdout is None:
+            raise PinEntryCancelled
+        return self._process.stdout.fileno()
 
-    def _refresh(self) -> None:
-        self._dots.configure(text=(_FULL * len(self._pin)).ljust(DIGITS, _EMPTY))
-        may = self._asking and len(self._pin) == DIGITS and (not self._last or self._agreed.get())
-        self._ok.configure(state="normal" if may else "disabled")
+    def show(self, view: View) -> None:
+        """Show a view, in place of the one before."""
+        with contextlib.suppress(BrokenPipeError):  # it ended: the next answer tells
+            if self._process.stdin is not None:
+                self._process.stdin.write(json.dumps(asdict(view)).encode() + b"\n")
 
-    def _on_key(self, event: tk.Event[tk.Misc]) -> None:
-        if event.keysym in ("Return", "KP_Enter"):
-            self._submit()
-        elif event.keysym == "BackSpace" and self._pin:
-            self._pin[-1] = 0
-            del self._pin[-1]
-        elif self._asking and event.char in _DIGITS and len(self._pin) < DIGITS:
-            self._pin += event.char.encode()
-        self._refresh()
+    @contextlib.contextmanager
+    def answer(self) -> Iterator[tuple[bytearray, bool]]:
+        """Read the person's answer, which is there; the digits are wiped when the block ends.
 
-    def _submit(self) -> None:
-        if str(self._ok["state"]) != "normal":
-            return
-        line = bytearray(b"L" if self._last else b"P") + self._pin + b"\n"
+        Yields:
+            The PIN, ASCII digits, and whether the use of the last attempt was confirmed.
+
+        Raises:
+            PinEntryCancelled: the person gave up.
+            ConfigurationError: the window could not be opened.
+        """
+        record = bytearray(RECORD_BYTES)
+        pin = bytearray(PIN_DIGITS)
         try:
-            os.write(sys.stdout.fileno(), line)
+            if not self._fill(record):
+                self._say_why_it_ended()
+            if record[:1] != b"P":
+                raise PinEntryCancelled
+            pin[:] = memoryview(record)[1 : 1 + PIN_DIGITS]
+            yield pin, record[-1:] == b"1"
         finally:
-            line[:] = bytes(len(line))
-            self._wipe()
-            self._asking = False
-            self._refresh()
+            wipe(record)
+            wipe(pin)
 
-    def _cancel(self) -> None:
-        os.write(sys.stdout.fileno(), b"C\n")
-        self._close()
+    def close(self) -> None:
+        """Close the window: politely, then by force. May be called twice."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_FAREWELL_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-    def _wipe(self) -> None:
-        self._pin[:] = bytes(len(self._pin))
-        self._pin.clear()
+    def __enter__(self) -> Self:
+        return self
 
-    def _close(self) -> None:
-        self._wipe()
-        self._root.destroy()
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _fill(self, record: bytearray) -> bool:
+        with memoryview(record) as view:
+            filled = 0
+            while filled < RECORD_BYTES:
+                count = os.readv(self.fileno(), [view[filled:]])
+                if not count:
+                    return False
+                filled += count
+        return True
+
+    def _say_why_it_ended(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            why = _WHY_IT_ENDED.get(self._process.wait(_FAREWELL_S))
+            if why is not None:
+                raise ConfigurationError(why)
+        raise PinEntryCancelled  # it was ended from outside: nobody answers any more
 
 
-def main() -> None:
-    """Show the window until it is answered or its parent goes."""
-    root = tk.Tk(className="cps-auth")
-    root.withdraw()
-    PinWindow(root)
-    root.mainloop()
-
-
-if __name__ == "__main__":
-    main()
+def python_with_tk() -> Path:
+    """Return an interpreter for the window: this one if it has Tk, the system's otherwise."""
+    if importlib.util.find_spec("_tkinter") is not None:
+        return Path(sys.executable)
+    return SYSTEM_PYTHON

@@ -52,7 +52,8 @@ class AuthorityPaths:
         self._known = tuple(dict.fromkeys((*trust.anchors, *trust.intermediates)))
         self._by_name: dict[str, list[x509.Certificate]] = {}
         self._by_key: dict[bytes, list[x509.Certificate]] = {}
-        self._found: dict[tuple[x509.Certificate, bool], _Found] = {}
+        # by identity: the authorities are those of the store, which this object keeps
+        self._found: dict[tuple[int, bool], _Found] = {}
         for authority in self._known:
             self._by_name.setdefault(name_key(authority.subject), []).append(authority)
             if identifier := signer_of(authority).key_identifier:
@@ -80,7 +81,7 @@ class AuthorityPaths:
 
         Source: RFC 5280 section 6.1.
         """
-        found = self._found.get((authority, signs_lists_only))
+        found = self._found.get((id(authority), signs_lists_only))
         if found is None or not found.valid_from <= at <= found.valid_until:
             path = self._find(authority, at, signs_lists_only=signs_lists_only)
             if path is None:
@@ -90,7 +91,7 @@ class AuthorityPaths:
                 max(ca.not_valid_before_utc for ca in path),
                 min(ca.not_valid_after_utc for ca in path),
             )
-            self._found[authority, signs_lists_only] = found
+            self._found[id(authority), signs_lists_only] = found
         return found.path
 
     def list_signers(self, issuer: x509.Certificate, *, at: datetime) -> Iterator[Path]:

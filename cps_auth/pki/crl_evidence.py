@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -24,13 +24,20 @@ def nobody_else(_issuer: x509.Certificate) -> tuple[x509.Certificate, ...]:
 
 @dataclass(frozen=True)
 class ListEvidence:
-    """The newest of the lists that speak about a certificate, a delta list applied."""
+    """The newest of the lists that speak about a certificate, a delta list applied.
+
+    Attributes:
+        revoked: since when and why, None when it is not.
+        signed_by_issuer: whether its issuer's own key made all of them; another signer's
+            dates have to be looked at again.
+    """
 
     number: int | None
     issuer: str
     this_update: datetime
     next_update: datetime
-    revoked: tuple[datetime, str] | None  # since when and why
+    revoked: tuple[datetime, str] | None
+    signed_by_issuer: bool = True
 
 
 class NoEvidence(Exception):
@@ -76,7 +83,10 @@ def find_evidence(
         doubts += [Doubt.MALFORMED] * lists.has_malformed + [Doubt.DELTA] * bool(deltas)
         raise NoEvidence(max(doubts, key=_CLOSENESS.__getitem__))
     newest = complete[0] if len(complete) == 1 else max(complete, key=_age_order)
-    return _combined(newest, deltas, child.serial_number, at)
+    evidence = _combined(newest, deltas, child.serial_number, at)
+    if any(crl.doubt_under(issuer) is not None for crl in (newest, *deltas)):
+        return replace(evidence, signed_by_issuer=False)
+    return evidence
 
 
 _CLOSENESS = {doubt: rank for rank, doubt in enumerate(Doubt)}

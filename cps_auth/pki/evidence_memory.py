@@ -17,6 +17,7 @@ _REMEMBERED = 256
 
 @dataclass(frozen=True)
 class _Kept:
+    child: x509.Certificate
     lists: Lists
     generation: int
     since: datetime
@@ -33,13 +34,15 @@ class EvidenceMemory:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._kept: OrderedDict[x509.Certificate, _Kept] = OrderedDict()
+        # by identity: hashing a certificate costs more than looking for the evidence
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
 
     def get(self, child: x509.Certificate, lists: Lists, at: datetime) -> ListEvidence | None:
         """Return what was found earlier, None when it has to be looked for."""
-        kept = self._kept.get(child)
+        kept = self._kept.get(id(child))
         if (
             kept is None
+            or kept.child is not child
             or kept.lists is not lists
             or kept.generation != lists.numbers.generation
             or not kept.since <= at < kept.until
@@ -52,8 +55,8 @@ class EvidenceMemory:
     ) -> None:
         """Keep evidence that was found now and that revokes nobody."""
         until = lists.unchanged_until(at)
-        kept = _Kept(lists, lists.numbers.generation, at, until, evidence)
+        kept = _Kept(child, lists, lists.numbers.generation, at, until, evidence)
         with self._mutex:
-            self._kept[child] = kept
+            self._kept[id(child)] = kept
             if len(self._kept) > _REMEMBERED:
                 self._kept.popitem(last=False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
@@ -30,6 +29,7 @@ _INTEGER, _OCTET_STRING, _UTF8_STRING, _PRINTABLE_STRING, _SEQUENCE = 0x02, 0x04
 """Tags of X.680 section 8.6."""
 
 _UNRECOGNIZED = x509.UnrecognizedExtension
+_Privates = Mapping[ObjectIdentifier, bytes]
 
 _PS_IDNAT = re.compile(r"[0-9]{1,2}[0-9A-Z]+(?:/[0-9A-Z]+)?")
 _PS_IDNAT_MAX = 64  # ub-common-name, RFC 5280 appendix A.1
@@ -64,20 +64,21 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
     names = read_display_attributes(certificate.subject, _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    code = _read_profession(certificate)
+    privates = _privates(certificate)
+    code = _read_profession(privates)
     return Practitioner(
         ps_idnat=ps_idnat,
-        card_type=_read_card_type(certificate),
+        card_type=_read_card_type(privates),
         surname=names.get(NameOID.SURNAME),
         given_name=names.get(NameOID.GIVEN_NAME),
         rpps=rpps[1] if (rpps := _RPPS.fullmatch(ps_idnat)) else None,
         profession_code=code,
         profession=PROFESSIONS.get(code) if code else None,
-        specialities=_read_specialities(certificate),
+        specialities=_read_specialities(privates),
         title=names.get(NameOID.TITLE),
         organisation=names.get(NameOID.ORGANIZATION_NAME),
         structure_id=unit if unit and _STRUCTURE_ID.fullmatch(unit) else None,
-        card_number=_read_card_number(certificate),
+        card_number=_read_card_number(privates),
     )
 
 
@@ -87,7 +88,7 @@ def read_category(certificate: x509.Certificate) -> int | None:
     Raises:
         ValueError: the extension is not an OCTET STRING of one byte.
     """
-    value = _private(certificate, CATEGORY)
+    value = _privates(certificate).get(CATEGORY)
     if value is None:
         return None
     content = _content(value, _OCTET_STRING, "category")
@@ -142,8 +143,8 @@ def _read_ps_idnat(names: dict[ObjectIdentifier, str]) -> str:
     return common_name
 
 
-def _read_card_type(certificate: x509.Certificate) -> CardType | None:
-    value = _private(certificate, CARD_TYPE)
+def _read_card_type(privates: _Privates) -> CardType | None:
+    value = privates.get(CARD_TYPE)
     if value is None:
         return None
     number = _integer(value, "card type")
@@ -153,18 +154,18 @@ def _read_card_type(certificate: x509.Certificate) -> CardType | None:
         raise ValueError("card type: out of range") from None
 
 
-def _read_profession(certificate: x509.Certificate) -> str | None:
-    value = _private(certificate, PROFESSION)
+def _read_profession(privates: _Privates) -> str | None:
+    value = privates.get(PROFESSION)
     return None if value is None else str(_integer(value, "profession"))
 
 
-def _read_card_number(certificate: x509.Certificate) -> str | None:
-    value = _private(certificate, CARD_ID)
+def _read_card_number(privates: _Privates) -> str | None:
+    value = privates.get(CARD_ID)
     return None if value is None else _printable(_content(value, _PRINTABLE_STRING, "card id"))
 
 
-def _read_specialities(certificate: x509.Certificate) -> tuple[str, ...]:
-    value = _private(certificate, SPECIALITY)
+def _read_specialities(privates: _Privates) -> tuple[str, ...]:
+    value = privates.get(SPECIALITY)
     if value is None:
         return ()
     rest = _content(value, _SEQUENCE, "speciality")
@@ -175,12 +176,7 @@ def _read_specialities(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _private(certificate: x509.Certificate, oid: ObjectIdentifier) -> bytes | None:
-    return _privates(certificate).get(oid)
-
-
-@lru_cache(maxsize=4)  # one certificate is asked for five of them, one after the other
-def _privates(certificate: x509.Certificate) -> dict[ObjectIdentifier, bytes]:
+def _privates(certificate: x509.Certificate) -> _Privates:
     values = (extension.value for extension in certificate.extensions)
     return {value.oid: value.value for value in values if value.__class__ is _UNRECOGNIZED}
 

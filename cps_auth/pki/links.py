@@ -55,6 +55,9 @@ def allows_client_auth(usage: x509.ExtendedKeyUsage | None) -> bool:
     return usage is None or any(oid in usage for oid in allowing)
 
 
-def is_critical(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> bool:
-    """Return whether there is a critical extension of this kind."""
-    return any(e.critical and isinstance(e.value, kind) for e in certificate.extensions)
+def policies_of(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the policies that a certificate asserts, dotted; empty when it asserts none."""
+    policies = extension_of(certificate, x509.CertificatePolicies)
+    if policies is None:
+        return frozenset()
+    return frozenset(policy.policy_identifier.dotted_string for policy in policies)

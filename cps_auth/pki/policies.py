@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from cryptography import x509
 
-from cps_auth.pki.links import extension_of
+from cps_auth.pki.links import policies_of
+from cps_auth.pki.signatures import signer_of
 
 ANY_POLICY = "2.5.29.32.0"
-
-
-@lru_cache(maxsize=64)
-def _policies_of_authority(authority: x509.Certificate) -> frozenset[str]:
-    return policies_of(authority)
-
-
-def policies_of(certificate: x509.Certificate) -> frozenset[str]:
-    """Return the policies that a certificate asserts, dotted; empty when it asserts none."""
-    policies = extension_of(certificate, x509.CertificatePolicies)
-    if policies is None:
-        return frozenset()
-    return frozenset(policy.policy_identifier.dotted_string for policy in policies)
 
 
 def valid_policies(chain: Sequence[x509.Certificate]) -> frozenset[str]:
@@ -36,7 +23,7 @@ def valid_policies(chain: Sequence[x509.Certificate]) -> frozenset[str]:
     """
     valid = policies_of(chain[0])
     for authority in chain[1:-1]:
-        allowed = _policies_of_authority(authority)
+        allowed = signer_of(authority).policies
         if ANY_POLICY not in allowed:
             valid &= allowed
     return valid

@@ -100,7 +100,8 @@ class _Questions:
         except NoEvidence as no_evidence:
             why = no_evidence.doubt.value
         if lists is not None and self._at <= lists.next_update:
-            self._memory.keep(child, self._lists, self._at, lists)
+            if lists.signed_by_issuer:
+                self._memory.keep(child, self._lists, self._at, lists)
             return self._from_lists(lists, issuer)
         try:
             answered = None if ocsp is None else self._ask_responder(child, issuer, ocsp)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography import x509
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cps_auth.pki.der import BIT_STRING, SEQUENCE, element_at, elements, inside
+from cps_auth.pki.links import policies_of
 from cps_auth.pki.names import name_key, shown_name
 
 STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -33,11 +33,27 @@ class Signer:
     shown_name: str
     key_identifier: bytes | None
     may_sign_lists: bool
+    policies: frozenset[str]  # that it asserts, dotted
 
 
-@lru_cache(maxsize=64)
+_SIGNERS: dict[int, tuple[x509.Certificate, Signer]] = {}
+_SIGNERS_MAX = 256
+"""By identity: hashing a certificate costs as much as all else that is asked of it."""
+
+
 def signer_of(authority: x509.Certificate) -> Signer:
     """Return what is needed of a CA to verify its signatures; made once per certificate."""
+    found = _SIGNERS.get(id(authority))
+    if found is not None and found[0] is authority:
+        return found[1]
+    if len(_SIGNERS) >= _SIGNERS_MAX:
+        _SIGNERS.clear()
+    signer = _make_signer(authority)
+    _SIGNERS[id(authority)] = (authority, signer)
+    return signer
+
+
+def _make_signer(authority: x509.Certificate) -> Signer:
     key = authority.public_key()
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     found = {type(extension.value): extension.value for extension in authority.extensions}
@@ -50,6 +66,7 @@ def signer_of(authority: x509.Certificate) -> Signer:
         shown_name=shown_name(authority.subject),
         key_identifier=subject.digest if isinstance(subject, x509.SubjectKeyIdentifier) else None,
         may_sign_lists=isinstance(usage, x509.KeyUsage) and usage.crl_sign,
+        policies=policies_of(authority),
     )
 
 

@@ -6,54 +6,59 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cps_auth.card.port import CardSource
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Moment
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.virtual_card import VirtualCard
 
-VERIFY = 0x20
+PIN_CARRYING = frozenset({0x20, 0x24, 0x2C})
 
 
 class TappedCard(VirtualCard):
-    """A virtual CPS3 that keeps the commands it was sent and can be pulled before one of them."""
+    """A virtual card that keeps the commands that reached it."""
 
-    def __init__(self, igc: FakeIgcSante, persona: str | Persona) -> None:
+    def __init__(self, igc: FakeIgcSante, persona: str | Persona, kind: str = "cps3") -> None:
         chosen = PERSONAS[persona] if isinstance(persona, str) else persona
         self.credentials = igc.credentials(chosen.name)
-        super().__init__(chosen, self.credentials)
+        super().__init__(chosen, self.credentials, kind)
         self.commands: list[bytes] = []
-        self.before_command: Callable[[int], None] | None = None
+        self.before: Callable[[bytes], None] | None = None
 
     def transmit(self, command: bytes) -> bytes:
-        """Answer like any card, after `before_command` was told the command's number."""
-        if self.before_command is not None:
-            self.before_command(len(self.commands) + 1)
+        """Answer like any card."""
+        if self.before is not None:
+            self.before(command)
         self.commands.append(command)
         return super().transmit(command)
 
     @property
-    def pins_received(self) -> int:
-        """How many VERIFY commands carried a PIN."""
-        return sum(command[1] == VERIFY and len(command) > 5 for command in self.commands)
+    def codes_received(self) -> int:
+        """How many commands carried a PIN or a PUK."""
+        return sum(command[1] in PIN_CARRYING and len(command) > 5 for command in self.commands)
 
     @property
-    def has_verified_pin(self) -> bool:
-        """Whether the card would sign now: asked with an empty VERIFY, as OpenSC does."""
-        return super().transmit(bytes.fromhex("0020000100")) == b"\x90\x00"
+    def pin(self) -> bytes:
+        """Its PIN now."""
+        return bytes(self.contents.pins[1].value)
 
 
 class Bench(Protocol):
-    """One reader, and a `CardSource` that sees it. Hands return when the source sees it too."""
+    """One reader, and sources of cards that see it. Hands return when PC/SC sees it too."""
 
-    cards: CardSource
+    kind: str
+    """Which of CARD_KINDS the cards are."""
+    moments: tuple[Moment, ...]
+    """When, around a command, to pull a card: some benches are slow."""
 
-    def insert(self, card: TappedCard) -> None:
-        """Put a card in the empty reader."""
+    def cards(self) -> CardSource:
+        """Return a source that knows no card yet."""
+
+    def insert(self, card: TappedCard, plan: FaultPlan | None = None) -> None:
+        """Put a card in the empty reader, with what goes wrong around its commands."""
 
     def remove(self) -> None:
-        """Pull the card, and wait until that is seen."""
+        """Pull the card if it is still there, and wait until that is seen."""
 
-    def pull_before(self, card: TappedCard, number: int) -> None:
-        """Make the card leave instead of answering its command number `number`."""
-
-    def pull_points(self, commands: list[bytes]) -> list[int]:
-        """Return before which of the commands of a login to pull the card."""
+    def walk(self, commands: list[bytes]) -> list[int]:
+        """Return the numbers, from 1, of the commands around which to make things go wrong."""

@@ -9,27 +9,30 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
 
-from cps_auth.card.port import Card
+from cps_auth.card.port import Card, CardSource
+from cps_auth.card.signature import is_signature_of
 from cps_auth.errors import (
-    CardRemoved,
     CpsAuthError,
     LastAttempt,
+    LastPukAttempt,
     NoCard,
     PinBlocked,
     PinMalformed,
+    PukBlocked,
+    PukMalformed,
     WrongPin,
+    WrongPuk,
 )
 from cps_auth.login.challenge import issue_challenge
-from cps_auth.model import CardSignature, Challenge, SignatureAlgorithm
+from cps_auth.model import CardSignature, Challenge
 from hardware_mocks.igc import FakeIgcSante
 from tests.contract.bench import Bench, TappedCard
 
 MakeCard = Callable[[str], TappedCard]
+
+NEW_PIN = bytearray(b"4321")
+PUK = bytearray(b"12345678")
 
 
 def right_pin() -> bytearray:
@@ -39,15 +42,19 @@ def right_pin() -> bytearray:
 
 def check_signature(card: TappedCard, challenge: Challenge, signature: CardSignature) -> None:
     """Verify with the key of the card's authentication certificate."""
-    certificate = x509.load_der_x509_certificate(card.credentials.authentication_certificate_der)
-    key = certificate.public_key()
-    assert isinstance(key, RSAPublicKey)
-    assert signature.algorithm is SignatureAlgorithm.RS256
-    key.verify(signature.value, challenge.message(), PKCS1v15(), SHA256())
+    certificate_der = card.credentials.authentication_certificate_der
+    assert is_signature_of(certificate_der, challenge.message(), signature)
 
 
-class CardPromises:
-    """Everything that a card must hold, whoever speaks to it."""
+def log_in(cards: CardSource, challenge: Challenge, pin: bytes = b"1234") -> CardSignature:
+    """Do what a login does with a card."""
+    with cards.open_card() as card:
+        card.read_authentication_certificate()
+        return card.prove(bytearray(pin), challenge)
+
+
+class CardFixtures:
+    """What every class of promises needs."""
 
     @pytest.fixture
     def challenge(self) -> Challenge:
@@ -55,66 +62,78 @@ class CardPromises:
         return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
 
     @pytest.fixture
-    def make_card(self, igc: FakeIgcSante) -> MakeCard:
-        """A function that personalises a card."""
-        return lambda persona: TappedCard(igc, persona)
+    def make_card(self, igc: FakeIgcSante, bench: Bench) -> MakeCard:
+        """A function that personalises a card of the bench's kind."""
+        return lambda persona: TappedCard(igc, persona, bench.kind)
+
+
+class CardPromises(CardFixtures):
+    """Everything that a card must hold, whoever speaks to it."""
+
+    tells_counters = True  # PKCS#11 tells only the last attempt apart
+    can_unblock = True
 
     def test_no_card(self, bench: Bench) -> None:
         """An empty reader is said to be empty."""
         with pytest.raises(NoCard):
-            bench.cards.open_card()
+            bench.cards().open_card()
 
     def test_identity_and_certificate(self, bench: Bench, make_card: MakeCard) -> None:
         """The serial and the authentication certificate are those of the inserted card."""
         inserted = make_card("doctor")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
-            assert card.description.serial.endswith(inserted.persona.chip_serial)
+        with bench.cards().open_card() as card:
+            assert inserted.serial in card.description.serial
+            assert card.read_label()
             assert (
                 card.read_authentication_certificate()
                 == inserted.credentials.authentication_certificate_der
             )
-        assert inserted.pins_received == 0
+        assert inserted.codes_received == 0
 
     def test_proof(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """The right PIN gives a signature of the challenge, and leaves nothing verified."""
         inserted = make_card("doctor")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
+        with bench.cards().open_card() as card:
             check_signature(inserted, challenge, card.prove(right_pin(), challenge))
-            assert not inserted.has_verified_pin
-            assert card.pin_attempts_left() == 3
+            assert not inserted.is_pin_verified
+            assert card.pin_attempts_left() == (3 if self.tells_counters else None)
 
     def test_proof_again(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """A second proof on the same open card takes the PIN again, and holds."""
         inserted = make_card("doctor")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
+        with bench.cards().open_card() as card:
             card.prove(right_pin(), challenge)
             check_signature(inserted, challenge, card.prove(right_pin(), challenge))
-        assert inserted.pins_received == 2
+        assert inserted.codes_received == 2
 
     def test_wrong_pin(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """A wrong PIN costs one attempt, once, and says how many are left; the right one heals."""
         inserted = make_card("doctor")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
+        with bench.cards().open_card() as card:
             with pytest.raises(WrongPin) as refused:
                 card.prove(bytearray(b"9999"), challenge)
-            assert refused.value.attempts_left == 2 == card.pin_attempts_left()
-            assert inserted.pins_received == 1
+            if self.tells_counters:
+                assert refused.value.attempts_left == 2 == card.pin_attempts_left()
+            assert inserted.codes_received == 1
+            assert inserted.pin_attempts_left == 2
             check_signature(inserted, challenge, card.prove(right_pin(), challenge))
-            assert card.pin_attempts_left() == 3
+        assert inserted.pin_attempts_left == 3
 
     def test_last_attempt(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """The last attempt is not spent unless the caller says so."""
         inserted = make_card("last-attempt")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
+        with bench.cards().open_card() as card:
             assert card.pin_attempts_left() == 1
             with pytest.raises(LastAttempt):
                 card.prove(right_pin(), challenge)
-            assert inserted.pins_received == 0
+            with pytest.raises(LastAttempt):
+                card.change_pin(right_pin(), NEW_PIN)
+            assert inserted.codes_received == 0
             signature = card.prove(right_pin(), challenge, last_attempt_allowed=True)
             check_signature(inserted, challenge, signature)
 
@@ -124,62 +143,103 @@ class CardPromises:
         """The last attempt can be lost; then the card is blocked, whatever the caller allows."""
         inserted = make_card("last-attempt")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
-            with pytest.raises((WrongPin, PinBlocked)):  # a CPS3 says at once that it is blocked
+        with bench.cards().open_card() as card:
+            with pytest.raises((WrongPin, PinBlocked)):  # a CPS says at once that it is blocked
                 card.prove(bytearray(b"9999"), challenge, last_attempt_allowed=True)
             assert card.pin_attempts_left() == 0
             with pytest.raises(PinBlocked):
                 card.prove(right_pin(), challenge, last_attempt_allowed=True)
-        assert inserted.pins_received == 1
+        assert inserted.codes_received == 1
 
     def test_blocked(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """A blocked card is shown no PIN, and its certificate can still be read."""
         inserted = make_card("pin-blocked")
         bench.insert(inserted)
-        with bench.cards.open_card() as card:
+        with bench.cards().open_card() as card:
             assert card.pin_attempts_left() == 0
             with pytest.raises(PinBlocked):
                 card.prove(right_pin(), challenge)
+            with pytest.raises(PinBlocked):
+                card.change_pin(right_pin(), NEW_PIN)
             assert card.read_authentication_certificate()
-        assert inserted.pins_received == 0
+        assert inserted.codes_received == 0
 
     @pytest.mark.parametrize(
         "typed", ["", "123", "12345", "abcd", "12 4", "１２", "\x00\x00\x00\x00", "1234\n"]
     )
-    def test_malformed_pin(
+    def test_malformed_codes(
         self, bench: Bench, make_card: MakeCard, challenge: Challenge, typed: str
     ) -> None:
-        """What is not four digits never reaches the card."""
+        """What is not four digits, or eight, never reaches the card, as an old PIN or a new one."""
         inserted = make_card("doctor")
         bench.insert(inserted)
-        with bench.cards.open_card() as card, pytest.raises(PinMalformed):
-            card.prove(bytearray(typed.encode()), challenge)
-        assert inserted.pins_received == 0
-        assert inserted.pin_attempts_left == 3
+        bad = bytearray(typed.encode())
+        with bench.cards().open_card() as card:
+            uses: tuple[Callable[[], object], ...] = (
+                lambda: card.prove(bad, challenge),
+                lambda: card.change_pin(bad, NEW_PIN),
+                lambda: card.change_pin(right_pin(), bad),
+                lambda: card.unblock(PUK, bad),
+            )
+            for use in uses:
+                with pytest.raises(PinMalformed):
+                    use()
+            with pytest.raises(PukMalformed):
+                card.unblock(bad, NEW_PIN)
+        assert inserted.codes_received == 0
+        assert (inserted.pin_attempts_left, inserted.puk_attempts_left) == (3, 3)
 
-    def test_pulled(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
-        """Pulled before any command of a login: card removed, no second PIN, and it works again."""
-        rehearsal = make_card("doctor")
-        bench.insert(rehearsal)
-        self._log_in(bench, challenge)
-        bench.remove()
-        for number in bench.pull_points(rehearsal.commands):
-            inserted = make_card("doctor")
-            bench.insert(inserted)
-            bench.pull_before(inserted, number)
-            with pytest.raises(CardRemoved):
-                self._log_in(bench, challenge)
-            assert inserted.pins_received <= 1
-            inserted.before_command = None
-            bench.remove()
-            bench.insert(inserted)
-            check_signature(inserted, challenge, self._log_in(bench, challenge))
-            bench.remove()
+    def test_change_pin(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
+        """The old PIN changes into the new one, which alone holds from then on."""
+        inserted = make_card("doctor")
+        bench.insert(inserted)
+        with bench.cards().open_card() as card:
+            with pytest.raises(WrongPin):
+                card.change_pin(bytearray(b"0000"), NEW_PIN)
+            assert inserted.pin == right_pin()
+            assert inserted.pin_attempts_left == 2
+            card.change_pin(right_pin(), NEW_PIN)
+            assert not inserted.is_pin_verified
+            with pytest.raises(WrongPin):
+                card.prove(right_pin(), challenge)
+            check_signature(inserted, challenge, card.prove(NEW_PIN, challenge))
+
+    def test_unblock(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
+        """The PUK gives a blocked card a new PIN; a wrong PUK costs one of its own attempts."""
+        if not self.can_unblock:
+            pytest.skip("this module has no way to unblock")
+        inserted = make_card("pin-blocked")
+        bench.insert(inserted)
+        allow = {"last_attempt_allowed": not self.tells_counters}
+        with bench.cards().open_card() as card:
+            with pytest.raises(WrongPuk):
+                card.unblock(bytearray(b"00000000"), NEW_PIN, **allow)
+            assert inserted.puk_attempts_left == 2
+            card.unblock(PUK, NEW_PIN, **allow)
+            assert inserted.puk_attempts_left == 3
+            assert not inserted.is_pin_verified
+            check_signature(inserted, challenge, card.prove(NEW_PIN, challenge))
+
+    def test_last_puk_attempt(self, bench: Bench, make_card: MakeCard) -> None:
+        """The PUK's last attempt is not spent unless the caller says so; without any, none is."""
+        inserted = make_card("pin-blocked")
+        bench.insert(inserted)
+        inserted.contents.pins[2].attempts_left = 1
+        with bench.cards().open_card() as card:
+            with pytest.raises(LastPukAttempt):
+                card.unblock(PUK, NEW_PIN)
+            inserted.contents.pins[2].attempts_left = 0
+            if self.tells_counters:
+                assert card.puk_attempts_left() == 0
+                with pytest.raises(PukBlocked):
+                    card.unblock(PUK, NEW_PIN, last_attempt_allowed=True)
+        assert inserted.codes_received == 0
 
     def test_swapped(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """An open card never turns into the next card that is inserted."""
         bench.insert(make_card("doctor"))
-        with bench.cards.open_card() as card:
+        cards = bench.cards()
+        with cards.open_card() as card:
             bench.remove()
             following = make_card("nurse")
             bench.insert(following)
@@ -187,26 +247,23 @@ class CardPromises:
                 lambda one: one.read_authentication_certificate(),
                 lambda one: one.pin_attempts_left(),
                 lambda one: one.prove(right_pin(), challenge),
+                lambda one: one.change_pin(right_pin(), NEW_PIN),
             )
             for use in uses:
-                with pytest.raises(CardRemoved):
+                with pytest.raises(CpsAuthError):
                     use(card)
-            assert following.pins_received == 0
-        with bench.cards.open_card() as card:
-            assert card.description.serial.endswith(following.persona.chip_serial)
+            assert following.codes_received == 0
+        with cards.open_card() as card:
+            assert following.serial in card.description.serial
 
     def test_closed(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """A closed card may be closed again, and proves nothing any more."""
         inserted = make_card("doctor")
         bench.insert(inserted)
-        card = bench.cards.open_card()
+        card = bench.cards().open_card()
         card.close()
         card.close()
-        with pytest.raises(CpsAuthError):
-            card.prove(right_pin(), challenge)
-        assert inserted.pins_received == 0
-
-    def _log_in(self, bench: Bench, challenge: Challenge) -> CardSignature:
-        with bench.cards.open_card() as card:
-            card.read_authentication_certificate()
-            return card.prove(right_pin(), challenge)
+        if self.tells_counters:  # PKCS#11 starts another process
+            with pytest.raises(CpsAuthError):
+                card.prove(right_pin(), challenge)
+            assert inserted.codes_received == 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cps_auth.card.native import NativeCards
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Moment
 from hardware_mocks.virtual_readers import VirtualReaders
 from tests.contract.bench import TappedCard
 from tests.contract.promises import CardPromises
+from tests.contract.pulls import PullPromises
 
 READER = "Virtual reader"
 
@@ -15,37 +18,40 @@ READER = "Virtual reader"
 class InProcessBench:
     """One virtual reader under the native adapter."""
 
-    def __init__(self) -> None:
-        self._readers = VirtualReaders(READER)
-        self.cards = NativeCards(self._readers.service)
+    moments = tuple(Moment)
 
-    def insert(self, card: TappedCard) -> None:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._readers = VirtualReaders(READER)
+
+    def cards(self) -> NativeCards:
+        """Return a new source."""
+        return NativeCards(self._readers.service)
+
+    def insert(self, card: TappedCard, plan: FaultPlan | None = None) -> None:
         """Put a card in the empty reader."""
+        self._readers.arm(READER, plan)
         self._readers.insert(READER, card)
 
     def remove(self) -> None:
         """Pull the card."""
-        self._readers.before_transmit = None
+        self._readers.arm(READER, None)
         self._readers.remove(READER)
 
-    def pull_before(self, card: TappedCard, number: int) -> None:
-        """Make the card leave before its command number `number`."""
-
-        def leave(_total: int, _command: bytes) -> None:
-            if len(card.commands) + 1 == number:
-                self._readers.remove(READER)
-
-        self._readers.before_transmit = leave
-
-    def pull_points(self, commands: list[bytes]) -> list[int]:
+    def walk(self, commands: list[bytes]) -> list[int]:
         """Return every command: nothing is slow here."""
         return list(range(1, len(commands) + 1))
+
+
+@pytest.fixture(params=["cps3", "cps4", "cps4-t0", "cps4-rc"])
+def bench(request: pytest.FixtureRequest) -> InProcessBench:
+    """An empty virtual reader, for each kind of card."""
+    return InProcessBench(request.param)
 
 
 class TestNative(CardPromises):
     """The native adapter, without pcscd."""
 
-    @pytest.fixture
-    def bench(self) -> InProcessBench:
-        """An empty virtual reader."""
-        return InProcessBench()
+
+class TestNativePulled(PullPromises):
+    """The native adapter, without pcscd, whose cards leave."""

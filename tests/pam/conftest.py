@@ -20,7 +20,8 @@ from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.virtual_readers import VirtualReaders
 from pam_helper.answering import answer
 from pam_helper.authority import Authority
-from pam_helper.lockers import DesktopSession, Locking, Sessions
+from pam_helper.lockers import DesktopSession, Died, Locking, Sessions
+from pam_helper.one_time_codes import OneTimeCodes
 from pam_helper.owners import Owners
 from pam_helper.server import Server, listen
 from pam_helper.sessions import BoundSessions
@@ -41,6 +42,7 @@ class ObedientDesktop:
     locks: bool = True  # whether the locker locks
     ends: bool = True  # whether a terminated session ends
     name: str = "obedient"
+    died: Died | None = None  # of the last lock
 
     def log_in(self, account: str, *, kind: str = "x11") -> DesktopSession:
         """Open a session, as a login program does after PAM."""
@@ -52,12 +54,17 @@ class ObedientDesktop:
         """See `pam_helper.lockers.Desktop`."""
         return self.there.get(account, frozenset()) if self.answers else None
 
-    def lock(self, sessions: Sessions) -> Sessions:
+    def lock(self, sessions: Sessions, died: Died) -> Sessions:
         """See `pam_helper.lockers.Locker`."""
         self.done.append("lock")
+        self.died = died
         confirmed = sessions if self.locks else frozenset()
         self.locked |= confirmed
         return confirmed
+
+    def hinted(self, sessions: Sessions) -> Sessions | None:
+        """See `pam_helper.lockers.Desktop`."""
+        return frozenset(self.locked & sessions) if self.answers else None
 
     def unlock(self, sessions: Sessions) -> None:
         """See `pam_helper.lockers.Desktop`."""
@@ -109,15 +116,27 @@ class CabinetPc:
             connection.sendall(content)
             if half_close:
                 connection.shutdown(socket.SHUT_WR)
-            line = connection.makefile("rb").readline()
-        return dict(json.loads(line)) if line else {}
+            raw = connection.makefile("rb").read()
+        if not raw:
+            return {}
+        first, *lines = raw.decode().removesuffix("\n").split("\n")
+        result, code, attempts, following = first.split(" ")
+        return {
+            "raw": raw,
+            "result": result,
+            "code": code,
+            "attempts_left": None if attempts == "-" else int(attempts),
+            "next": following,
+            "lines": lines,
+        }
 
     def ask(
         self, verb: str, account: str = "root", pin: bytes = b"", service: str = "xsecurelock"
     ) -> dict[str, object]:
         """Ask the daemon as a PAM client does."""
-        line = json.dumps({"verb": verb, "account": account, "service": service}).encode() + b"\n"
-        return self.send(line + (bytes([len(pin)]) + pin if verb == "verify" else b""))
+        line = f"cps1 {verb} {account} {service}\n".encode()
+        has_secret = verb in ("verify", "code")
+        return self.send(line + (bytes([len(pin)]) + pin if has_secret else b""))
 
 
 @pytest.fixture
@@ -140,7 +159,13 @@ def pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
     cards = NativeCards(readers.service)
     sessions = BoundSessions(Locking(desktop, (desktop,)), Owners(pc_folder / "sessions.json"))
     authority = Authority(
-        cards, None, lambda: judge, pc_folder / "accounts.toml", sessions, lambda: datetime.now(UTC)
+        cards,
+        None,
+        lambda: judge,
+        pc_folder / "accounts.toml",
+        sessions,
+        OneTimeCodes(pc_folder / "codes.json"),
+        lambda: datetime.now(UTC),
     )
     socket_path = pc_folder / "auth.sock"
     watching = Watching(cards, sessions.feed_card_event)

@@ -10,7 +10,7 @@ import pytest
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockPhase
 from pam_helper import bound_session
-from pam_helper.lockers import DesktopSession, Locking, Sessions
+from pam_helper.lockers import DesktopSession, Died, Locking, Sessions
 from pam_helper.owners import Owners
 from pam_helper.sessions import BoundSessions
 
@@ -152,7 +152,7 @@ def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> No
         def __init__(self, name: str, kind: str) -> None:
             self.name, self._kind = name, kind
 
-        def lock(self, sessions: Sessions) -> Sessions:
+        def lock(self, sessions: Sessions, _died: Died) -> Sessions:
             asked.append((self.name, sessions))
             return frozenset(session for session in sessions if session.kind == self._kind)
 
@@ -180,10 +180,10 @@ def test_a_locker_that_crashes_is_not_a_lock(
     monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
     real, crashes = pc.desktop.lock, [RuntimeError("first"), RuntimeError("second")]
 
-    def crash(sessions: Sessions) -> Sessions:
+    def crash(sessions: Sessions, died: Died) -> Sessions:
         if crashes:
             raise crashes.pop()
-        return real(sessions)
+        return real(sessions, died)
 
     pc.desktop.lock = crash
     pc.readers.remove(READER)

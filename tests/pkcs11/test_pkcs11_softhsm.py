@@ -52,8 +52,8 @@ def test_a_token_describes_itself(softhsm) -> None:
     with cards.open_card() as card:
         description = card.description
         assert card.pin_attempts_left() is None
+        assert card.read_label() == "CPS-doctor"
     assert description.kind is CardKind.VENDOR_MODULE
-    assert description.label == "CPS-doctor"
     assert len(description.serial) == 16
     assert [reader.name for reader in cards.readers()] == [description.reader]
 
@@ -142,7 +142,7 @@ def test_two_tokens_must_be_told_apart(softhsm) -> None:
     opened = {}
     for reader in several.value.readers:
         with cards.open_card(reader) as card:
-            opened[card.description.label] = card.read_authentication_certificate()
+            opened[card.read_label()] = card.read_authentication_certificate()
     assert opened["CPS-nurse"] == nurse.authentication_certificate_der
 
 

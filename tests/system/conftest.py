@@ -24,6 +24,7 @@ _DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 _SYSTEM_FOLDER = Path("/run/pcscd")  # compiled into pcscd; hidden by a bind mount of our own
 _DEADLINE_S = 20.0
 _POLL_S = 0.02
+_LOOKS_EVERY_S = 1.0  # pcscd looks at a reader every 0.4 s
 _SLOTS = 2  # of vpcd, one port each
 _SUCCESS = 0  # SCARD_S_SUCCESS
 
@@ -166,8 +167,15 @@ class PrivatePcscd:
         return VirtualCard(chosen, self._igc.credentials(chosen.name), card_kind)
 
     def await_empty(self, reader: str) -> None:
-        """Wait until pcscd has seen that the card of this reader left."""
+        """Wait until pcscd has seen, and counted, that the card of this reader left.
+
+        An exchange that broke off empties the reader at once; pcscd counts the removal when it
+        looks at the reader next, and would never see a card inserted before that.
+        """
         self._await_card(reader, present=False)
+        until = time.monotonic() + _LOOKS_EVERY_S
+        while _counts().get(reader, 0) % 2 and time.monotonic() < until:
+            time.sleep(_POLL_S)
 
     def _await_card(self, reader: str, *, present: bool) -> None:
         deadline = time.monotonic() + _DEADLINE_S
@@ -193,8 +201,21 @@ def _free_pair_of_ports() -> int:
             return port
 
 
+def _counts() -> dict[str, int]:
+    """Return how many insertions and removals each reader had: odd while a card is in."""
+    return {name: state >> 16 for name, state, _ in _asked() or []}
+
+
 def _states() -> dict[str, bool] | None:
     """Return whether each reader holds a powered card; None when pcscd does not answer."""
+    states = _asked()
+    if states is None:
+        return None
+    present = scard.SCARD_STATE_PRESENT
+    return {name: bool(state & present) and bool(atr) for name, state, atr in states}
+
+
+def _asked() -> list[tuple[str, int, list[int]]] | None:
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
     if result != _SUCCESS:
         return None
@@ -204,8 +225,7 @@ def _states() -> dict[str, bool] | None:
         result, states = scard.SCardGetStatusChange(context, 0, asked) if asked else (_SUCCESS, [])
         if result != _SUCCESS:
             return None
-        present = scard.SCARD_STATE_PRESENT
-        return {name: bool(state & present) and bool(atr) for name, state, atr in states}
+        return list(states)
     finally:
         scard.SCardReleaseContext(context)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from smartcard import scard
 
-from cps_auth.card import pcsc
+from cps_auth.card import pcsc, pcsc_transport
 from cps_auth.card.open import open_cards
 from cps_auth.card.pcsc import PcscService
 from cps_auth.errors import CardBusy, CardRemoved, NoReader, ReaderServiceLost
@@ -206,7 +206,8 @@ def test_card_held_by_another_program(
     other_program: OtherProgram, challenge: Challenge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A card that another program keeps is busy, not waited for for ever, and free afterwards."""
-    monkeypatch.setattr(pcsc, "_BUSY_AFTER_S", 0.3)
+    monkeypatch.setattr(pcsc, "BUSY_AFTER_S", 0.3)
+    monkeypatch.setattr(pcsc_transport, "BUSY_AFTER_S", 0.3)
     with open_cards().open_card() as card:
         with other_program.holding_the_card():
             with pytest.raises(CardBusy):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cps_auth.card.deadline import call_within
+from cps_auth.card.deadline import DeadlineThread
 
 DEADLINE_S = 10.0
 
@@ -14,7 +14,9 @@ DEADLINE_S = 10.0
 def test_in_time() -> None:
     """A call that returns in time is as if it had been made directly."""
     undone: list[int] = []
-    assert call_within(DEADLINE_S, lambda: 7, undone.append) == 7
+    thread = DeadlineThread("test")
+    assert thread.call(DEADLINE_S, lambda: 7, undone.append) == 7
+    thread.stop()
     assert undone == []
 
 
@@ -31,9 +33,28 @@ def test_too_late() -> None:
         results.append(result)
         undone.set()
 
+    thread = DeadlineThread("test")
     with pytest.raises(TimeoutError):
-        call_within(0.01, slow, undo)
+        thread.call(0.01, slow, undo)
+    with pytest.raises(TimeoutError):
+        thread.call(DEADLINE_S, lambda: 7)  # at once: it is left behind for good
     assert results == []
     go.set()
     assert undone.wait(DEADLINE_S)
     assert results == [7]
+
+
+def test_the_thread_ends() -> None:
+    """A stopped thread ends, and so does one that was left behind once its call returns."""
+    idle = DeadlineThread("idle")
+    idle.call(DEADLINE_S, lambda: 7)
+    idle.stop()
+    go = threading.Event()
+    stuck = DeadlineThread("stuck")
+    with pytest.raises(TimeoutError):
+        stuck.call(0.01, lambda: go.wait(DEADLINE_S))
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name in ("idle", "stuck"):
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()

@@ -15,20 +15,25 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cps_auth.card import iasecc
-from cps_auth.card.iasecc import IasEccCard
+from cps_auth.card.iasecc import IasEcc
+from cps_auth.card.native import open_native
+from cps_auth.card.native_card import NativeCard
 from cps_auth.card.pkcs15 import FileReference, Password, PrivateKey
 from cps_auth.card.profile import Profile, parse_serial
+from cps_auth.card.public_files import PublicFileCache
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,
     ContactlessNotEnough,
     CpsAuthError,
     LastAttempt,
+    LastPukAttempt,
     PinBlocked,
     PinMalformed,
+    PukBlocked,
     UnsupportedCard,
     WrongPin,
+    WrongPuk,
 )
 from cps_auth.model import CardDescription, CardKind, Challenge, SignatureAlgorithm
 
@@ -39,18 +44,18 @@ DIGEST_INFO = (
 SIGNATURE = "AB" * 256
 PROFILE = Profile(
     application=bytes.fromhex("3F000001"),
-    label="CPS3v3-2900099999",
     key=PrivateKey("CPS_PRIV_AUT", b"\x02", b"\x01", frozenset({1, 2}), 0x82, b""),
     certificate=FileReference(bytes.fromhex("B002")),
     password=Password(b"\x01", frozenset(), 0x01, 4, 0xFF),
+    puk=Password(b"\x02", frozenset({7}), 0x02, 8, 0xFF),
 )
 
 SELECT_MF = ("00A4090C023F00", "9000")
 ASK_ATTEMPTS = "00CB3FFF0A4D087006BF810102A080"
 ATTEMPTS = "7016BF810112A0109A01039B01{:02X}A1088C06F3000013FF009000"  # as a real card answers
+ENTER = ("00A4090C043F000001", "9000")
 VERIFY = "002000010431323334"
 SIGN = (
-    ("00A4090C043F000001", "9000"),
     ("002241A406800102840182", "9000"),
     ("0088000033" + DIGEST_INFO, "6100"),
     ("00C0000000", SIGNATURE + "9000"),
@@ -102,14 +107,17 @@ class Script:
 
 def _card(
     *steps: tuple[str, str | Exception], kind: CardKind = CardKind.CPS3, profile: Profile = PROFILE
-) -> tuple[IasEccCard, Script]:
+) -> tuple[NativeCard, Script]:
     script = Script(*steps)
     description = CardDescription(kind, "reader", "99213845")
-    return IasEccCard(script, description, profile, ExitStack()), script
+    card = NativeCard(
+        IasEcc(script), description, profile, owned=ExitStack(), cache=PublicFileCache()
+    )
+    return card, script
 
 
 def _attempts(left: int) -> tuple[tuple[str, str], ...]:
-    return SELECT_MF, (ASK_ATTEMPTS, ATTEMPTS.format(left))
+    return ENTER, ("0020000100", f"63C{left}")
 
 
 def test_proof_is_what_the_vendor_module_sends() -> None:
@@ -145,7 +153,7 @@ def test_verify_refused(status: str, error: type[CpsAuthError], data: dict[str, 
     assert script.resets == 1
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(3))
 @pytest.mark.parametrize("status", ["6982", "6A80", "6F00"])
 def test_signature_refused(step: int, status: str) -> None:
     """A refusal after the PIN was taken ends in a reset, and is never answered with the PIN."""
@@ -160,13 +168,13 @@ def test_signature_refused(step: int, status: str) -> None:
 
 def test_empty_signature() -> None:
     """A card that says yes and signs nothing is not believed."""
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), *SIGN[:2], (SIGN[2][0], "9000"))
+    card, script = _card(*_attempts(3), (VERIFY, "9000"), SIGN[0], (SIGN[1][0], "9000"))
     with pytest.raises(CardMisbehaved):
         card.prove(bytearray(b"1234"), CHALLENGE)
     assert script.resets == 1
 
 
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", range(6))
 def test_card_leaves(step: int) -> None:
     """Whenever the card leaves, that is what is said, and a reset is tried all the same."""
     whole = [*_attempts(3), (VERIFY, "9000"), *SIGN]
@@ -194,27 +202,27 @@ def test_counter_is_read_first(card_says: int) -> None:
     assert script.is_finished
 
 
-@pytest.mark.parametrize(
-    "answer",
-    ["6A88", "6D00", "9000", "7003BF81019000", "7016BF8102" + "00" * 18 + "9000", "FFFF9000"],
-)
-@pytest.mark.parametrize(
-    ("status", "left"), [("63C2", 2), ("63C0", 0), ("6983", 0), ("9000", None), ("6A88", None)]
-)
-def test_attempts_by_empty_verify(answer: str, status: str, left: int | None) -> None:
-    """Where GET DATA tells nothing, an empty VERIFY does; where it does not either: unknown."""
-    card, script = _card(SELECT_MF, (ASK_ATTEMPTS, answer), ("0020000100", status))
+@pytest.mark.parametrize("verify", ["9000", "6D00", "6700", "6A88"])
+@pytest.mark.parametrize(("answer", "left"), [(ATTEMPTS.format(3), 3), (ATTEMPTS.format(0), 0)])
+def test_attempts_by_object(verify: str, answer: str, left: int) -> None:
+    """Where an empty VERIFY tells nothing, the PIN's object does."""
+    card, script = _card(ENTER, ("0020000100", verify), SELECT_MF, (ASK_ATTEMPTS, answer))
     assert card.pin_attempts_left() == left
     assert script.is_finished
 
 
-def test_unknown_attempts_are_not_spent() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    ["6A88", "6D00", "9000", "7003BF81019000", "7016BF8102" + "00" * 18 + "9000", "FFFF9000"],
+)
+def test_unknown_attempts_are_not_spent(answer: str) -> None:
     """When the card does not say how many are left, the PIN is not sent unless allowed."""
-    unknown = (SELECT_MF, (ASK_ATTEMPTS, "6A88"), ("0020000100", "6D00"))
-    card, _ = _card(*unknown)
+    unknown = (ENTER, ("0020000100", "6D00"), SELECT_MF, (ASK_ATTEMPTS, answer), ENTER)
+    card, script = _card(*unknown)
     with pytest.raises(LastAttempt) as caught:
         card.prove(bytearray(b"1234"), CHALLENGE)
     assert caught.value.attempts_left is None
+    assert script.is_finished
     card, script = _card(*unknown, (VERIFY, "9000"), *SIGN)
     card.prove(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
     assert script.is_finished
@@ -223,8 +231,59 @@ def test_unknown_attempts_are_not_spent() -> None:
 def test_no_uses_left() -> None:
     """A PIN whose uses are over (9D) is as good as blocked."""
     answer = "7014BF810110A00E9A01039B01039D020000A1028C009000"
-    card, _ = _card(SELECT_MF, (ASK_ATTEMPTS, answer))
+    card, _ = _card(ENTER, ("0020000100", "6A88"), SELECT_MF, (ASK_ATTEMPTS, answer))
     assert card.pin_attempts_left() == 0
+
+
+def test_another_application_was_selected() -> None:
+    """A card left elsewhere by another program is called back, before any code is sent."""
+    lost = (ENTER[0], "6A82")
+    wake = ("00A40404088025000001FF0100", "9000")
+    card, script = _card(lost, wake, *_attempts(3), (VERIFY, "9000"), *SIGN)
+    card.prove(bytearray(b"1234"), CHALLENGE)
+    assert script.is_finished
+    card, script = _card(lost, wake, lost)
+    with pytest.raises(CardMisbehaved):
+        card.prove(bytearray(b"1234"), CHALLENGE)
+    assert script.is_finished
+
+
+def test_change_is_what_the_vendor_module_sends() -> None:
+    """Old and new PIN in one command, once."""
+    card, script = _card(*_attempts(3), ("00240001083132333434333231", "9000"))
+    card.change_pin(bytearray(b"1234"), bytearray(b"4321"))
+    assert script.is_finished
+    assert script.resets == 1
+    card, script = _card(*_attempts(3), ("00240001083132333434333231", "63C1"))
+    with pytest.raises(WrongPin) as refused:
+        card.change_pin(bytearray(b"1234"), bytearray(b"4321"))
+    assert refused.value.attempts_left == 1
+    assert script.is_finished
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [("63C1", WrongPuk), ("6983", PukBlocked), ("6982", CardMisbehaved)]
+)
+def test_unblock_is_what_the_vendor_module_sends(status: str, error: type[CpsAuthError]) -> None:
+    """The PUK, then the new PIN; nothing after a refused PUK."""
+    ask, puk = ("0020000200", "63C3"), "00200002083132333435363738"
+    card, script = _card(ENTER, ask, (puk, "9000"), ("002C02010434333231", "9000"))
+    card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
+    assert script.is_finished
+    assert script.resets == 1
+    card, script = _card(ENTER, ask, (puk, status))
+    with pytest.raises(error):
+        card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
+    assert script.is_finished
+    assert script.resets == 1
+
+
+def test_last_puk_attempt() -> None:
+    """The PUK's counter is read first; its last attempt is not sent unasked."""
+    card, script = _card(ENTER, ("0020000200", "63C1"))
+    with pytest.raises(LastPukAttempt):
+        card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
+    assert script.is_finished
 
 
 def test_contactless_proves_nobody() -> None:
@@ -237,11 +296,11 @@ def test_contactless_proves_nobody() -> None:
 
 def test_key_without_pin_in_contact() -> None:
     """A card in contact whose key says that it needs no PIN does not sign."""
-    profile = Profile(PROFILE.application, "", PROFILE.key, PROFILE.certificate, None)
+    profile = Profile(PROFILE.application, PROFILE.key, PROFILE.certificate, None)
     card, script = _card(profile=profile)
     with pytest.raises(CpsAuthError):
         card.prove(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
-    assert script.resets == 1
+    assert script.resets == 0
 
 
 def test_the_pin_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -309,10 +368,18 @@ def test_hostile_card(seed: int) -> None:
     """Whatever a card answers, only our own errors come out, after a bounded number of commands."""
     hostile = HostileCard(seed)
     with pytest.raises(CpsAuthError):
-        iasecc.open_iasecc(
-            hostile, reader="r", atr=b"", kind=CardKind.CPS3, owned=contextlib.ExitStack()
+        open_native(
+            hostile,
+            reader="r",
+            atr=b"",
+            kind=CardKind.CPS3,
+            owned=contextlib.ExitStack(),
+            cache=PublicFileCache(),
         )
-    card = IasEccCard(hostile, CardDescription(CardKind.CPS3, "r", ""), PROFILE, ExitStack())
+    description = CardDescription(CardKind.CPS3, "r", "")
+    card = NativeCard(
+        IasEcc(hostile), description, PROFILE, owned=ExitStack(), cache=PublicFileCache()
+    )
     for use in (
         card.read_authentication_certificate,
         card.pin_attempts_left,

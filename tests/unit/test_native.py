@@ -37,7 +37,8 @@ def _readers(**atrs: bytes | None) -> Snapshot:
         (_readers(a=CPS3), None, "a"),
         (_readers(a=None, b=CPS3), None, "b"),
         (_readers(a=BANK, b=CPS3), None, "b"),
-        (_readers(a=CPS4, b=CPS3), None, "b"),
+        (_readers(a=CPS4), None, "a"),
+        (_readers(a=CPS4, b=CPS3), "a", "a"),
         (_readers(a=b"", b=CPS3), None, "b"),
         (_readers(a=CONTACTLESS, b=CPS3), None, "b"),
         (_readers(a=CONTACTLESS), None, "a"),
@@ -58,10 +59,10 @@ def test_chosen(snapshot: Snapshot, reader: str | None, chosen: str) -> None:
         (_readers(a=None, b=None), None, NoCard),
         (_readers(a=None, b=CPS3), "a", NoCard),
         (_readers(a=BANK), None, UnsupportedCard),
-        (_readers(a=CPS4), None, UnsupportedCard),
         (_readers(a=b""), None, UnsupportedCard),
         (_readers(a=BANK, b=CPS3), "a", UnsupportedCard),
         (_readers(a=CPS3, b=CPS3), None, SeveralCards),
+        (_readers(a=CPS4, b=CPS3), None, SeveralCards),
         (_readers(a=CONTACTLESS, b=CONTACTLESS), None, SeveralCards),
     ],
 )
@@ -134,3 +135,30 @@ def test_swap_while_opening(doctor: VirtualCard, igc: FakeIgcSante) -> None:
 
     with pytest.raises(CardRemoved):
         NativeCards(Swapping).open_card()  # type: ignore[arg-type]  # forwards what it lacks
+
+
+def test_dual_reader(doctor: VirtualCard, igc: FakeIgcSante) -> None:
+    """A dual reader shows one card twice, and it is one card; another one beside it is not."""
+    readers = VirtualReaders("contact", "contactless")
+    readers.insert("contact", doctor)
+    credentials = igc.credentials("doctor")
+    readers.insert("contactless", VirtualCard(PERSONAS["doctor"], credentials, "cps3-contactless"))
+    cards = NativeCards(readers.service)
+    with cards.open_card() as card:
+        assert card.description.reader == "contact"
+    nurse = VirtualCard(PERSONAS["nurse"], igc.credentials("nurse"), "cps3-contactless")
+    readers.swap("contactless", nurse)
+    with pytest.raises(SeveralCards) as several:
+        cards.open_card()
+    assert several.value.readers == ("contact", "contactless")
+    with cards.open_card("contact") as card:
+        assert card.description.reader == "contact"
+
+
+def test_what_cannot_be_read_without_contact(doctor: VirtualCard, igc: FakeIgcSante) -> None:
+    """A contactless field that shows nothing readable is no second card."""
+    readers = VirtualReaders("contact", "contactless")
+    readers.insert("contact", doctor)
+    readers.insert("contactless", CardWithAtr(PERSONAS["nurse"], igc.credentials("nurse")))
+    with NativeCards(readers.service).open_card() as card:
+        assert card.description.reader == "contact"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cps_auth.card import open as adapters
 from cps_auth.card.native import NativeCards
-from cps_auth.card.open import open_cards
+from cps_auth.card.open import find_module, open_cards
 from cps_auth.card.pkcs11 import Pkcs11Cards
-from cps_auth.errors import ConfigurationError
+from cps_auth.errors import ConfigurationError, ModuleUnusable
 
 
 def test_adapters() -> None:
@@ -22,8 +23,20 @@ def test_adapters() -> None:
 @pytest.mark.parametrize("module", [None, Path("/nowhere/module.so")])
 def test_without_pyscard(module: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing pyscard is named, with what to install."""
-    monkeypatch.delitem(sys.modules, "cps_auth.card.pcsc", raising=False)
+    for name in ("pcsc", "pcsc_library", "pcsc_transport"):
+        monkeypatch.delitem(sys.modules, f"cps_auth.card.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "smartcard", None)
     with pytest.raises(ConfigurationError) as caught:
         open_cards(module)
     assert "cps-auth[pcsc]" in caught.value.what
+
+
+def test_known_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known module is found in the first of its usual places; any other word is a path."""
+    (tmp_path / "second.so").touch()
+    places = (str(tmp_path / "first.so"), str(tmp_path / "second.so"))
+    monkeypatch.setattr(adapters, "KNOWN_MODULES", {"ans": places, "opensc": places[:1]})
+    assert find_module("ans") == tmp_path / "second.so"
+    assert find_module("/nowhere/module.so") == Path("/nowhere/module.so")
+    with pytest.raises(ModuleUnusable, match="opensc"):
+        find_module("opensc")

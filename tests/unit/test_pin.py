@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cps_auth.card.pin import check_attempts, check_pin_shape
-from cps_auth.errors import LastAttempt, PinBlocked, PinMalformed
+from cps_auth.card.pin import PIN, PUK, check_attempts, check_shape
+from cps_auth.errors import (
+    LastAttempt,
+    LastPukAttempt,
+    PinBlocked,
+    PinMalformed,
+    PukBlocked,
+    PukMalformed,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,7 +22,7 @@ from cps_auth.errors import LastAttempt, PinBlocked, PinMalformed
 def test_malformed(pin: bytes) -> None:
     """Only four ASCII digits pass, and the refusal does not repeat what was typed."""
     with pytest.raises(PinMalformed) as caught:
-        check_pin_shape(bytearray(pin))
+        check_shape(bytearray(pin), PIN)
     assert caught.value.data() == {}
 
 
@@ -23,7 +30,7 @@ def test_four_digits_pass() -> None:
     """Any four digits pass, and stay as they are."""
     for text in (b"0000", b"1234", b"9999"):
         pin = bytearray(text)
-        check_pin_shape(pin)
+        check_shape(pin, PIN)
         assert pin == text
 
 
@@ -47,3 +54,19 @@ def test_last_or_unknown(left: int | None) -> None:
 def test_enough(left: int) -> None:
     """With two attempts or more no question is asked."""
     assert check_attempts(left, last_attempt_allowed=False) is None
+
+
+@pytest.mark.parametrize("puk", [b"", b"1234", b"1234567", b"123456789", b"1234567a"])
+def test_malformed_puk(puk: bytes) -> None:
+    """A PUK is eight digits."""
+    with pytest.raises(PukMalformed):
+        check_shape(bytearray(puk), PUK)
+    check_shape(bytearray(b"12345678"), PUK)
+
+
+def test_puk_attempts() -> None:
+    """The PUK's counter has errors of its own: the card is lost with it."""
+    with pytest.raises(PukBlocked):
+        check_attempts(0, last_attempt_allowed=True, code=PUK)
+    with pytest.raises(LastPukAttempt):
+        check_attempts(1, last_attempt_allowed=False, code=PUK)

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cps_auth.card.pin import PIN, PUK
 from cps_auth.card.pkcs11_selection import (
     Seat,
     attempts_left,
     authentication_certificate,
     choose_seat,
     explain_absence,
-    is_signature_of,
     reader_of,
 )
 from cps_auth.card.pkcs11_wire import CertificateSeen, SlotSeen, TokenSeen
@@ -34,6 +34,9 @@ def _token(serial: str = "99000001", **changes: object) -> TokenSeen:
         "login_required": True,
         "pin_final_try": False,
         "pin_locked": False,
+        "puk_final_try": False,
+        "puk_locked": False,
+        "has_pin_pad": False,
         "certificates": (),
     }
     return TokenSeen(**(seen | changes))  # type: ignore[arg-type]  # fields by name
@@ -91,13 +94,6 @@ def test_rubbish_is_no_certificate(igc, position, value, keep) -> None:
     der[min(position, len(der) - 1)] = value
     seen = CertificateSeen(b"", bytes(der[:keep]))
     assert authentication_certificate([seen]) in (None, seen)
-
-
-def test_a_signature_is_held_against_the_certificate(igc) -> None:
-    """Neither rubbish nor an empty signature is the key's."""
-    _, doctor = _seen(igc, "doctor")
-    assert not is_signature_of(doctor, b"message", bytes(256))
-    assert not is_signature_of(doctor, b"message", b"")
 
 
 @pytest.mark.parametrize(
@@ -176,4 +172,5 @@ def test_why_there_is_no_card(readers, slots, named, error) -> None:
 )
 def test_flags_become_attempts(locked, final_try, left) -> None:
     """Locked is none, final try is one, and silence is unknown."""
-    assert attempts_left(_token(pin_locked=locked, pin_final_try=final_try)) == left
+    assert attempts_left(_token(pin_locked=locked, pin_final_try=final_try), PIN) == left
+    assert attempts_left(_token(puk_locked=locked, puk_final_try=final_try), PUK) == left

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,6 +279,27 @@ def test_reader_of_a_profile_that_fails(scheme: Scheme, holder_key: Any) -> None
     with pytest.raises(CertificateMalformed) as caught:
         scheme.verdict(scheme.card(holder_key), profile)
     assert "ZeroDivisionError" in caught.value.what
+
+
+def test_the_example_of_the_document(scheme: Scheme, holder_key: Any) -> None:
+    """The Python block of docs/trust.md judges a card of its scheme, and no other policy."""
+    text = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(block, "trust.md", "exec"), names)  # noqa: S102  # our own document
+    builder = x509.CertificateRevocationListBuilder(scheme.name, AT - 2 * DAY, AT - DAY / 2)
+    crl = builder.sign(scheme.key, scheme.digest).public_bytes(Encoding.DER)
+    judge = names["estonian_judge"](scheme.certificate, [crl])
+    cards = {
+        last: scheme.card(
+            holder_key, (policies(x509.ObjectIdentifier(f"1.3.6.1.4.1.{last}")), False)
+        )
+        for last in ("51361.1.1.3", "10015.1.2")
+    }
+    judged = judge.judge(cards["51361.1.1.3"], at=AT)
+    assert (judged.trust, judged.revocation[0].past_due) == ("ESTEID2018", True)
+    with pytest.raises(WrongPurpose):
+        judge.judge(cards["10015.1.2"], at=AT)
 
 
 # --- Cards of the IGC-Santé ------------------------------------------------------

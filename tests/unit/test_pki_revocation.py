@@ -239,6 +239,17 @@ def test_entries_that_are_not_understood(
     assert _why(igc, igc.crl(revoked=[line])) == why
 
 
+def test_signature_of_no_whole_bytes(igc: FakeIgcSante) -> None:
+    """Unused bits of the signature, outside of what is signed, cannot be altered either."""
+    signed = (igc.crl(number=number) for number in range(2, 60))
+    genuine = next(der for der in signed if not der[-1] & 1)
+    assert check_revocation(_chain(igc), _lists(igc, genuine), at=igc.made_at)
+    unused = len(genuine) - 512 - 1  # the byte before the 4096 bits
+    assert genuine[unused] == 0
+    altered = genuine[:unused] + b"\x01" + genuine[unused + 1 :]
+    assert _why(igc, altered) == "crl-bad-signature"
+
+
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_altered_lists_are_never_evidence(igc: FakeIgcSante, data: st.DataObject) -> None:

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cps_auth.card.iasecc import IasEccCard, open_iasecc
+from cps_auth.card.native import open_native
+from cps_auth.card.native_card import NativeCard
+from cps_auth.card.public_files import PublicFileCache
 from cps_auth.errors import CardMisbehaved, ContactlessNotEnough, UnsupportedCard
 from cps_auth.model import CardKind, Challenge
 
@@ -86,7 +88,7 @@ class FilesOnly:
             return b"\x62\x04\x80\x02" + len(self._selected).to_bytes(2, "big") + b"\x90\x00"
         if command[:2] == bytes.fromhex("00B0"):
             offset = int.from_bytes(command[2:4], "big")
-            return self._selected[offset : offset + command[4]] + b"\x90\x00"
+            return self._selected[offset : offset + (command[4] or 256)] + b"\x90\x00"
         self.refused.append(command.hex())
         return b"\x6d\x00"
 
@@ -102,19 +104,34 @@ class FilesOnly:
         """Nothing is held."""
 
 
-def _open(kind: CardKind = CardKind.CPS3, **changed: str) -> tuple[IasEccCard, FilesOnly]:
+def _open(kind: CardKind = CardKind.CPS3, **changed: str) -> tuple[NativeCard, FilesOnly]:
     files = FILES | {f"3F00{path}": content for path, content in changed.items()}
     transport = FilesOnly({path: content for path, content in files.items() if content != "none"})
-    return open_iasecc(transport, reader="r", atr=b"\x3b", kind=kind, owned=ExitStack()), transport
+    card = open_native(
+        transport,
+        reader="r",
+        atr=b"\x3b",
+        kind=kind,
+        owned=ExitStack(),
+        cache=PublicFileCache(),
+    )
+    return card, transport
 
 
 def test_contact() -> None:
     """In contact the key with PIN is found, and its certificate without the file's padding."""
     card, transport = _open()
     assert card.description.serial == "99213845"
-    assert (card.description.label, card.description.atr_hex) == ("CPS3", "3B")
+    assert (card.read_label(), card.description.atr_hex) == ("CPS3", "3B")
     assert card.read_authentication_certificate() == CERTIFICATE
     assert transport.refused == []
+
+
+def test_no_label() -> None:
+    """The label is not needed to log in: it is read, and may fail, by itself."""
+    card, _ = _open(**{"00015032": "none"})
+    with pytest.raises(CardMisbehaved):
+        card.read_label()
 
 
 def test_contactless() -> None:
@@ -147,7 +164,6 @@ def test_rubbish_certificate(rubbish: str) -> None:
         ("2F00", _application(CONTACT_AID, "3F0000")),
         ("00015031", "none"),
         ("00015031", "FFFFFF"),
-        ("00015032", "none"),
         ("00017001", "none"),
         ("00017001", ""),
         ("00017002", "30"),

@@ -81,6 +81,8 @@ def test_what_is_not_known_to_be_harmless_locks_an_open_session() -> None:
         LockEvent.SERVICE_BACK,
         LockEvent.VERIFIED_LOGIN,
         LockEvent.LOCK_CONFIRMED,
+        LockEvent.LOCKER_DIED,
+        LockEvent.OPENED_OTHERWISE,
         LockEvent.SESSION_ENDED,
     }
     for event in set(LockEvent) - harmless:

@@ -186,6 +186,11 @@ def _add_pages(app: Flask) -> None:
             account=current_user.account,
         )
 
+    @app.get("/form")
+    @login_required
+    def form() -> str:
+        return render_template_string("{{ cps_logout_token() }}")
+
     @app.get("/watched")
     @login_required
     def watched() -> str:

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from cps_auth.native_host.caller import OWN_CHROME
+from cps_auth.native_host.callers import OURS_CHROMIUM
 
-PROGRAM = Path(sys.prefix) / "bin" / "cps-auth-browser-host"
+PROGRAM = Path(sys.prefix) / "bin" / "cps-auth-native-host"
 DEADLINE_S = 30.0
+DEAF_S = 0.5  # a little more than in pin_window_program
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +58,9 @@ class Hands:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     def wait_for_window(self) -> None:
-        """Wait until the window is there and has the keyboard."""
+        """Wait until the window is there, has the keyboard, and takes what is typed."""
         self.until(lambda: "carte" in self.xdotool("getwindowfocus", "getwindowname").lower())
+        time.sleep(DEAF_S)  # it drops what a hand types that was meant for another window
 
     def wait_for_no_window(self) -> None:
         """Wait until it is gone."""
@@ -92,7 +94,7 @@ class HostProcess:
 
     def __init__(self, env: dict[str, str], *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [str(PROGRAM), *(arguments or (f"chrome-extension://{OWN_CHROME}/",))],
+            [str(PROGRAM), *(arguments or (f"chrome-extension://{OURS_CHROMIUM[0]}/",))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,19 +13,21 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from cps_auth.login.challenge import website_challenge
+from cps_auth.errors import PeerNotAllowed, RequestMalformed
+from cps_auth.exit_codes import EXIT_CODES
+from cps_auth.login.challenge import challenge_of_site
 from cps_auth.login.proof import check_signature
 from cps_auth.login.web_eid import parse_token
-from cps_auth.native_host.caller import OFFICIAL_CHROME, OFFICIAL_FIREFOX
+from cps_auth.native_host.callers import WEB_EID_CHROMIUM, WEB_EID_FIREFOX
 
 pytestmark = pytest.mark.system
 
 NONCE = base64.b64encode(bytes(range(32))).decode()
 ORIGIN = "https://practice.test:8443"
-OFFICIAL = f"chrome-extension://{OFFICIAL_CHROME[0]}/"
+OFFICIAL = f"chrome-extension://{WEB_EID_CHROMIUM[0]}/"
 
 
-def _ask(origin: str = ORIGIN, nonce: str = NONCE, **more: str) -> dict[str, Any]:
+def _ask(origin: str = ORIGIN, nonce: str = NONCE, **more: object) -> dict[str, Any]:
     arguments = {"challengeNonce": nonce, "origin": origin, "lang": "fr", **more}
     return {"command": "authenticate", "arguments": arguments}
 
@@ -33,7 +35,7 @@ def _ask(origin: str = ORIGIN, nonce: str = NONCE, **more: str) -> dict[str, Any
 def _verify(token: dict[str, Any]) -> None:
     proof = parse_token(json.dumps(token).encode())
     key = x509.load_der_x509_certificate(proof.unverified_certificate_der).public_key()
-    challenge = website_challenge(NONCE, ORIGIN, at=datetime.now(UTC))
+    challenge = challenge_of_site(ORIGIN, NONCE, at=datetime.now(UTC))
     check_signature(key, challenge, proof.signature)
 
 
@@ -129,7 +131,7 @@ def test_a_blocked_card_is_never_asked(private_pcscd, start_host, hands) -> None
     host.send(_ask())
     hands.type("1234")
     hands.press("Return", "Escape")
-    assert host.read()["error"]["code"] == "ERR_WEBEID_USER_CANCELLED"
+    assert host.read()["error"]["code"] == "ERR_WEBEID_NATIVE_FATAL"
     assert inserted.card.pin_attempts_left == 0
 
 
@@ -138,12 +140,12 @@ def test_our_extension_hears_that_the_card_was_pulled(private_pcscd, start_host,
     inserted = private_pcscd.insert()
     host = start_host()
     host.read()
-    host.send(_ask())
+    host.send(_ask(watch=True))
     hands.type("1234")
     hands.press("Return")
     assert "signature" in host.read()
     host.send({"command": "watch", "arguments": {}})
-    assert host.read() == {"event": "watching"}
+    assert host.read() == {"event": "card-present"}
     inserted.remove()
     private_pcscd.await_empty(inserted.reader)
     seen_at = time.monotonic()
@@ -157,16 +159,71 @@ def test_a_card_pulled_between_login_and_watch_is_noticed(private_pcscd, start_h
     inserted = private_pcscd.insert()
     host = start_host()
     host.read()
-    host.send(_ask())
+    host.send(_ask(watch=True))
     hands.type("1234")
     hands.press("Return")
     assert "signature" in host.read()
     inserted.remove()
     private_pcscd.await_empty(inserted.reader)
     private_pcscd.insert()
-    host.send({"command": "watch", "arguments": {}})
-    assert host.read() == {"event": "watching"}
     assert host.read() == {"event": "card-removed"}
+    assert host.read() is None
+
+
+def test_a_browser_that_goes_closes_the_window(private_pcscd, start_host, hands) -> None:
+    """A page that was closed or lost its patience leaves no window that asks for a PIN."""
+    inserted = private_pcscd.insert()
+    host = start_host(OFFICIAL)
+    host.read()
+    host.send(_ask())
+    hands.wait_for_window()
+    host.close()
+    hands.wait_for_no_window()
+    assert inserted.card.pin_attempts_left == 3
+
+
+def test_a_card_that_is_pulled_closes_the_window(private_pcscd, start_host, hands) -> None:
+    """No window stays open for a card that is not there."""
+    inserted = private_pcscd.insert()
+    host = start_host(OFFICIAL)
+    host.read()
+    host.send(_ask())
+    hands.type("12")
+    inserted.remove()
+    assert host.read()["error"]["code"] == "ERR_WEBEID_USER_CANCELLED"
+    hands.wait_for_no_window()
+
+
+def test_digits_meant_for_another_window_are_dropped(private_pcscd, start_host, hands) -> None:
+    """Whoever types while the window comes up sends nothing to the card."""
+    inserted = private_pcscd.insert()
+    host = start_host(OFFICIAL)
+    host.read()
+    host.send(_ask())
+    hands.until(lambda: "carte" in hands.xdotool("getwindowfocus", "getwindowname").lower())
+    hands.xdotool("type", "--delay", "1", "9999\n")
+    hands.wait_for_window()
+    hands.type("1234")
+    hands.press("Return")
+    _verify(host.read())
+    assert inserted.card.pin_attempts_left == 3
+
+
+def test_no_pin_on_standard_error_at_debug(private_pcscd, start_host, hands) -> None:
+    """T55: everything that the program and the window say, with a wrong and a right PIN."""
+    private_pcscd.insert()
+    host = start_host("--debug", OFFICIAL)
+    host.read()
+    host.send(_ask())
+    hands.type("9731")
+    hands.press("Return")
+    hands.until(lambda: _digits_are_taken(hands, host))
+    host.read()
+    host.process.stdin.close()
+    said = host.process.stderr.read().decode()
+    assert "asked by extension" in said
+    for secret in ("9731", "1234", "39373331", "31323334", NONCE):
+        assert secret not in said
 
 
 @pytest.mark.parametrize("command", ["sign", "get-signing-certificate"])
@@ -179,7 +236,7 @@ def test_nothing_but_challenges_is_signed(start_host, command: str) -> None:
     host.send({"command": command, "arguments": arguments})
     reply = host.read()
     assert reply["error"]["code"] == "ERR_WEBEID_NATIVE_FATAL"
-    assert "authentification" in reply["error"]["message"]
+    assert "authenticates only" in reply["error"]["message"]
 
 
 def test_quit_is_answered(start_host) -> None:
@@ -232,13 +289,14 @@ def test_arguments_outside_the_protocol_are_refused(start_host, request_) -> Non
 def test_t56_an_unknown_caller_is_refused(start_host, arguments: tuple[str, ...]) -> None:
     """T56: an extension that is not on the list gets an error and no greeting."""
     host = start_host(*arguments)
-    assert host.read()["error"]["code"] == "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
-    assert host.close() == 1
+    assert host.read()["error"]["code"] == "ERR_WEBEID_NATIVE_FATAL"
+    assert host.read() is None
+    assert host.close() == EXIT_CODES[PeerNotAllowed]
 
 
 def test_firefox_names_its_extension_second(start_host) -> None:
     """Path of the manifest, then the identifier."""
-    host = start_host("/usr/lib/mozilla/native-messaging-hosts/eu.webeid.json", OFFICIAL_FIREFOX)
+    host = start_host("/usr/lib/mozilla/native-messaging-hosts/eu.webeid.json", WEB_EID_FIREFOX[0])
     assert "version" in host.read()
 
 
@@ -264,4 +322,4 @@ def test_t57_a_message_that_lies_is_refused(start_host, raw: bytes) -> None:
     assert host.process.stdin is not None
     host.process.stdin.close()
     assert host.read()["error"]["code"] == "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
-    assert host.process.wait(30) == 0
+    assert host.process.wait(30) == EXIT_CODES[RequestMalformed]

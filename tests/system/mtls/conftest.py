@@ -1,4 +1,4 @@
-"""gunicorn with two workers behind a real proxy, whose configuration is the one in docs/mtls.md."""
+"""The application of docs/flask.md on two gunicorn workers, behind the proxies of docs/mtls.md."""
 
 from __future__ import annotations
 
@@ -31,28 +31,20 @@ from hardware_mocks.igc import FakeIgcSante
 
 APP, CPS = "app.localhost", "cps.localhost"
 PROXY_ADDRESS = "127.0.0.2"  # the only peer that is trusted; tests come from 127.0.0.1
-_DOCUMENT = Path(__file__).parents[3] / "docs" / "mtls.md"
+_DOCUMENTS = Path(__file__).parents[3] / "docs"
 _DEADLINE_S = 30.0
 _POLL_S = 0.02
 
-_APPLICATION = """
-import json, logging, os
-from pathlib import Path
-from flask import Flask, jsonify
-from flask_login import current_user, login_required
+_AROUND_IT = """
+import logging, os
+from flask import jsonify
+from flask_login import current_user
 from werkzeug.middleware.proxy_fix import ProxyFix
-from cps_auth.flask import CpsLogin
-from cps_auth.pki.judge import folder_judge
 
-config = json.loads(Path(os.environ["MTLS_TEST_CONFIG"]).read_text())
 log = logging.getLogger("cps_auth.audit")
 log.setLevel(logging.INFO)
-log.addHandler(logging.FileHandler(config.pop("AUDIT")))
-judge = folder_judge(Path(config.pop("TRUST")))
-app = Flask("behind_a_proxy")
-app.config.update(config)
+log.addHandler(logging.FileHandler(os.environ["AUDIT_FILE"]))
 app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)
-CpsLogin(app, judge=judge)
 
 @app.get("/me")
 @login_required
@@ -112,7 +104,9 @@ defaults
 
 
 def _snippet(language: str) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```", _DOCUMENT.read_text(), re.M | re.S)
+    (text,) = re.findall(
+        rf"^```{language}\n(.*?)^```", (_DOCUMENTS / "mtls.md").read_text(), re.M | re.S
+    )
     return text
 
 
@@ -338,21 +332,22 @@ def _start_site(
 def _start_gunicorn(
     site: Site, folder: Path, igc_dir: Path, listener: socket.socket
 ) -> subprocess.Popen[bytes]:
-    (folder / "practice_app.py").write_text(_APPLICATION)
+    documented = (_DOCUMENTS / "flask.md").read_text()
+    application = re.findall(r"^```python\n(.*?)^```", documented, re.M | re.S)[0]
+    (folder / "practice_app.py").write_text(application + _AROUND_IT)
     config = {
         "SECRET_KEY": secrets.token_hex(),
         "CPS_ORIGIN": site.origin(APP),
         "CPS_DATABASE": str(folder / "sessions.sqlite3"),
-        "CPS_MTLS_PROXIES": [PROXY_ADDRESS],
+        "CPS_TRUST": str(igc_dir),
+        "CPS_MTLS_PROXIES": json.dumps([PROXY_ADDRESS]),
         "CPS_MTLS_PRESET": site.proxy,
         "CPS_MTLS_ORIGIN": site.origin(CPS),
         "CPS_MTLS_SECRET": site.secret,
-        "CPS_REQUESTS_PER_MINUTE": 100_000,
-        "CPS_REFUSALS_BEFORE_LOCKOUT": 100_000,
-        "AUDIT": str(site.audit_file),
-        "TRUST": str(igc_dir),
+        "CPS_REQUESTS_PER_MINUTE": "100000",
+        "CPS_REFUSALS_BEFORE_LOCKOUT": "100000",
     }
-    (folder / "config.json").write_text(json.dumps(config))
+    env = {f"FLASK_{name}": value for name, value in config.items()}
     return _spawn(
         folder,
         "gunicorn",
@@ -362,7 +357,7 @@ def _start_gunicorn(
             *("--no-control-socket", "practice_app:app"),
         ],
         pass_fds=(listener.fileno(),),
-        env={"MTLS_TEST_CONFIG": str(folder / "config.json"), "PATH": "/usr/bin:/bin"},
+        env={**env, "AUDIT_FILE": str(site.audit_file), "PATH": "/usr/bin:/bin"},
     )
 
 

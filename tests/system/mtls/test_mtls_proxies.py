@@ -307,3 +307,19 @@ def test_a_code_is_good_once_across_both_workers(visit, persona_key) -> None:
     stranger = visit()
     stranger.cookies = dict(browser.cookies)
     assert {stranger.open(finish).status for _ in range(10)} == {403}
+
+
+def test_t46_a_link_from_somebody_else_logs_nobody_in(visit, persona_key, refused) -> None:
+    """A victim's certificate, used through an attacker's link, opens nothing for either."""
+    attacker, victim = visit(), visit(persona_key("doctor"))
+    finish = victim.open(attacker.start()).location
+    refused(victim, victim.open(finish), "no-browser-session")
+    assert attacker.open(finish).status == 403
+    assert not attacker.is_in()
+
+
+def test_the_application_of_the_documents_greets_the_holder(visit, persona_key) -> None:
+    """The fifteen lines of docs/flask.md, unchanged, behind each proxy."""
+    browser = visit(persona_key("doctor"))
+    assert browser.log_in().status == 303
+    assert "Camille LAVERGNE" in browser.open("/").text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -39,29 +41,41 @@ DEADLINE_S = 20.0
 _LOGIND, _MANAGER = "org.freedesktop.login1", "/org/freedesktop/login1"
 _SESSION = "org.freedesktop.login1.Session"
 
-_IN_PRIVATE_MOUNTS = """
+SECURITY = str(next(Path("/usr/lib").glob("*/security/pam_unix.so")).parent)
+
+_IN_PRIVATE_MOUNTS = (
+    f"SECURITY={SECURITY}"
+    + """
 mount --bind "$1/usr/lib/cps-auth" /usr/lib/cps-auth &&
 mount --bind "$1/etc/pam.d" /etc/pam.d &&
 mount --bind "$1/run" /run/cps-auth &&
+mount --bind "$1$SECURITY" "$SECURITY" &&
 shift && exec "$@"
 """
+)
 _PRIVATE_MOUNTS = ("unshare", "-m", "sh", "-c", _IN_PRIVATE_MOUNTS, "sh")
 
 
 class InstalledPc:
     """What `install` puts on a PC, in a folder, with the daemon running on it."""
 
-    def __init__(self, root: Path, trust: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, root: Path, trust: Path, env: dict[str, str], *, with_module: bool = False
+    ) -> None:
         self.root = root
         self.env = env | {"PYTHONDONTWRITEBYTECODE": "1"}
         self.trust = trust
         self._daemon: subprocess.Popen[bytes] | None = None
         self.output = b""  # of everything that ran
+        self.state = root / "run"
         shutil.copytree(STACKS, root / "etc/pam.d")
         (root / "run").mkdir()
         root.chmod(0o755)
-        self.run("install", "--root", str(root))
+        shutil.copytree(SECURITY, root / SECURITY[1:])
+        (root / "etc/cps-auth").mkdir()
         (root / "etc/cps-auth/config.toml").write_text('language = "en"\n')
+        options = [] if with_module else ["--no-module"]
+        assert self.run("install", "--root", str(root), *options).returncode == 0, self.output
 
     @property
     def daemon_pid(self) -> int:
@@ -110,26 +124,44 @@ class InstalledPc:
     def daemon_arguments(self) -> list[str]:
         """Return what makes the daemon this PC's own."""
         run = self.root / "run"
-        return [*self._paths(), "--state", str(run), "--socket", str(run / "auth.sock")]
+        codes = self.root / "var/lib/cps-auth/codes.json"
+        return [
+            *self._paths(),
+            *(
+                "--state",
+                str(self.state),
+                "--socket",
+                str(run / "auth.sock"),
+                "--codes",
+                str(codes),
+            ),
+        ]
 
-    def start_daemon(self) -> None:
-        """Start the daemon and wait for its READY=1."""
-        arguments = self.daemon_arguments()
+    def start_daemon(self, **environment: str) -> None:
+        """Start the daemon where this PC's files are, and wait for its READY=1."""
+        program = [sys.executable, "-m", "pam_helper", "--debug", "daemon"]
+        command = self.in_private_mounts(*program, *self.daemon_arguments())
         with (
             tempfile.TemporaryDirectory() as folder,
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
         ):
             notified.bind(f"{folder}/notify")
-            notified.settimeout(DEADLINE_S)
+            notified.settimeout(0.1)
             with (self.root / "log").open("ab") as log:
                 self._daemon = subprocess.Popen(
-                    [sys.executable, "-m", "pam_helper", "--debug", "daemon", *arguments],
-                    env=self.env | {"NOTIFY_SOCKET": f"{folder}/notify"},
+                    command,
+                    env=self.env | {"NOTIFY_SOCKET": f"{folder}/notify"} | environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                 )
-            assert notified.recv(100) == b"READY=1", self.log()
+            deadline_s = time.monotonic() + DEADLINE_S
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    assert notified.recv(100) == b"READY=1", self.log()
+                    return
+                assert self._daemon.poll() is None, self.log()
+                assert time.monotonic() < deadline_s, self.log()
 
     def end_daemon(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the daemon and return its exit code."""
@@ -145,6 +177,37 @@ class InstalledPc:
         path = self.root / "log"
         return path.read_text() if path.exists() else ""
 
+    def in_private_mounts(self, *command: str) -> list[str]:
+        """Return a command that sees this PC's PAM files and socket in the system's places."""
+        return [*_PRIVATE_MOUNTS, str(self.root), *command]
+
+    def pam(
+        self,
+        *answers: str,
+        account: str = ACCOUNT,
+        service: str = "cps-auth",
+        as_user: str | None = None,
+        host: str = "",
+        calls: str = "authenticate",
+    ) -> dict[str, Any]:
+        """Play a login program; return PAM's codes by call, and what was said and asked."""
+        asker = ["setpriv", f"--reuid={as_user}", "--clear-groups"] if as_user else []
+        script = str(self.root / "pam_program.py")
+        shutil.copy(Path(__file__).parent / "pam_program.py", script)
+        done = subprocess.run(
+            self.in_private_mounts(
+                *asker, "/usr/bin/python3", script, service, account, host, calls, *answers
+            ),
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        self.output += done.stderr
+        return dict(json.loads(done.stdout))
+
     def pamtester(
         self,
         typed: bytes,
@@ -156,17 +219,7 @@ class InstalledPc:
         asker = ["setpriv", f"--reuid={as_user}", "--clear-groups"] if as_user else []
         command = ["pamtester", service, account, "authenticate"]
         done = subprocess.run(
-            [
-                "unshare",
-                "-m",
-                "sh",
-                "-c",
-                _IN_PRIVATE_MOUNTS,
-                "sh",
-                str(self.root),
-                *asker,
-                *command,
-            ],
+            self.in_private_mounts(*asker, *command),
             input=typed,
             env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
             capture_output=True,
@@ -179,18 +232,31 @@ class InstalledPc:
         return done.returncode == 0, said
 
 
-@pytest.fixture
-def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
-    """An installed PC; its daemon does not run yet."""
+@contextlib.contextmanager
+def _installed(pcscd: PrivatePcscd, trust: Path, *, with_module: bool) -> Iterator[InstalledPc]:
     for folder in (HELPER_FOLDER, RUN_FOLDER):
         folder.mkdir(exist_ok=True)  # something to mount upon
     bus = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
     with tempfile.TemporaryDirectory(prefix="pc-") as name:
-        pc = InstalledPc(Path(name), igc_dir, private_pcscd.env | bus)
+        pc = InstalledPc(Path(name), trust, pcscd.env | bus, with_module=with_module)
         try:
             yield pc
         finally:
             pc.end_daemon(signal.SIGKILL)
+
+
+@pytest.fixture
+def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+    """An installed PC whose stack uses pam_exec; its daemon does not run yet."""
+    with _installed(private_pcscd, igc_dir, with_module=False) as pc:
+        yield pc
+
+
+@pytest.fixture
+def module_pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+    """An installed PC whose stack uses pam_cps.so; its daemon does not run yet."""
+    with _installed(private_pcscd, igc_dir, with_module=True) as pc:
+        yield pc
 
 
 @pytest.fixture
@@ -205,8 +271,9 @@ def enrolled(pc: InstalledPc, private_pcscd: PrivatePcscd) -> InstalledPc:
 class MockLogind:
     """python-dbusmock's logind on a bus of its own, and a desktop that sets LockedHint."""
 
-    def __init__(self, address: str, account: str) -> None:
+    def __init__(self, address: str, account: str, bus_pid: int) -> None:
         self.address = address
+        self.bus_pid = bus_pid
         self._account = account
         self._bus = open_dbus_connection(address)
 
@@ -221,6 +288,22 @@ class MockLogind:
     def set(self, path: str, **properties: str) -> None:
         """Set string properties of a session."""
         values = {name: ("s", value) for name, value in properties.items()}
+        self._mock("UpdateProperties", "sa{sv}", _SESSION, values, path=path)
+
+    def emit(self, member: str, signature: str, *arguments: Any) -> None:
+        """Send a signal of the manager's."""
+        interface = "org.freedesktop.login1.Manager"
+        call = (interface, member, signature, [(signature[i], a) for i, a in enumerate(arguments)])
+        self._mock("EmitSignal", "sssav", *call)
+
+    def inhibitors(self) -> int:
+        """Return how often a delay inhibitor was asked for."""
+        (calls,) = self._mock("GetMethodCalls", "s", "Inhibit")
+        return len(calls)
+
+    def set_idle(self, path: str) -> None:
+        """Do as a session that nobody has used for a while."""
+        values = {"IdleHint": ("b", True)}
         self._mock("UpdateProperties", "sa{sv}", _SESSION, values, path=path)
 
     def end(self, path: str) -> None:
@@ -280,7 +363,7 @@ def display() -> Iterator[str]:
     """An X server of one's own, without a screen."""
     reading, writing = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp", "-screen", "0", "640x480x24"],
+        f"Xvfb -displayfd {writing} -nolisten tcp -wr -screen 0 640x480x24".split(),
         pass_fds=(writing,),
         stderr=subprocess.DEVNULL,
     )
@@ -315,7 +398,7 @@ def logind(pc: InstalledPc) -> Iterator[MockLogind]:
         try:
             _await_name(address)
             pc.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
-            yield (logind := MockLogind(address, ACCOUNT))
+            yield (logind := MockLogind(address, ACCOUNT, bus.pid))
             logind.close()
         finally:
             pc.end_daemon(signal.SIGKILL)

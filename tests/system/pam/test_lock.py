@@ -24,6 +24,10 @@ ACCOUNT = "games"
 DEADLINE_S = 20.0
 
 
+def _ignore(_session: DesktopSession) -> None:
+    """Nobody needs to know that a locker is gone."""
+
+
 def _await(condition: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + DEADLINE_S
     while not condition():
@@ -176,7 +180,7 @@ def session(display: str) -> DesktopSession:
 def test_a_real_locker_is_confirmed(session: DesktopSession, argv: tuple[str, ...]) -> None:
     """i3lock and xsecurelock prove that the screen is covered, each in its own way."""
     try:
-        assert CommandLocker(argv, 10.0).lock(frozenset({session})) == {session}
+        assert CommandLocker(argv, 10.0).lock(frozenset({session}), _ignore) == {session}
         assert _processes_on(session.display, argv[0])
     finally:
         for pid in _processes_on(session.display, argv[0]):
@@ -198,21 +202,23 @@ def test_a_command_that_proves_nothing_is_not_believed(
 ) -> None:
     """Failing, crashing, or only being there is not a lock."""
     python = ("/usr/bin/python3", "-S", "-c")
-    assert CommandLocker((*python, ""), 10.0).lock(frozenset({session})) == {session}
+    assert CommandLocker((*python, ""), 10.0).lock(frozenset({session}), _ignore) == {session}
     locker = CommandLocker((*python, script), 1.0)
-    assert locker.lock(frozenset({session})) == frozenset()
+    assert locker.lock(frozenset({session}), _ignore) == frozenset()
 
 
 def test_a_command_that_is_missing_is_not_a_lock(session: DesktopSession) -> None:
     """A locker that was uninstalled is a refusal, not a crash."""
-    assert CommandLocker(("/nonexistent",), 1.0).lock(frozenset({session})) == frozenset()
+    assert CommandLocker(("/nonexistent",), 1.0).lock(frozenset({session}), _ignore) == frozenset()
 
 
 def test_a_text_console_is_not_for_a_screen_locker(session: DesktopSession, tmp_path: Path) -> None:
     """The command is not even run for a session that has no screen of its own."""
     console = DesktopSession("c2", "/session/c2", ACCOUNT, session.uid, "", "tty")
     ran = tmp_path / "ran"
-    assert CommandLocker(("touch", str(ran)), 5.0).lock(frozenset({console})) == frozenset()
+    assert (
+        CommandLocker(("touch", str(ran)), 5.0).lock(frozenset({console}), _ignore) == frozenset()
+    )
     assert not ran.exists()
 
 

@@ -1,0 +1,300 @@
+"""The PIN window itself: shows views, returns four digits or a cancel. Standard library only.
+
+Run as a file, by whichever Python has Tk, isolated (-I) from everything else: it imports nothing
+of this package. Views come on standard input, one line of JSON each; its end closes the window.
+Records of six bytes go to standard output, see `pin_window`. The digits are collected in a
+bytearray key by key: no text field holds them, nothing can be pasted, they are wiped when sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+NO_TK, NO_DISPLAY = 3, 4
+DIGITS = 4
+DEAF_S = 0.4  # digits that were meant for what had the focus before are not taken
+
+try:
+    import tkinter as tk
+    from tkinter import font as fonts
+except ImportError:
+    sys.exit(NO_TK)
+
+PAPER, SHEET, INK, QUIET, LINE = "#f4f3ee", "#ffffff", "#1d2b2a", "#56645f", "#d9dcd3"
+ACCENT, STRONG, ON_ACCENT, PALE = "#17594a", "#0e4438", "#ffffff", "#9fb5ae"
+REFUSED, REFUSED_GROUND = "#8c2b1d", "#fbefec"
+"""The colours of the login page, cps.css."""
+
+FAMILIES = ("Inter", "Noto Sans", "Ubuntu", "Cantarell", "DejaVu Sans")
+
+
+class Window:
+    """The window and its state."""
+
+    def __init__(self) -> None:
+        self.root = tk.Tk(className="cps-auth-pin")
+        self.root.withdraw()
+        self.unit = max(1.0, self.root.winfo_fpixels("1i") / 96)
+        self.width = round(440 * self.unit)
+        self._choose_fonts()
+        self.digits = bytearray()
+        self.is_asking = False
+        self.deaf_until, self.unread = 0.0, b""
+        self.view: dict[str, str] = {}
+        self.confirmed = tk.BooleanVar(self.root)
+        self.sheet = tk.Frame(self.root, bg=SHEET)
+        self.root.resizable(width=False, height=False)
+        self.root.protocol("WM_DELETE_WINDOW", self.cancel)
+        self.root.bind("<Key>", self.on_key)
+        self.root.tk.createfilehandler(sys.stdin.fileno(), tk.READABLE, self.on_input)
+
+    def _choose_fonts(self) -> None:
+        there = set(fonts.families(self.root))
+        family = next((name for name in FAMILIES if name in there), "TkDefaultFont")
+
+        def make(size: int, *, bold: bool = False) -> fonts.Font:
+            pixels = -round(size * self.unit)
+            return fonts.Font(self.root, (family, pixels, "bold" if bold else "normal"))
+
+        self.small, self.text, self.bold = make(13), make(15), make(15, bold=True)
+        self.heading = make(18, bold=True)
+        self.origins = [make(size, bold=True) for size in (22, 20, 17)]
+
+    def on_input(self, _descriptor: object, _mask: int) -> None:
+        """Take the views that came; the end of the input ends the window."""
+        content = os.read(sys.stdin.fileno(), 65536)
+        if not content:
+            self.root.destroy()
+            return
+        *lines, self.unread = (self.unread + content).split(b"\n")
+        for line in lines:
+            self.show(json.loads(line))
+
+    def show(self, view: dict[str, str]) -> None:
+        """Show a view in place of the one before."""
+        is_first = not self.view
+        self.wipe()
+        self.view = view
+        self.is_asking = view["kind"] == "pin"
+        self.confirmed.set(False)
+        self.draw()
+        if is_first:
+            self.place()
+        if self.is_asking:
+            self.deaf_until = time.monotonic() + (0.0 if view["alert"] else DEAF_S)
+
+    def place(self) -> None:
+        """Put the window where it is seen, above the browser, with the keyboard."""
+        self.root.update_idletasks()
+        left = (self.root.winfo_screenwidth() - self.width) // 2
+        top = (self.root.winfo_screenheight() - self.root.winfo_reqheight()) // 3
+        self.root.geometry(f"+{max(0, left)}+{max(0, top)}")
+        self.root.attributes("-topmost", True)
+        self.root.deiconify()
+        self.root.lift()
+        self.root.focus_force()
+
+    def draw(self) -> None:
+        """Lay the view out."""
+        self.root.title(self.view["title"])
+        self.sheet.destroy()
+        self.sheet = tk.Frame(self.root, bg=SHEET)
+        self.sheet.pack(fill="both", expand=True)
+        self._draw_band()
+        body = tk.Frame(self.sheet, bg=SHEET, padx=self.px(24), pady=self.px(18))
+        body.pack(fill="both", expand=True)
+        if self.view["alert"]:
+            self._draw_alert(body)
+        self.say(body, self.view["heading"], self.heading, INK)
+        self.say(body, self.view["detail"], self.text, INK, above=6)
+        self.say(body, self.view["note"], self.small, QUIET, above=6)
+        if self.is_asking:
+            self._draw_entry(body)
+        self._draw_buttons(body)
+
+    def px(self, count: int) -> int:
+        """Return a length on this screen."""
+        return round(count * self.unit)
+
+    def say(
+        self, body: tk.Frame, text: str, font: fonts.Font, ink: str, above: int = 0, inset: int = 48
+    ) -> None:
+        """Add a paragraph, unless it is empty."""
+        if text:
+            label = tk.Label(body, text=text, font=font, fg=ink, bg=body["bg"])
+            label.configure(wraplength=self.width - self.px(inset), justify="left", anchor="w")
+            label.pack(fill="x", pady=(self.px(above), 0))
+
+    def _draw_band(self) -> None:
+        band = tk.Frame(self.sheet, bg=ACCENT, padx=self.px(24), pady=self.px(16))
+        band.pack(fill="x")
+        tk.Frame(band, bg=ACCENT, width=self.width - self.px(48)).pack()
+        self.say(band, self.view["asks"], self.small, ON_ACCENT)
+        origin, room = self.view["origin"], self.width - self.px(48)
+        fitting = (font for font in self.origins if font.measure(origin) <= room)
+        font = next(fitting, self.origins[-1])
+        self.say(band, break_at_dots(origin, font, room), font, ON_ACCENT, above=2)
+
+    def _draw_alert(self, body: tk.Frame) -> None:
+        box = tk.Frame(body, bg=REFUSED_GROUND, padx=self.px(12), pady=self.px(10))
+        box.configure(highlightbackground=REFUSED, highlightthickness=1)
+        box.pack(fill="x", pady=(0, self.px(14)))
+        self.say(box, self.view["alert"], self.text, REFUSED, inset=78)
+
+    def _draw_entry(self, body: tk.Frame) -> None:
+        self.say(body, self.view["entry"], self.text, INK, above=14)
+        height = self.px(58)
+        self.boxes = tk.Canvas(body, height=height, bg=SHEET, highlightthickness=0)
+        self.boxes.pack(fill="x", pady=(self.px(6), self.px(8)))
+        self._draw_digits()
+        self.say(body, self.view["attempts"], self.bold, INK)
+        if self.view["confirm"]:
+            self.ticks = [self._tick_box(filled=filled) for filled in (False, True)]
+            tick = tk.Checkbutton(body, text=self.view["confirm"], variable=self.confirmed)
+            tick.configure(image=self.ticks[0], selectimage=self.ticks[1], compound="left")
+            tick.configure(indicatoron=False, command=self.refresh, font=self.text, fg=REFUSED)
+            tick.configure(bg=SHEET, activebackground=SHEET, selectcolor=SHEET, bd=0, anchor="w")
+            tick.configure(offrelief="flat", overrelief="flat", justify="left")
+            tick.configure(highlightcolor=ACCENT, highlightbackground=SHEET, highlightthickness=2)
+            tick.configure(wraplength=self.width - self.px(96))
+            tick.bind("<Return>", only(self.send))  # Tk would untick it
+            tick.pack(fill="x", pady=(self.px(8), 0))
+
+    def _tick_box(self, *, filled: bool) -> tk.PhotoImage:
+        side, edge, gap = self.px(22), self.px(2), self.px(6)
+        box = tk.PhotoImage(master=self.root, width=side + self.px(8), height=side)
+        box.put(REFUSED, to=(0, 0, side, side))
+        box.put(SHEET, to=(edge, edge, side - edge, side - edge))
+        if filled:
+            box.put(REFUSED, to=(gap, gap, side - gap, side - gap))
+        return box
+
+    def _draw_digits(self) -> None:
+        self.boxes.delete("all")
+        side, gap, edge = self.px(52), self.px(12), self.px(2)
+        for place in range(DIGITS):
+            left = edge + place * (side + gap)
+            box = (left, edge, left + side, edge + side)
+            self.boxes.create_rectangle(*box, fill=PAPER, outline=LINE)
+            if place == len(self.digits):
+                self.boxes.create_rectangle(*box, outline=ACCENT, width=self.px(3))
+            if place < len(self.digits):
+                x, y, radius = left + side / 2, edge + side / 2, self.px(7)
+                dot = (x - radius, y - radius, x + radius, y + radius)
+                self.boxes.create_oval(*dot, fill=INK, outline=INK)
+
+    def _draw_buttons(self, body: tk.Frame) -> None:
+        row = tk.Frame(body, bg=SHEET)
+        row.pack(fill="x", pady=(self.px(20), 0))
+        if self.is_asking:
+            self.accept = self._button(row, self.view["accept"], self.send)
+            self.accept.pack(side="right")
+            self.refresh()
+        self.quit = self._button(row, self.view["cancel"], self.cancel)
+        self.quit.configure(bg=PAPER, fg=INK, activebackground=LINE)
+        self.quit.bind("<Return>", only(self.cancel))
+        self.quit.pack(side="right", padx=(0, self.px(10)))
+
+    def _button(self, row: tk.Frame, text: str, command: Callable[[], None]) -> tk.Button:
+        button = tk.Button(row, text=text, command=command, font=self.bold, bd=0)
+        button.configure(padx=self.px(16), pady=self.px(7), highlightthickness=2)
+        button.configure(highlightcolor=STRONG, highlightbackground=SHEET)
+        return button
+
+    def refresh(self) -> None:
+        """Let the digits be sent only when that would do something."""
+        ready = self.may_send()
+        colour = ACCENT if ready else PALE
+        self.accept.configure(state="normal" if ready else "disabled", bg=colour, fg=ON_ACCENT)
+        self.accept.configure(disabledforeground=ON_ACCENT, activeforeground=ON_ACCENT)
+        self.accept.configure(activebackground=STRONG)
+
+    def may_send(self) -> bool:
+        """Whether four digits are there, and confirmed where that is asked for."""
+        confirmed = self.confirmed.get() or not self.view["confirm"]
+        return self.is_asking and len(self.digits) == DIGITS and confirmed
+
+    def on_key(self, event: tk.Event[tk.Misc]) -> None:
+        """Take a digit, take one back, send, or give up."""
+        if event.keysym == "Escape":
+            self.cancel()
+        if not self.is_asking or time.monotonic() < self.deaf_until:
+            return
+        if event.keysym in ("Return", "KP_Enter"):
+            self.send()
+        elif event.keysym == "BackSpace":
+            self.digits[-1:] = b"\0"[: len(self.digits)]
+            del self.digits[-1:]
+        elif len(event.char) == 1 and event.char in "0123456789" and len(self.digits) < DIGITS:
+            self.digits.append(ord(event.char))
+        elif event.char.isprintable() and event.char not in ("", " "):
+            self.root.bell()
+        if self.is_asking:
+            self._draw_digits()
+            self.refresh()
+
+    def send(self) -> None:
+        """Hand the digits over, once."""
+        if not self.may_send():
+            self.root.bell()
+            return
+        record = bytearray(b"P0000" + (b"1" if self.confirmed.get() else b"0"))
+        record[1:-1] = self.digits
+        self.is_asking = False
+        self.wipe()
+        self.view = {**self.view, "kind": "message", "heading": self.view["busy"]}
+        self.view.update(alert="", detail="", note="", attempts="", confirm="")
+        self.draw()
+        self.root.update_idletasks()
+        self.write(record)
+        record[:] = bytes(len(record))
+
+    def cancel(self) -> None:
+        """Say that the person gave up; whoever started us closes the window."""
+        self.is_asking = False
+        self.wipe()
+        self.write(bytearray(b"C00000"))
+
+    def write(self, record: bytearray) -> None:
+        """Write a record; where nobody reads any more, the end of the input follows."""
+        with contextlib.suppress(OSError):
+            os.write(sys.stdout.fileno(), record)
+
+    def wipe(self) -> None:
+        """Forget the digits."""
+        self.digits[:] = bytes(len(self.digits))
+        self.digits.clear()
+
+
+def only(act: Callable[[], None]) -> Callable[[object], str]:
+    """Return a binding that acts, and keeps Tk from doing anything else."""
+    return lambda _event: act() or "break"  # type: ignore[func-returns-value]  # None: go on
+
+
+def break_at_dots(origin: str, font: fonts.Font, room: int) -> str:
+    """Break a long name where its parts end; all of it is shown, whatever its length."""
+    lines = [""]
+    for part in origin.replace(".", ".\0").split("\0"):
+        if lines[-1] and font.measure(lines[-1] + part) > room:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Open the window and run it to its end."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no digit in a core dump
+    try:
+        window = Window()
+    except tk.TclError:
+        sys.exit(NO_DISPLAY)
+    window.root.mainloop()
+
+
+main()

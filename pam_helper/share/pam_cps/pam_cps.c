@@ -1,0 +1,328 @@
+/*
+ * pam_cps.so: asks the card daemon of cps-auth, over a protocol described in docs/protocol.md.
+ *
+ * It decides nothing. The answer is no until the daemon, which must be root's, has said yes in
+ * exactly its words; that one comparison is the last act of pam_sm_authenticate. PAM_IGNORE is
+ * never returned: an error is never left for another module to decide.
+ *
+ * Arguments: lang=fr (default) or lang=en, for the three sentences that are this module's own.
+ *
+ * What each function returns:
+ *   pam_sm_authenticate   PAM_SUCCESS            the daemon said yes
+ *                         PAM_AUTHINFO_UNAVAIL   no daemon, no reader, no card, or a login from afar
+ *                         PAM_USER_UNKNOWN       a name that no account of ours can have
+ *                         PAM_AUTH_ERR           wrong PIN, or an answer that is none
+ *                         PAM_MAXTRIES           card blocked, or one attempt left
+ *                         PAM_CONV_ERR           the program could not ask the person
+ *                         PAM_SYSTEM_ERR         anything nobody foresaw, rubbish from the daemon
+ *                         and the others of pam_helper/outcome.py, as the daemon says
+ *   pam_sm_setcred        PAM_SUCCESS: a card leaves no credential behind
+ *   pam_sm_acct_mgmt      PAM_SUCCESS after a yes in this very transaction, else PAM_PERM_DENIED
+ *   pam_sm_open_session, pam_sm_close_session
+ *                         PAM_SUCCESS: the daemon learns of sessions from logind
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <security/pam_ext.h>
+#include <security/pam_modules.h>
+
+#include "reply.h"
+
+#define SOCKET_PATH "/run/cps-auth/auth.sock"
+#define CONNECT_WITHIN_MS 2000
+#define ANSWER_WITHIN_MS 22000 /* the daemon gives a card up before that */
+#define RETRY_CONNECT_MS 20    /* its queue is full */
+#define PIN_DIGITS 4
+#define CODE_CHARACTERS 12
+#define MAX_SECRET CODE_CHARACTERS
+#define MAX_REQUEST 256
+#define VERIFIED_DATA "cps_auth_verified"
+
+enum words { NO_ANSWER, NOT_A_PIN, NOT_A_CODE, WORDS };
+
+static const char *const SENTENCES[2][WORDS] = {
+    {"Le service de la carte CPS ne répond pas.",
+     "Le code porteur a quatre chiffres ; rien n'a été envoyé à la carte.",
+     "Ce n'est pas un code de secours."},
+    {"The CPS card service does not answer.",
+     "The PIN has four digits; nothing was sent to the card.", "This is not a one-time code."},
+};
+
+struct client {
+    pam_handle_t *pamh;
+    bool silent;
+    bool english;
+    const char *user;
+    const char *service;
+};
+
+static int64_t now_ms(void) {
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Wait until the socket is ready or the time is over. */
+static bool wait_for(int fd, short events, int64_t deadline_ms) {
+    for (;;) {
+        int64_t left_ms = deadline_ms - now_ms();
+        if (left_ms <= 0) return false;
+        struct pollfd one = {.fd = fd, .events = events};
+        int ready = poll(&one, 1, (int)left_ms);
+        if (ready > 0) return true;
+        if (ready == 0 || errno != EINTR) return false;
+    }
+}
+
+static bool is_roots(int fd) {
+    struct ucred peer = {0};
+    socklen_t length = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+           length == sizeof peer && peer.uid == 0;
+}
+
+/* Return a socket to root's daemon, or -1: an impostor on the path never sees a PIN. */
+static int connect_to_daemon(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    int64_t deadline_ms = now_ms() + CONNECT_WITHIN_MS;
+    while (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        if ((errno != EAGAIN && errno != EINTR) || now_ms() >= deadline_ms) goto refused;
+        (void)poll(NULL, 0, RETRY_CONNECT_MS);
+    }
+    if (is_roots(fd)) return fd;
+refused:
+    (void)close(fd);
+    return -1;
+}
+
+static bool send_all(int fd, const uint8_t *bytes, size_t length, int64_t deadline_ms) {
+    while (length > 0) {
+        if (!wait_for(fd, POLLOUT, deadline_ms)) return false;
+        ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (sent <= 0) return false;
+        bytes += sent;
+        length -= (size_t)sent;
+    }
+    return true;
+}
+
+/* Read until the daemon closes; false if that is too late or too long. */
+static bool receive_all(int fd, struct reply *reply, int64_t deadline_ms) {
+    reply->length = 0;
+    for (;;) {
+        if (!wait_for(fd, POLLIN, deadline_ms)) return false;
+        size_t room = sizeof reply->bytes - reply->length;
+        if (room == 0) return false;
+        ssize_t got = recv(fd, reply->bytes + reply->length, room, 0);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (got < 0) return false;
+        if (got == 0) return reply->length > 0;
+        reply->length += (size_t)got;
+    }
+}
+
+/* Ask one question; `secret` is NULL or a buffer of `secret_length` characters. */
+static bool ask(const struct client *client, const char *verb, const char *secret,
+                size_t secret_length, struct reply *reply) {
+    uint8_t request[MAX_REQUEST + 1 + MAX_SECRET];
+    int64_t deadline_ms = now_ms() + ANSWER_WITHIN_MS;
+    int written = snprintf((char *)request, MAX_REQUEST, "cps1 %s %s %s\n", verb, client->user,
+                           client->service);
+    if (written <= 0 || written >= MAX_REQUEST || secret_length > MAX_SECRET) return false;
+    size_t length = (size_t)written;
+    if (secret != NULL) {
+        request[length++] = (uint8_t)secret_length;
+        memcpy(request + length, secret, secret_length);
+        length += secret_length;
+    }
+    bool answered = false;
+    int fd = connect_to_daemon();
+    if (fd >= 0) {
+        answered = send_all(fd, request, length, deadline_ms) &&
+                   receive_all(fd, reply, deadline_ms);
+        (void)close(fd);
+    }
+    explicit_bzero(request, sizeof request);
+    return answered;
+}
+
+static void tell(const struct client *client, int style, const char *text) {
+    if (!client->silent && *text != '\0') (void)pam_prompt(client->pamh, style, NULL, "%s", text);
+}
+
+static void tell_own(const struct client *client, enum words which) {
+    tell(client, PAM_ERROR_MSG, SENTENCES[client->english ? 1 : 0][which]);
+}
+
+/* Ask the person; NULL with a PAM code in `*result` if nothing usable came. */
+static char *prompt(const struct client *client, const char *text, int *result) {
+    char *answer = NULL;
+    int asked = pam_prompt(client->pamh, PAM_PROMPT_ECHO_OFF, &answer, "%s ", text);
+    if (asked != PAM_SUCCESS) {
+        if (answer != NULL) explicit_bzero(answer, strlen(answer));
+        free(answer);
+        *result = PAM_CONV_ERR;
+        return NULL;
+    }
+    if (answer == NULL) *result = PAM_AUTH_ERR;
+    return answer;
+}
+
+/* Show a refusal and return its PAM code. */
+static int refuse(const struct client *client, const struct reply *reply) {
+    struct answer answer;
+    if (!read_answer(reply, &answer)) return PAM_SYSTEM_ERR;
+    for (size_t i = 0; i < answer.line_count; i++) tell(client, PAM_ERROR_MSG, answer.lines[i]);
+    return answer.result == PAM_SUCCESS ? PAM_SYSTEM_ERR : answer.result;
+}
+
+static int verify(const struct client *client, const char *text) {
+    int result = PAM_SYSTEM_ERR;
+    char *typed = prompt(client, text, &result);
+    if (typed == NULL) return result;
+    struct reply reply;
+    bool answered = false;
+    bool is_pin = looks_like_pin(typed, PIN_DIGITS);
+    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, &reply);
+    explicit_bzero(typed, strlen(typed));
+    free(typed);
+    if (!is_pin) {
+        tell_own(client, NOT_A_PIN);
+        return PAM_AUTH_ERR;
+    }
+    if (!answered) {
+        tell_own(client, NO_ANSWER);
+        return PAM_AUTHINFO_UNAVAIL;
+    }
+    if (!is_exactly(&reply, "PAM_SUCCESS verified - -\n")) return refuse(client, &reply);
+    return PAM_SUCCESS;
+}
+
+static int use_code(const struct client *client, const char *text) {
+    int result = PAM_SYSTEM_ERR;
+    char *typed = prompt(client, text, &result);
+    if (typed == NULL) return result;
+    char code[CODE_CHARACTERS];
+    struct reply reply;
+    bool answered = false;
+    bool is_code = normalise_code(typed, code, sizeof code);
+    explicit_bzero(typed, strlen(typed));
+    free(typed);
+    if (is_code) answered = ask(client, "code", code, sizeof code, &reply);
+    explicit_bzero(code, sizeof code);
+    if (!is_code) {
+        tell_own(client, NOT_A_CODE);
+        return PAM_AUTH_ERR;
+    }
+    if (!answered) {
+        tell_own(client, NO_ANSWER);
+        return PAM_AUTHINFO_UNAVAIL;
+    }
+    if (!begins_with(&reply, "PAM_SUCCESS code-accepted - -\n")) return refuse(client, &reply);
+    struct answer answer;
+    if (!read_answer(&reply, &answer)) return PAM_SYSTEM_ERR;
+    for (size_t i = 0; i < answer.line_count; i++) tell(client, PAM_TEXT_INFO, answer.lines[i]);
+    return PAM_SUCCESS;
+}
+
+/* Ask what can be done, show why not, and do it. */
+static int authenticate(const struct client *client) {
+    struct reply reply;
+    struct answer answer;
+    if (!ask(client, "probe", NULL, 0, &reply)) {
+        tell_own(client, NO_ANSWER);
+        return PAM_AUTHINFO_UNAVAIL;
+    }
+    if (!read_answer(&reply, &answer)) return PAM_SYSTEM_ERR;
+    if (answer.next == NEXT_NOTHING || answer.line_count == 0) return refuse(client, &reply);
+    size_t last = answer.line_count - 1; /* the last line is the prompt */
+    for (size_t i = 0; i < last; i++) tell(client, PAM_TEXT_INFO, answer.lines[i]);
+    if (answer.next == NEXT_CODE) return use_code(client, answer.lines[last]);
+    if (answer.result != PAM_SUCCESS) return PAM_SYSTEM_ERR;
+    return verify(client, answer.lines[last]);
+}
+
+/* The account and the service, if they can be written in a request. */
+static int describe(struct client *client) {
+    const void *service = NULL, *host = NULL;
+    int got = pam_get_user(client->pamh, &client->user, NULL);
+    if (got != PAM_SUCCESS || client->user == NULL || !is_name(client->user))
+        return got == PAM_CONV_ERR ? PAM_CONV_ERR : PAM_USER_UNKNOWN;
+    if (pam_get_item(client->pamh, PAM_SERVICE, &service) != PAM_SUCCESS || service == NULL ||
+        !is_name(service))
+        return PAM_SYSTEM_ERR;
+    client->service = service;
+    /* Whoever comes from afar is not in front of the reader. */
+    if (pam_get_item(client->pamh, PAM_RHOST, &host) == PAM_SUCCESS && host != NULL &&
+        !is_this_machine(host))
+        return PAM_AUTHINFO_UNAVAIL;
+    return PAM_SUCCESS;
+}
+
+static bool read_arguments(struct client *client, int argc, const char **argv) {
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "lang=en") == 0) {
+            client->english = true;
+        } else if (strcmp(argv[i], "lang=fr") != 0) {
+            pam_syslog(client->pamh, LOG_ERR, "unknown argument: %s", argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+#pragma GCC visibility push(default) /* what PAM looks up, and nothing else */
+
+PAM_EXTERN int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv) {
+    struct client client = {.pamh = pamh, .silent = (flags & PAM_SILENT) != 0};
+    if (!read_arguments(&client, argc, argv)) return PAM_SYSTEM_ERR;
+    (void)pam_set_data(pamh, VERIFIED_DATA, NULL, NULL); /* of an earlier try */
+    int result = describe(&client);
+    if (result != PAM_SUCCESS) return result;
+    result = authenticate(&client);
+    if (result != PAM_SUCCESS) return result;
+    static char verified[] = "yes";
+    if (pam_set_data(pamh, VERIFIED_DATA, verified, NULL) != PAM_SUCCESS) return PAM_SYSTEM_ERR;
+    return PAM_SUCCESS;
+}
+
+PAM_EXTERN int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **argv) {
+    (void)pamh, (void)flags, (void)argc, (void)argv;
+    return PAM_SUCCESS;
+}
+
+PAM_EXTERN int pam_sm_acct_mgmt(pam_handle_t *pamh, int flags, int argc, const char **argv) {
+    const void *verified = NULL;
+    (void)flags, (void)argc, (void)argv;
+    if (pam_get_data(pamh, VERIFIED_DATA, &verified) != PAM_SUCCESS || verified == NULL)
+        return PAM_PERM_DENIED;
+    return PAM_SUCCESS;
+}
+
+PAM_EXTERN int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv) {
+    (void)pamh, (void)flags, (void)argc, (void)argv;
+    return PAM_SUCCESS;
+}
+
+PAM_EXTERN int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const char **argv) {
+    (void)pamh, (void)flags, (void)argc, (void)argv;
+    return PAM_SUCCESS;
+}
+
+#pragma GCC visibility pop

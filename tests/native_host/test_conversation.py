@@ -1,0 +1,371 @@
+"""The host's side of the conversation: what it signs, what it refuses, when it ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import struct
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cps_auth.errors import (
+    CardRemoved,
+    PinBlocked,
+    PinEntryCancelled,
+    RequestMalformed,
+)
+from cps_auth.login.challenge import challenge_of_site
+from cps_auth.login.verify import verify_proof
+from cps_auth.login.web_eid import parse_token
+from cps_auth.pki.judge import Judge
+from hardware_mocks.personas import PERSONAS
+
+Bench = Any  # the fixtures' classes live in conftest.py, which is no module to import
+
+ORIGIN = "https://dossiers.example"
+NONCE = base64.b64encode(bytes(range(32))).decode()
+NOTICED_WITHIN_S = 5.0
+
+
+def _ask(**arguments: object) -> dict[str, object]:
+    given = {"challengeNonce": NONCE, "origin": ORIGIN, "lang": "en", **arguments}
+    return {"command": "authenticate", "arguments": given}
+
+
+def _verified(token: dict[str, str], judge: Judge) -> str:
+    challenge = challenge_of_site(ORIGIN, NONCE, at=datetime.now(UTC))
+    proof = parse_token(json.dumps(token).encode())
+    now = datetime.now(UTC)
+    holder = verify_proof(proof, challenge, judge=judge, allow=lambda _: None, at=now)
+    return holder.practitioner.ps_idnat
+
+
+def _code(answer: dict[str, Any]) -> str:
+    code: str = answer["error"]["code"]
+    return code
+
+
+def _until(bench: Bench, kind: str, count: int = 1) -> None:
+    deadline = time.monotonic() + NOTICED_WITHIN_S
+    while sum(view["kind"] == kind for view in bench.seen) < count:
+        assert time.monotonic() < deadline, bench.seen
+        time.sleep(0.005)
+
+
+def test_a_token_that_the_server_side_accepts(bench: Bench) -> None:
+    """Greeting, one request, one token of the holder's card, end: as Web eID's application."""
+    bench.insert("doctor")
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    assert browser.receive()["version"].startswith("2.")
+    browser.send(_ask())
+    token = browser.receive()
+    assert browser.receive() is None
+    assert set(token) == {
+        "unverifiedCertificate",
+        "algorithm",
+        "signature",
+        "format",
+        "appVersion",
+    }
+    assert token["format"] == "web-eid:1.0"
+    assert _verified(token, bench.judge) == PERSONAS["doctor"].ps_idnat
+
+
+def test_the_window_shows_the_origin_the_holder_and_the_attempts(bench: Bench) -> None:
+    """What a person needs before typing: who asks, whose card it is, how many attempts."""
+    bench.insert("doctor")
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask(origin="https://xn--bcher-kva.example:8443", lang="fr-FR"))
+    assert browser.receive()
+    assert browser.receive()["format"] == "web-eid:1.0"
+    (view,) = bench.seen
+    assert view["origin"] == "https://xn--bcher-kva.example:8443"
+    assert view["heading"] == "Camille LAVERGNE"
+    assert view["attempts"] == "3 essais restants."
+    assert "xn--" in view["note"]
+    assert "non vérifié" not in view["note"].lower()
+    assert view["confirm"] == ""
+
+
+@pytest.mark.parametrize(("persona", "note"), [("doctor", "not verified"), ("expired", "expired")])
+def test_a_certificate_that_this_computer_does_not_vouch_for_is_marked(
+    bench: Bench, persona: str, note: str
+) -> None:
+    """Without authorities, or with a reason to doubt, the name is shown as unverified."""
+    bench.insert(persona)
+    if persona == "doctor":
+        bench.judge = None
+    bench.person_will(("pin", "C00000"))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    assert browser.receive()["error"]["code"] == "ERR_WEBEID_USER_CANCELLED"
+    assert note in bench.seen[0]["note"].lower()
+
+
+def test_a_person_may_correct_a_wrong_pin(bench: Bench) -> None:
+    """The same window asks again, says what is left, and each entry costs one attempt only."""
+    card = bench.insert()
+    bench.person_will(("pin", "P00000"), ("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    assert _verified(browser.receive(), bench.judge) == PERSONAS["doctor"].ps_idnat
+    assert "2 attempts left" in bench.seen[1]["alert"]
+    assert card.pin_attempts_left == 3
+
+
+def test_the_last_attempt_is_used_only_when_confirmed(bench: Bench) -> None:
+    """With one attempt left an unconfirmed entry is not sent; a confirmed wrong one blocks."""
+    card = bench.insert()
+    wrong, unconfirmed, confirmed = ("pin", "P00000"), ("pin", "P12340"), ("pin", "P00001")
+    bench.person_will(wrong, wrong, unconfirmed, confirmed, ("message", "C00000"))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    assert _code(browser.receive()) == "ERR_WEBEID_NATIVE_FATAL"
+    views = bench.seen
+    assert [bool(view["confirm"]) for view in views] == [False, False, True, True, False]
+    assert "Nothing was sent" in views[3]["alert"]
+    assert "blocked" in views[4]["heading"]
+    assert card.pin_attempts_left == 0
+    browser.close()
+    assert isinstance(browser.error, PinBlocked)
+
+
+def test_what_is_not_four_digits_never_reaches_the_card(bench: Bench) -> None:
+    """A window that returns something else spends no attempt."""
+    card = bench.insert()
+    bench.person_will(("pin", "P12x40"), ("pin", "C00000"))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    assert _code(browser.receive()) == "ERR_WEBEID_USER_CANCELLED"
+    assert "Nothing was sent" in bench.seen[1]["alert"]
+    assert card.pin_attempts_left == 3
+
+
+def test_the_window_waits_for_a_card(bench: Bench) -> None:
+    """Without a card it says what to do, and goes on by itself once there is one."""
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    _until(bench, "message")
+    assert bench.seen[0]["detail"] == "Insert your CPS card, chip first."
+    bench.insert()
+    assert browser.receive()["format"] == "web-eid:1.0"
+
+
+def test_pulling_the_card_closes_the_window(bench: Bench) -> None:
+    """The card leaves while the PIN is asked for: nothing is signed, nobody types into nothing."""
+    bench.insert()
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    _until(bench, "pin")
+    bench.readers.remove("Reader")
+    assert _code(browser.receive()) == "ERR_WEBEID_USER_CANCELLED"
+    browser.close()
+    assert isinstance(browser.error, CardRemoved)
+
+
+def test_a_browser_that_goes_takes_the_window_with_it(bench: Bench) -> None:
+    """A closed tab or a timeout of the page ends the wait, and no PIN is asked for any more."""
+    bench.insert()
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    _until(bench, "pin")
+    browser.close()
+    assert isinstance(browser.error, PinEntryCancelled)
+
+
+def test_a_window_that_dies_is_a_cancel(bench: Bench) -> None:
+    """Whatever ends the window, nothing is signed."""
+    bench.insert()
+    bench.person_will(("pin", "P12"), ("die", ""))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    assert _code(browser.receive()) == "ERR_WEBEID_USER_CANCELLED"
+
+
+def test_a_card_that_is_no_longer_there_is_told_while_watching(bench: Bench) -> None:
+    """After a login the connection stays on request, and says within moments that it left."""
+    bench.insert()
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask(watch=True))
+    assert browser.receive()
+    assert browser.receive()["format"] == "web-eid:1.0"
+    for _ in range(2):
+        browser.send({"command": "watch", "arguments": {}})
+        assert browser.receive() == {"event": "card-present"}
+    pulled_at = time.monotonic()
+    bench.readers.remove("Reader")
+    assert browser.receive() == {"event": "card-removed"}
+    assert time.monotonic() - pulled_at < 1.0
+    assert browser.receive() is None
+
+
+def test_nobody_knows_is_told_too(bench: Bench) -> None:
+    """A smart card service that dies ends the watch: silence never means "still there"."""
+    bench.insert()
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask(watch=True))
+    assert browser.receive()
+    assert browser.receive()["format"] == "web-eid:1.0"
+    bench.readers.stop_service()
+    assert browser.receive() == {"event": "service-lost"}
+    assert browser.receive() is None
+
+
+def test_a_card_that_left_before_the_watch_began_is_told(bench: Bench) -> None:
+    """The watch covers the time since the card was opened, not since somebody asked."""
+    bench.insert()
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask(watch=True))
+    assert browser.receive()
+    assert browser.receive()["format"] == "web-eid:1.0"
+    bench.readers.swap("Reader", bench.make_card("nurse"))
+    browser.send({"command": "watch", "arguments": {}})
+    events = [browser.receive()]
+    while events[-1] == {"event": "card-present"}:
+        events.append(browser.receive())
+    assert events[-1] == {"event": "card-swapped"}
+
+
+def test_a_watching_host_answers_nothing_else(bench: Bench) -> None:
+    """One connection, one login: a second request on it ends it."""
+    bench.insert()
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask(watch=True))
+    assert browser.receive()
+    assert browser.receive()["format"] == "web-eid:1.0"
+    browser.send(_ask())
+    assert _code(browser.receive()) == "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
+    assert browser.receive() is None
+
+
+@pytest.mark.parametrize("command", ["sign", "get-signing-certificate"])
+def test_nothing_is_signed_but_challenges(bench: Bench, command: str) -> None:
+    """A hash that a caller chose never reaches the key, and no window is opened for it."""
+    card = bench.insert()
+    browser = bench.connect()
+    arguments = {"hash": base64.b64encode(bytes(32)).decode(), "hashFunction": "SHA-256"}
+    browser.send({"command": command, "arguments": {**arguments, "origin": ORIGIN}})
+    assert browser.receive()
+    answer = browser.receive()
+    assert _code(answer) == "ERR_WEBEID_NATIVE_FATAL"
+    assert "authenticates only" in answer["error"]["message"]
+    assert bench.seen == []
+    assert card.pin_attempts_left == 3
+
+
+def test_quit_is_answered(bench: Bench) -> None:
+    """The extension asks for the status this way."""
+    browser = bench.connect()
+    browser.send({"command": "quit", "arguments": {}})
+    assert browser.receive()["version"]
+    assert browser.receive() == {}
+    assert browser.receive() is None
+
+
+def test_a_browser_that_asks_nothing_is_no_error(bench: Bench) -> None:
+    """It connects and closes: the host ends."""
+    browser = bench.connect()
+    assert browser.receive()
+    browser.close()
+    assert browser.error is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack("=I", 8193),
+        struct.pack("=I", 0xFFFFFFFF) + b"{}",
+        struct.pack("=I", 4) + b"null",
+        struct.pack("=I", 100) + b'{"command":"quit"',
+        b"\x05\x00",
+        struct.pack("=I", 12) + b"\xff" * 12,
+        struct.pack("=I", 20) + b'["command","quit", 1]'[:20],
+    ],
+    ids=["too-long", "lie-4GB", "too-short", "cut-off", "length-cut-off", "not-utf8", "no-object"],
+)
+def test_t57_a_message_that_breaks_the_rules(bench: Bench, content: bytes) -> None:
+    """T57: too long, a lying length, an end in the middle: one error, no window, the end."""
+    bench.insert()
+    browser = bench.connect()
+    browser.send_raw(content)
+    browser.hang_up()
+    assert browser.receive()["version"]
+    assert _code(browser.receive()) == "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
+    assert browser.receive() is None
+    browser.close()
+    assert isinstance(browser.error, RequestMalformed)
+    assert bench.seen == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"origin": "http://dossiers.example"},
+        {"origin": "https://dossiers.example/"},
+        {"origin": "https://Dossiers.example"},
+        {"origin": "https://dossiers.example:443"},
+        {"origin": "https://" + "a." * 124 + "example"},
+        {"origin": None},
+        {"challengeNonce": "A" * 43},
+        {"challengeNonce": "A" * 129},
+        {"challengeNonce": 1},
+        {"lang": "x" * 36},
+    ],
+)
+def test_arguments_that_break_the_rules(bench: Bench, wrong: dict[str, object]) -> None:
+    """Only a secure website's origin and a nonce of Web eID's size are signed."""
+    bench.insert()
+    browser = bench.connect()
+    browser.send(_ask(**wrong))
+    assert browser.receive()
+    assert _code(browser.receive()) == "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
+    assert bench.seen == []
+
+
+def test_a_service_that_does_not_run_is_explained(bench: Bench) -> None:
+    """The window says that pcscd does not answer, and goes on once it does."""
+    bench.insert()
+    bench.readers.stop_service()
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask())
+    assert browser.receive()
+    _until(bench, "message")
+    assert "smart card service" in bench.seen[0]["heading"]
+    bench.readers.start_service()
+    assert browser.receive()["format"] == "web-eid:1.0"
+
+
+def test_no_pin_in_any_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """T55: at DEBUG, with a wrong and a right PIN, neither is in a log, a view or a message."""
+    caplog.set_level(logging.DEBUG)
+    bench.insert()
+    bench.person_will(("pin", "P97310"), ("pin", "P12340"))
+    browser = bench.connect()
+    browser.send(_ask())
+    said = [browser.receive(), browser.receive()]
+    browser.close()
+    shown = json.dumps(bench.seen)
+    for secret in ("9731", "39373331", "1234", "31323334"):
+        assert secret not in caplog.text
+        assert secret not in shown
+    assert "9731" not in json.dumps(said[0])

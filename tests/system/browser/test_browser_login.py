@@ -1,0 +1,214 @@
+"""Everything together: a TLS page, our extension in Chromium, the card program, a card."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_login import current_user, login_required
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from werkzeug.serving import make_server
+
+from cps_auth.flask import CpsLogin
+from cps_auth.pki.judge import folder_judge
+
+pytestmark = pytest.mark.system
+
+EXTENSION = Path(__file__).parents[3] / "webextension"
+NOTICED_WITHIN_S = 1.0
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody has to believe."""
+    crt, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out",
+         str(crt), "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return crt, key
+
+
+@pytest.fixture
+def served(
+    igc_dir: Path, certificate: tuple[Path, Path], tmp_path: Path
+) -> Iterator[tuple[str, Flask]]:
+    """A small application behind TLS, on a free port."""
+    app = Flask("practice")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
+    origin = f"https://localhost:{server.server_port}"
+    app.config.update(
+        SECRET_KEY="a key for tests",
+        CPS_ORIGIN=origin,
+        CPS_WEB_EID=True,
+        CPS_DATABASE=tmp_path / "s.sqlite3",
+    )
+    CpsLogin(app, judge=folder_judge(igc_dir))
+
+    @app.get("/")
+    @login_required
+    def home() -> str:
+        from flask import render_template_string
+
+        return render_template_string(
+            "<h1>{{ name }}</h1>{{ cps_watch() }}", name=current_user.display_name
+        )
+
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield origin, app
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def browser(display: str, private_pcscd: Any) -> Iterator[BrowserContext]:
+    """Chromium with our extension, in a home where `cps-auth browser install` was run."""
+    with tempfile.TemporaryDirectory(prefix="home-") as home, sync_playwright() as play:
+        env = {**private_pcscd.env, "DISPLAY": display, "HOME": home}
+        env.pop("XDG_CONFIG_HOME", None)
+        install = [sys.executable, "-m", "cps_auth", "browser", "install", "--browser", "chromium"]
+        subprocess.run(install, env=env, check=True, capture_output=True)
+        profile = Path(home) / ".config/chromium"
+        context = play.chromium.launch_persistent_context(
+            profile,
+            executable_path="/usr/bin/chromium",
+            headless=False,
+            ignore_default_args=["--disable-extensions"],
+            ignore_https_errors=True,
+            locale="fr-FR",
+            env=env,
+            args=[
+                "--no-sandbox",
+                "--headless=new",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                f"--disable-extensions-except={EXTENSION}",
+                f"--load-extension={EXTENSION}",
+            ],
+        )
+        context.set_default_timeout(30_000)
+        yield context
+        context.close()
+
+
+def _log_in(page: Page, origin: str, hands: Any) -> None:
+    page.goto(origin)
+    page.get_by_role("button", name="Se connecter avec ma carte").click()
+    hands.type("1234")
+    hands.press("Return")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Camille LAVERGNE")
+
+
+def test_a_login_by_extension_ends_when_the_card_is_pulled(
+    browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
+) -> None:
+    """Click, PIN in the window of the computer, page; pull, and every page closes in a second."""
+    origin, app = served
+    inserted = private_pcscd.insert()
+    page = browser.new_page()
+    _log_in(page, origin, hands)
+    other = browser.new_page()
+    other.goto(origin)
+    expect(other.get_by_role("heading", level=1)).to_have_text("Camille LAVERGNE")
+    inserted.remove()
+    private_pcscd.await_empty(inserted.reader)
+    pulled_at = time.monotonic()
+    state = app.extensions["cps_login"]
+    hands.until(lambda: not state.stores.sessions.live(at=state.clock()))
+    assert time.monotonic() - pulled_at < NOTICED_WITHIN_S
+    for tab in (page, other):
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
+    page.goto(origin)
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Camille LAVERGNE")
+
+
+def test_cancelling_is_explained_on_the_page(
+    browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
+) -> None:
+    """Escape in the window: a sentence on the page, and the button is there again."""
+    private_pcscd.insert()
+    page = browser.new_page()
+    page.goto(served[0])
+    page.get_by_role("button", name="Se connecter avec ma carte").click()
+    hands.wait_for_window()
+    hands.press("Escape")
+    expect(page.get_by_role("alert")).to_contain_text("annulée")
+    expect(page.get_by_role("button", name="Se connecter avec ma carte")).to_be_enabled()
+
+
+def test_a_page_cannot_speak_for_another_origin(
+    browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
+) -> None:
+    """What a page says about its origin changes nothing: the browser says it."""
+    private_pcscd.insert()
+    page = browser.new_page()
+    page.goto(f"{served[0]}/cps/login")
+    page.evaluate(
+        """() => { window.heard = new Promise((done) => addEventListener("message", ({data}) => {
+          if (data?.action === "web-eid:authenticate-success") done(data); }));
+          window.postMessage({action: "web-eid:authenticate", challengeNonce: "A".repeat(44),
+            origin: "https://bank.test", options: {lang: "fr", origin: "https://bank.test"}}); }"""
+    )
+    hands.type("1234")
+    hands.press("Return")
+    token = page.evaluate("() => window.heard")
+    assert _signed_for(token, served[0])
+    assert not _signed_for(token, "https://bank.test")
+
+
+def _signed_for(token: dict[str, Any], origin: str) -> bool:
+    from datetime import UTC, datetime
+
+    from cryptography import x509
+
+    from cps_auth.errors import BadSignature
+    from cps_auth.login.challenge import challenge_of_site
+    from cps_auth.login.proof import check_signature
+    from cps_auth.login.web_eid import parse_token
+
+    proof = parse_token(json.dumps(token).encode())
+    key = x509.load_der_x509_certificate(proof.unverified_certificate_der).public_key()
+    challenge = challenge_of_site(origin, "A" * 44, at=datetime.now(UTC))
+    try:
+        check_signature(key, challenge, proof.signature)
+    except BadSignature:
+        return False
+    return True
+
+
+def test_documents_are_not_signed(browser: BrowserContext, served: tuple[str, Flask]) -> None:
+    """The signing messages of web-eid.js fail politely; status tells the versions."""
+    page = browser.new_page()
+    page.goto(f"{served[0]}/cps/login")
+    answers = page.evaluate(
+        """async () => { const ask = (action) => new Promise((done) => {
+             addEventListener("message", ({data}) => {
+               if (new RegExp(`^${action}-(success|failure)$`).test(data?.action)) done(data); });
+             window.postMessage({action}); });
+           return [await ask("web-eid:sign"), await ask("web-eid:get-signing-certificate"),
+             await ask("web-eid:status")]; }"""
+    )
+    assert [answer["action"] for answer in answers] == [
+        "web-eid:sign-failure",
+        "web-eid:get-signing-certificate-failure",
+        "web-eid:status-success",
+    ]
+    assert answers[0]["error"]["code"] == "ERR_WEBEID_NATIVE_FATAL"
+    assert answers[2]["nativeApp"].startswith("2.")

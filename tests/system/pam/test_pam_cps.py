@@ -1,0 +1,410 @@
+"""pam_cps.so under Linux-PAM: exact codes, what is shown, and what a bad daemon cannot do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+PrivatePcscd = Any  # the fixtures' classes live in conftest.py, which is no module to import
+InstalledPc = Any
+AS_NOBODY = ("setpriv", "--reuid=nobody", "--clear-groups")
+SUCCESS, SYSTEM_ERR, PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 6, 7, 9
+USER_UNKNOWN, MAXTRIES, CRED_EXPIRED, CONV_ERR = 10, 11, 16, 19
+"""Linux-PAM 1.5, _pam_types.h."""
+PROMPT = "CPS card PIN (3 attempts left): "
+
+
+@pytest.fixture
+def pc(module_pc: InstalledPc) -> InstalledPc:
+    """A PC whose stack uses pam_cps.so."""
+    return module_pc
+
+
+def test_card_and_pin_authenticate_silently(enrolled: InstalledPc) -> None:
+    """The prompt carries the attempts left; nothing else is said, and every call succeeds."""
+    calls = "authenticate,setcred,acct_mgmt,open_session,close_session"
+    (enrolled.root / "etc/pam.d/whole").write_text(
+        "".join(f"{kind} required pam_cps.so lang=en\n" for kind in ("auth", "account", "session"))
+    )
+    seen = enrolled.pam("1234", service="whole", calls=calls)
+    assert [seen[call] for call in calls.split(",")] == [SUCCESS] * 5, enrolled.log()
+    assert seen["said"] == [["prompt", PROMPT]]
+
+
+def test_pamtester_agrees(enrolled: InstalledPc) -> None:
+    """The same through pamtester, as root and as the user's own locker."""
+    for as_user in (None, "games"):
+        yes, said = enrolled.pamtester(b"1234\n", as_user=as_user)
+        assert yes, said + enrolled.log()
+    assert not enrolled.pamtester(b"9999\n")[0]
+    assert not enrolled.pamtester(b"")[0]
+
+
+def test_a_wrong_pin_tells_the_attempts(enrolled: InstalledPc) -> None:
+    """PAM_AUTH_ERR with the number, and the next prompt carries it."""
+    seen = enrolled.pam("9999")
+    assert seen["authenticate"] == AUTH_ERR
+    assert ["error", "2 attempts left."] in seen["said"]
+    assert enrolled.pam("9999")["said"][0][1] == "CPS card PIN (2 attempts left): "
+    blocked = enrolled.pam("1234")
+    assert blocked["authenticate"] == MAXTRIES
+    assert not any(style == "prompt" for style, _ in blocked["said"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("", AUTH_ERR),
+        ("NULL", AUTH_ERR),
+        ("FAIL", CONV_ERR),
+        ("password", AUTH_ERR),
+        ("12345", AUTH_ERR),
+        ("123", AUTH_ERR),
+        ("１２３４", AUTH_ERR),
+        ("1" * 500, AUTH_ERR),
+    ],
+)
+def test_what_is_not_a_pin_spends_no_attempt(enrolled: InstalledPc, answer: str, code: int) -> None:
+    """Nothing, NULL, a conversation that fails, a password: refused, and the card hears nothing."""
+    seen = enrolled.pam(answer)
+    assert seen["authenticate"] == code
+    assert "outcome=pin-malformed" not in enrolled.log()
+    assert enrolled.pam("1234") == {"said": [["prompt", PROMPT]], "start": 0, "authenticate": 0}
+
+
+@pytest.mark.parametrize(
+    ("persona", "code", "words"),
+    [
+        ("revoked", PERM_DENIED, "reported lost"),
+        ("expired", CRED_EXPIRED, "expired"),
+        ("unknown-root", AUTH_ERR, "not issued by"),
+        ("pin-blocked", MAXTRIES, "blocked"),
+        ("last-attempt", MAXTRIES, "last attempt"),
+    ],
+)
+def test_each_refusal_has_its_code_and_words(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, persona: str, code: int, words: str
+) -> None:
+    """Nobody is asked for a PIN that cannot be used, and revoked is not told as expired."""
+    card = private_pcscd.insert(persona=persona)
+    before = card.card.pin_attempts_left
+    pc.allow(persona)
+    pc.start_daemon()
+    seen = pc.pam("1234")
+    assert seen["authenticate"] == code
+    assert words in str(seen["said"])
+    assert not any(style == "prompt" for style, _ in seen["said"])
+    assert card.card.pin_attempts_left == before
+
+
+def test_no_card_no_daemon_no_account_from_afar(
+    pc: InstalledPc, private_pcscd: PrivatePcscd
+) -> None:
+    """Nothing to authenticate with is PAM_AUTHINFO_UNAVAIL; strangers and guests get their own."""
+    assert pc.pam("1234")["authenticate"] == AUTHINFO_UNAVAIL  # never started
+    pc.allow("doctor")
+    pc.start_daemon()
+    seen = pc.pam("1234")
+    assert seen["authenticate"] == AUTHINFO_UNAVAIL
+    assert "no card" in str(seen["said"])
+    private_pcscd.insert()
+    assert pc.pam("1234", as_user="nobody")["authenticate"] == PERM_DENIED
+    assert pc.pam("1234", account="-x")["authenticate"] == USER_UNKNOWN
+    assert pc.pam("1234", account="a b")["authenticate"] == USER_UNKNOWN
+    unenrolled = pc.pam("1234", account="man")
+    assert (unenrolled["authenticate"], unenrolled["said"]) == (PERM_DENIED, [])
+    afar = pc.pam("1234", host="192.0.2.1")
+    assert (afar["authenticate"], afar["said"]) == (AUTHINFO_UNAVAIL, [])
+    assert pc.pam("1234", host="localhost")["authenticate"] == SUCCESS
+    pc.end_daemon(signal.SIGKILL)
+    dead = pc.pam("1234")
+    assert dead["authenticate"] == AUTHINFO_UNAVAIL
+    assert dead["said"] == [["error", "The CPS card service does not answer."]]
+
+
+def test_another_way_in_is_no_card_login(enrolled: InstalledPc) -> None:
+    """acct_mgmt says yes only in the transaction in which the card did."""
+    (enrolled.root / "etc/pam.d/other-way").write_text(
+        "auth required pam_permit.so\naccount required pam_cps.so\n"
+    )
+    seen = enrolled.pam(service="other-way", calls="authenticate,acct_mgmt")
+    assert (seen["authenticate"], seen["acct_mgmt"]) == (SUCCESS, PERM_DENIED)
+
+
+def test_an_unknown_argument_lets_nobody_in(enrolled: InstalledPc) -> None:
+    """A typo in the stack is not read past."""
+    (enrolled.root / "etc/pam.d/typo").write_text("auth required pam_cps.so nullok\n")
+    assert enrolled.pam("1234", service="typo")["authenticate"] == SYSTEM_ERR
+
+
+def test_card_or_password_leads_on(enrolled: InstalledPc) -> None:
+    """With the second fragment a refusal leads on to what follows, a login ends the stack."""
+    for service, rest in (("then-yes", "pam_permit.so"), ("then-no", "pam_deny.so")):
+        (enrolled.root / "etc/pam.d" / service).write_text(
+            f"@include cps-auth-or-password\nauth required {rest}\n"
+        )
+    assert enrolled.pam("1234", service="then-no")["authenticate"] == SUCCESS
+    assert enrolled.pam("9999", service="then-no")["authenticate"] != SUCCESS
+    assert enrolled.pam("9999", service="then-yes")["authenticate"] == SUCCESS
+    enrolled.end_daemon(signal.SIGKILL)
+    assert enrolled.pam("1234", service="then-yes")["authenticate"] == SUCCESS
+    assert enrolled.pam("1234", service="then-no")["authenticate"] != SUCCESS
+
+
+def test_a_one_time_code_lets_in_once(pc: InstalledPc) -> None:
+    """Without a card the person is asked for the administrator's code, and told of its use."""
+    pc.allow("doctor")
+    pc.start_daemon()
+    place = str(pc.root / "var/lib/cps-auth/codes.json")
+    code = pc.run("code", "games", "--codes", place).stdout.decode().split()[0]
+    seen = pc.pam(code.lower())
+    assert seen["authenticate"] == SUCCESS, seen
+    assert seen["said"][-2] == ["prompt", "One-time code: "]
+    assert seen["said"][-1][0] == "info"
+    assert "ONE-TIME CODE USED for account games" in pc.log()
+    assert code.replace("-", "") not in pc.log()
+    assert pc.pam(code)["authenticate"] == AUTHINFO_UNAVAIL
+
+
+class Impostor:
+    """Root's daemon gone bad: answers every connection with the same bytes."""
+
+    def __init__(self, path: Path, reply: bytes, *, linger: bool) -> None:
+        script = (
+            "import socket,sys\n"
+            "s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen(9);print(flush=True)\n"
+            "keep=[]\n"
+            "while True:\n"
+            "  c,_=s.accept();c.recv(4096)\n"
+            "  try: c.sendall(bytes.fromhex(sys.argv[2]))\n"
+            "  except OSError: pass\n"
+            "  keep.append(c) if sys.argv[3] else c.close()\n"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", script, str(path), reply.hex(), "x" * linger],
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"PAM_SUCCESS verified - -",
+        b"PAM_SUCCESS verified - -\nmore\n",
+        b"PAM_SUCCESS usable 3 pin\n",
+        b"PAM_SUCCESS usable 3 pin\nPIN\n",
+        b"PAM_SUCCESS code-accepted - code\nCode\n",
+        b"PAM_IGNORE usable 3 pin\nPIN\n",
+        b"25 usable 3 pin\nPIN\n",
+        b"0 0 0 0\n",
+        b"\0" * 100,
+        b"PAM_SUCCESS verified - -\n" * 400,
+        b"\n",
+    ],
+)
+def test_no_other_words_open(pc: InstalledPc, reply: bytes) -> None:
+    """Whatever root's socket says but the one line, at any step, is no login and never IGNORE."""
+    impostor = Impostor(pc.root / "run/auth.sock", reply, linger=False)
+    try:
+        seen = pc.pam("1234")
+    finally:
+        impostor.stop()
+    assert seen["authenticate"] in (SYSTEM_ERR, AUTHINFO_UNAVAIL, AUTH_ERR)
+
+
+def test_another_users_socket_sees_no_pin(pc: InstalledPc) -> None:
+    """Who listens is asked of the kernel before anything is sent."""
+    (pc.root / "run").chmod(0o777)
+    script = (
+        "import socket,sys;s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen();"
+        "print('up',flush=True);c,_=s.accept();print(c.recv(99),flush=True)"
+    )
+    impostor = subprocess.Popen(
+        [*AS_NOBODY, "/usr/bin/python3", "-c", script, str(pc.root / "run/auth.sock")],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert impostor.stdout is not None
+        assert impostor.stdout.readline() == b"up\n"
+        (pc.root / "run/auth.sock").chmod(0o666)
+        assert pc.pam("1234")["authenticate"] == AUTHINFO_UNAVAIL
+        assert impostor.stdout.readline() == b"b''\n"
+    finally:
+        impostor.kill()
+        impostor.communicate()
+
+
+def test_a_daemon_that_never_answers_is_given_up(pc: InstalledPc) -> None:
+    """A stopped daemon holds a login program for its deadline, not for ever."""
+    impostor = Impostor(pc.root / "run/auth.sock", b"", linger=True)
+    started_s = time.monotonic()
+    try:
+        assert pc.pam("1234")["authenticate"] == AUTHINFO_UNAVAIL
+    finally:
+        impostor.stop()
+    assert 20 < time.monotonic() - started_s < 30
+
+
+@pytest.fixture
+def sanitised() -> Iterator[Path]:
+    """The reading of replies, built with the address and undefined-behaviour sanitisers."""
+    import pam_helper.pam_module as pam_module
+
+    driver = """
+#include "reply.h"
+#include <stdio.h>
+#include <string.h>
+int main(void) {  /* frames on stdin: two bytes of length, then the reply */
+    unsigned char head[2];
+    unsigned long yes = 0, read = 0, accepted = 0;
+    static struct reply reply; static struct answer answer;
+    while (fread(head, 1, 2, stdin) == 2) {
+        reply.length = (size_t)head[0] << 8 | head[1];
+        if (reply.length > sizeof reply.bytes) return 3;
+        memset(reply.bytes, 0x41, sizeof reply.bytes);
+        if (fread(reply.bytes, 1, reply.length, stdin) != reply.length) return 4;
+        read++;
+        if (is_exactly(&reply, "PAM_SUCCESS verified - -\\n")) yes++;
+        (void)begins_with(&reply, "PAM_SUCCESS code-accepted - -\\n");
+        if (read_answer(&reply, &answer)) {
+            accepted++;
+            if (answer.result == 25 || answer.line_count > MAX_LINES) return 5;
+            for (size_t i = 0; i < answer.line_count; i++)
+                if (strlen(answer.lines[i]) >= MAX_LINE) return 6;
+        } else if (answer.result != 4) return 7;
+        char text[64], code[12];
+        size_t n = reply.length < 63 ? reply.length : 63;
+        memcpy(text, reply.bytes, n); text[n] = 0;
+        (void)looks_like_pin(text, 4); (void)normalise_code(text, code, 12);
+        (void)is_name(text); (void)is_this_machine(text);
+    }
+    printf("%lu %lu %lu\\n", read, accepted, yes);
+    return 0;
+}
+"""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "driver.c").write_text(driver)
+        sources = [str(pam_module.SOURCES / "reply.c"), str(folder / "driver.c")]
+        flags = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
+        sanitisers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+        command = ["gcc", *flags, *sanitisers, f"-I{pam_module.SOURCES}"]
+        subprocess.run([*command, "-o", str(folder / "driver"), *sources], check=True, timeout=60)
+        yield folder / "driver"
+
+
+def test_rubbish_replies_under_the_sanitisers(sanitised: Path) -> None:
+    """100 000 mutated replies: nothing is read out of bounds, and only the one line is the yes."""
+    import random
+
+    chance = random.Random(6)  # noqa: S311 - the same rubbish in every run
+    seeds = [
+        b"PAM_SUCCESS verified - -\n",
+        b"PAM_SUCCESS usable 3 pin\nCPS card PIN (3 attempts left):\n",
+        "PAM_AUTH_ERR wrong-pin 2 -\nCode erroné.\nIl reste 2 essais.\n".encode(),
+        b"PAM_MAXTRIES pin-blocked 0 code\n" + b"x" * 600 + b"\n" + b"line\n" * 20,
+    ]
+    stream, expected, count = bytearray(), 0, 100_000
+    for _ in range(count):
+        reply = bytearray(chance.choice(seeds))
+        for _ in range(chance.randrange(4)):
+            place = chance.randrange(len(reply) + 1)
+            match chance.randrange(4):
+                case 0:
+                    reply[place:place] = chance.randbytes(chance.randrange(1, 9))
+                case 1:
+                    del reply[place : place + chance.randrange(1, 9)]
+                case 2 if place < len(reply):
+                    reply[place] ^= 1 << chance.randrange(8)
+                case _:
+                    reply = reply[:place]
+            if not reply:
+                reply = bytearray(b"\n")
+        expected += bytes(reply) == seeds[0]
+        stream += len(reply).to_bytes(2, "big") + reply
+    done = subprocess.run(
+        [str(sanitised)], input=bytes(stream), capture_output=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    read, _accepted, yes = map(int, done.stdout.split())
+    assert (read, yes) == (count, expected)
+
+
+@pytest.mark.parametrize("verb", ["probe", "verify"])
+def test_the_whole_module_under_the_sanitisers(enrolled: InstalledPc, verb: str) -> None:
+    """The module itself, instrumented, in a login program: right, wrong and rubbish answers."""
+    import pam_helper.pam_module as pam_module
+
+    library = enrolled.root / pam_place()
+    subprocess.run(
+        ["gcc", "-std=c11", "-g", "-O1", "-fPIC", "-shared", "-fsanitize=address,undefined"]
+        + ["-fno-sanitize-recover=all", "-fvisibility=hidden", "-o", str(library)]
+        + [str(path) for path in sorted(pam_module.SOURCES.glob("*.c"))]
+        + ["-lpam"],
+        check=True,
+        timeout=60,
+    )
+    asan = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, check=True, timeout=60
+    )
+    preload = Path(asan.stdout.decode().strip()).resolve()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LD_PRELOAD": str(preload),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own, of its whole life
+    }
+    script = Path(__file__).parent / "pam_program.py"
+    answers = {"probe": ["", "NULL", "FAIL"], "verify": ["1234", "9999", "x" * 500]}[verb]
+    for answer in answers:
+        command = enrolled.in_private_mounts(
+            *("/usr/bin/python3", str(script), "cps-auth", "games", "", "authenticate", answer)
+        )
+        done = subprocess.run(
+            ["env", *(f"{k}={v}" for k, v in environment.items()), *command],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        assert b"ERROR: AddressSanitizer" not in done.stderr
+        assert b"runtime error" not in done.stderr
+
+
+def pam_place() -> str:
+    """Where the module is, below the PC's folder."""
+    return str(next(Path("/usr/lib").glob("*/security/pam_unix.so")).with_name("pam_cps.so"))[1:]
+
+
+def test_the_library_exports_only_what_pam_looks_up(pc: InstalledPc) -> None:
+    """Five entry points, full RELRO and a stack protector; no interpreter, no other library."""
+    library = str(pc.root / pam_place())
+    names = subprocess.run(
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
+    )
+    exported = {line.split()[-1] for line in names.stdout.splitlines()}
+    kinds = ("authenticate", "setcred", "acct_mgmt", "open_session", "close_session")
+    assert exported == {f"pam_sm_{kind}" for kind in kinds}
+    dynamic = subprocess.run(
+        ["readelf", "-d", "-W", library], capture_output=True, text=True, check=True
+    )
+    needed = [line.split("[")[1][:-1] for line in dynamic.stdout.splitlines() if "NEEDED" in line]
+    assert needed == ["libpam.so.0", "libc.so.6"]
+    assert "BIND_NOW" in dynamic.stdout

@@ -1,0 +1,100 @@
+"""The desktop's own locker by D-Bus: believed only when GetActive says yes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jeepney import DBusAddress, MessageType, new_method_call
+from jeepney.bus_messages import message_bus
+from jeepney.io.blocking import open_dbus_connection
+
+pytestmark = pytest.mark.system
+
+NAME, PLACE = "org.gnome.ScreenSaver", "/org/gnome/ScreenSaver"
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[str]:
+    """A session bus of one's own."""
+    address = f"unix:path={tmp_path}/bus"
+    daemon = subprocess.Popen(
+        ["dbus-daemon", "--session", "--nofork", f"--address={address}", "--print-address"],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        yield address
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=DEADLINE_S)
+
+
+@pytest.fixture
+def saver(bus: str) -> Iterator[Any]:
+    """Start a screen saver; its caller says what Lock does."""
+    mock = subprocess.Popen(
+        ["/usr/bin/python3", "-m", "dbusmock", NAME, PLACE, NAME],
+        env={"PATH": "/usr/bin", "DBUS_SESSION_BUS_ADDRESS": bus},
+        stdout=subprocess.DEVNULL,
+    )
+
+    def start(on_lock: str) -> None:
+        deadline_s = time.monotonic() + DEADLINE_S
+        methods = (("Lock", "", "", on_lock), ("GetActive", "", "b", "ret = self.active"))
+        address = DBusAddress(PLACE, NAME, "org.freedesktop.DBus.Mock")
+        with open_dbus_connection(bus) as connection:
+            while connection.send_and_get_reply(message_bus.NameHasOwner(NAME)).body != (True,):
+                assert time.monotonic() < deadline_s, "the screen saver did not start"
+                time.sleep(0.02)
+            for method in (*methods, ("Prepare", "", "", "self.active = False")):
+                call = new_method_call(address, "AddMethod", "sssss", (NAME, *method))
+                assert connection.send_and_get_reply(call).header.message_type is (
+                    MessageType.method_return
+                )
+            prepare = new_method_call(DBusAddress(PLACE, NAME, NAME), "Prepare")
+            connection.send_and_get_reply(prepare)
+
+    try:
+        yield start
+    finally:
+        mock.terminate()
+        mock.wait(DEADLINE_S)
+
+
+def _locks(bus: str) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-m", "pam_helper.screen_saver", "0.5"],
+        env={"DBUS_SESSION_BUS_ADDRESS": bus},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def test_a_screen_saver_that_covers_the_screen_is_believed(bus: str, saver: Any) -> None:
+    """Lock, then GetActive: yes."""
+    saver("self.active = True")
+    assert _locks(bus)
+
+
+@pytest.mark.parametrize("on_lock", ["", "raise ValueError"], ids=["ignores", "fails"])
+def test_one_that_does_not_is_not(bus: str, saver: Any, on_lock: str) -> None:
+    """A desktop that takes the call and does nothing, or fails, has locked nothing."""
+    saver(on_lock)
+    assert not _locks(bus)
+
+
+def test_no_screen_saver_and_no_bus_are_no_lock(bus: str, tmp_path: Path) -> None:
+    """Nobody to ask is a refusal, not a crash that counts as anything."""
+    assert not _locks(bus)
+    assert not _locks(f"unix:path={tmp_path}/nothing")
