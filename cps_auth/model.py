@@ -193,6 +193,28 @@ class UnverifiedProof:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsProof:
+    """What a trusted TLS server or proxy says of a connection: its client had this key.
+
+    The client signed the handshake (CertificateVerify, RFC 8446 section 4.4.3), not a challenge
+    of ours, and only the server saw it. Weaker than a `Challenge`: browsers keep the card's key
+    open and ask for no PIN again, so it tells that the card was used in that browser process,
+    not that a PIN was typed now.
+    """
+
+    unverified_certificate_der: bytes = field(repr=False)
+    reported_by: str  # which proxy, and where: for the log
+    reported_at: datetime
+
+
+class ProofKind(enum.Enum):
+    """What proved that a holder has the card's key."""
+
+    CHALLENGE = "challenge"  # the card signed our nonce, with a PIN typed for it
+    TLS = "tls"  # a trusted proxy saw the key in a TLS handshake, see `TlsProof`
+
+
+@dataclass(frozen=True, slots=True)
 class RevocationEvidence:
     """What said that the certificates of the chain are not revoked."""
 
@@ -216,3 +238,4 @@ class VerifiedHolder:
     trust: str  # name of the trust store under which the chain was verified
     revocation: tuple[RevocationEvidence, ...]  # one per certificate below the anchor, leaf first
     verified_at: datetime
+    proof: ProofKind

@@ -19,10 +19,11 @@ _log = logging.getLogger(LOGGER_NAME)
 def logged_in(holder: VerifiedHolder, way_in: WayIn, reader: str | None) -> None:
     """Write that a holder logged in, and on which evidence."""
     _log.info(
-        "login accepted holder=%s card=%s way_in=%s reader=%s trust=%s",
+        "login accepted holder=%s card=%s way_in=%s proof=%s reader=%s trust=%s",
         holder.practitioner.ps_idnat,
         holder.card.serial,
         way_in.value,
+        holder.proof.value,
         _one_line(reader),
         _one_line(holder.trust),
     )

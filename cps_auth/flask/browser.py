@@ -10,7 +10,8 @@ from __future__ import annotations
 from wsgiref.types import WSGIEnvironment
 
 from cps_auth.errors import PeerNotAllowed
-from cps_auth.flask.settings import FlaskSettings, is_loopback
+from cps_auth.flask.origin import is_loopback
+from cps_auth.flask.settings import FlaskSettings
 
 _FORWARDED = (
     "HTTP_FORWARDED",

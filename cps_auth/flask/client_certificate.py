@@ -1,131 +1,116 @@
-"""The client certificate in the headers of a reverse proxy: one reader for every proxy.
+"""The client certificate in the header of a reverse proxy: one reader for every spelling.
 
-Each proxy has its own header and spelling. What comes out is one certificate's bytes, nothing
-about it judged, or a refusal; a word of the proxy that it verified it is asked for where there
-is one, and is never enough.
+Pure: a text comes in, the bytes of exactly one certificate come out, and nothing about them is
+known yet. The spellings cannot be taken for one another, so none has to be configured:
+
+    nginx       $ssl_client_escaped_cert           PEM, percent-encoded
+    Apache      %{SSL_CLIENT_CERT}s                PEM, spaces in place of its line ends
+    HAProxy     ssl_c_der,base64                   base64 of the DER
+    Caddy       …certificate_der_base64            base64 of the DER
+    Traefik     X-Forwarded-Tls-Client-Cert        base64 of the DER; percent-encoded before 2.9.4
+    RFC 9440    Client-Cert                        :base64 of the DER:
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from urllib.parse import unquote_to_bytes
-from wsgiref.types import WSGIEnvironment
 
 from cps_auth.errors import RequestMalformed
 
-MAX_HEADER_CHARACTERS = 24 * 1024
-"""A certificate of 16 KB in base64; servers allow less by default."""
+MAX_CHARACTERS = 16 * 1024
+"""Far above any certificate of a card (2 to 3 KB of base64), whatever its spelling."""
 
-_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
-_STRUCTURED = re.compile(r":([A-Za-z0-9+/]+={0,2}):", re.ASCII)
+_BEGIN = "-----BEGIN CERTIFICATE-----"
+_END = "-----END CERTIFICATE-----"
+"""RFC 7468 section 5.1."""
 
+_NO_CERTIFICATE = ("", "(null)")
+"""What proxies write where there is none; Apache writes the word."""
 
-@dataclass(frozen=True, slots=True)
-class ProxyPreset:
-    """How one proxy passes a certificate on.
-
-    Attributes:
-        header: name, as HTTP writes it.
-        read: makes DER of its value; raises ValueError.
-        verdict_header: where the proxy says what it thinks of it; None: nowhere.
-        verdict_good: the one word that means that it agrees.
-        absent: values that mean that there is no certificate.
-    """
-
-    header: str
-    read: Callable[[str], bytes]
-    verdict_header: str | None = None
-    verdict_good: str = "SUCCESS"
-    absent: tuple[str, ...] = ("",)
+_PERCENT_ENCODED = re.compile(r"(?:[A-Za-z0-9+/=._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_OCTET = re.compile(r"%([0-9A-Fa-f]{2})", re.ASCII)
+_LINE_ENDS = re.compile(r"\r\n|[ \t\r\n]", re.ASCII)
+_SEQUENCE = 0x30
+_LONG_FORM = 0x80
 
 
-def _escaped_pem(value: str) -> bytes:
-    if " " in value:
-        raise ValueError("not escaped")
-    return _one_pem(unquote_to_bytes(value))
-
-
-def _spaced_pem(value: str) -> bytes:
-    return _one_pem(value.encode("ascii"))
-
-
-def _bare_base64(value: str) -> bytes:
-    if not _BASE64.fullmatch(value):
-        raise ValueError("not base64")
-    return base64.b64decode(value, validate=True)
-
-
-def _structured_bytes(value: str) -> bytes:
-    """RFC 8941 section 3.3.5; RFC 9440 section 2.2: one item, no list, no parameters."""
-    match = _STRUCTURED.fullmatch(value)
-    if match is None:
-        raise ValueError("not one byte sequence")
-    return base64.b64decode(match.group(1), validate=True)
-
-
-def _one_pem(text: bytes) -> bytes:
-    """RFC 7468 section 2, the lines of which may have become one."""
-    text = text.strip()
-    if not (text.startswith(_BEGIN) and text.endswith(_END)):
-        raise ValueError("not one certificate")
-    body = b"".join(text[len(_BEGIN) : -len(_END)].split())
-    return _bare_base64(body.decode("ascii"))
-
-
-PRESETS: Mapping[str, ProxyPreset] = MappingProxyType(
-    {
-        "nginx": ProxyPreset("X-SSL-Client-Cert", _escaped_pem, "X-SSL-Client-Verify"),
-        "apache": ProxyPreset(
-            "X-SSL-Client-Cert", _spaced_pem, "X-SSL-Client-Verify", absent=("", "(null)")
-        ),
-        "haproxy": ProxyPreset("X-SSL-Client-Cert", _bare_base64, "X-SSL-Client-Verify", "0"),
-        "traefik": ProxyPreset("X-Forwarded-Tls-Client-Cert", _bare_base64),
-        "caddy": ProxyPreset("X-SSL-Client-Cert", _bare_base64),
-        "rfc9440": ProxyPreset("Client-Cert", _structured_bytes),
-    }
-)
-"""By name, as CPS_MTLS_PROXY takes it; `docs/mtls.md` has the lines of each proxy."""
-
-
-def read_client_certificate(environ: WSGIEnvironment, preset: ProxyPreset) -> bytes:
-    """Return the certificate that the proxy passed on, DER, unverified.
+def parse_client_certificate(unverified_value: str) -> bytes:
+    """Return the one certificate in a header of a proxy.
 
     Args:
-        environ: of a request that came from a trusted proxy.
-        preset: which one.
+        unverified_value: the header's value, as WSGI gives it.
+
+    Returns:
+        DER: one SEQUENCE and not a byte more. Nothing in it was looked at.
 
     Raises:
-        RequestMalformed: none, several, unreadable, or the proxy itself does not agree; the
-            reason says which.
+        RequestMalformed: its reason is "no-certificate", "certificate-too-long",
+            "several-certificates" or "certificate-not-readable".
+
+    Source: RFC 7468 section 5; RFC 9440 section 2.2; the documentation of each proxy.
     """
-    value = _header(environ, preset.header)
-    verdict = None if preset.verdict_header is None else _header(environ, preset.verdict_header)
-    if value is None or value in preset.absent:
-        raise RequestMalformed("no-client-certificate")
-    if preset.verdict_header is not None and verdict != preset.verdict_good:
-        raise RequestMalformed("proxy-did-not-verify")
-    if "," in value:  # WSGI joins headers that came twice
-        raise RequestMalformed("several-client-certificates")
-    if len(value) > MAX_HEADER_CHARACTERS:
-        raise RequestMalformed("client-certificate-length")
+    if unverified_value in _NO_CERTIFICATE:
+        raise RequestMalformed("no-certificate")
+    if len(unverified_value) > MAX_CHARACTERS:
+        raise RequestMalformed("certificate-too-long")
+    if "," in unverified_value:  # WSGI servers join headers that came twice, and so are lists
+        raise RequestMalformed("several-certificates")
+    certificate_der = _canonical_base64(_base64_text(unverified_value))
+    if not _is_one_sequence(certificate_der):
+        raise RequestMalformed("certificate-not-readable")
+    return certificate_der
+
+
+def _base64_text(value: str) -> str:
+    """Take off what each spelling puts around the base64."""
+    if value.startswith(":"):
+        return _structured_field(value)
+    if "%" in value:
+        value = _percent_decoded(value)
+    return _pem_body(value) if value.startswith("-") else value
+
+
+def _structured_field(value: str) -> str:
+    """RFC 9440 section 2.2: one byte sequence (RFC 8941 section 3.3.5), without parameters."""
+    if len(value) < 2 or not value.endswith(":") or value.count(":") != 2:
+        raise RequestMalformed("certificate-not-readable")
+    return value[1:-1]
+
+
+def _percent_decoded(value: str) -> str:
+    if not _PERCENT_ENCODED.fullmatch(value):
+        raise RequestMalformed("certificate-not-readable")
+    return _OCTET.sub(lambda octet: chr(int(octet[1], 16)), value)
+
+
+def _pem_body(value: str) -> str:
+    if value.count(_BEGIN) > 1:
+        raise RequestMalformed("several-certificates")
+    inner = value.rstrip(" \t\r\n").removeprefix(_BEGIN).removesuffix(_END)
+    if len(inner) != len(value.rstrip(" \t\r\n")) - len(_BEGIN) - len(_END):
+        raise RequestMalformed("certificate-not-readable")
+    return _LINE_ENDS.sub("", inner)
+
+
+def _canonical_base64(text: str) -> bytes:
+    """Decode base64 that has one spelling only: no foreign characters, no stray bits."""
     try:
-        return _one_element(preset.read(value))
-    except ValueError:  # binascii.Error and UnicodeError are some
-        raise RequestMalformed("client-certificate-form") from None
+        decoded = base64.b64decode(text.encode("ascii"), validate=True)
+    except ValueError:
+        raise RequestMalformed("certificate-not-readable") from None
+    if base64.b64encode(decoded).decode() != text:
+        raise RequestMalformed("certificate-not-readable")
+    return decoded
 
 
-def _one_element(der: bytes) -> bytes:
-    """Two certificates in a row are not one: a SEQUENCE of 256 bytes to 64 KB, and no more."""
-    if der[:2] != b"\x30\x82" or len(der) != 4 + int.from_bytes(der[2:4]):
-        raise ValueError("not one element")
-    return der
-
-
-def _header(environ: WSGIEnvironment, name: str) -> str | None:
-    value = environ.get("HTTP_" + name.upper().replace("-", "_"))
-    return value if isinstance(value, str) else None
+def _is_one_sequence(der: bytes) -> bool:
+    """Return whether the bytes are one SEQUENCE in DER, to the end (X.690 section 10.1)."""
+    if len(der) < 2 or der[0] != _SEQUENCE:
+        return False
+    if der[1] < _LONG_FORM:
+        return len(der) == 2 + der[1]
+    count = der[1] - _LONG_FORM
+    length = int.from_bytes(der[2 : 2 + count])
+    is_shortest = count > 0 and length >= max(_LONG_FORM, 1 << 8 * (count - 1))
+    return is_shortest and len(der) == 2 + count + length

@@ -110,7 +110,7 @@ class CpsLogin:
 
     def _make_state(self, app: Flask, settings: FlaskSettings) -> LoginState:
         if self._cards is None and not settings.has_remote_way_in:
-            raise ConfigurationError("no way in: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXY")
+            raise ConfigurationError("no way in: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES")
         judge = self._judge or _judge_of(settings)
         stores = open_stores(settings)
         local = None

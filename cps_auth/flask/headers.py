@@ -5,6 +5,10 @@ from __future__ import annotations
 from flask import Response, g
 from flask_login import AnonymousUserMixin
 
+from cps_auth.flask.state import current_state
+
+_OWN_FORMS = "form-action 'self'"
+
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -13,7 +17,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "img-src 'self'",
         "font-src 'self'",
         "connect-src 'self'",
-        "form-action 'self'",
+        _OWN_FORMS,
         "base-uri 'none'",
         "frame-ancestors 'none'",
     )
@@ -34,6 +38,10 @@ _HEADERS = {
 def protect(response: Response) -> Response:
     """Set the headers of the login pages; an application may use it on its own pages too."""
     response.headers.update(_HEADERS)
+    mtls = current_state().settings.mtls
+    if mtls is not None:  # browsers hold a form's redirections against its policy, too
+        policy = CONTENT_SECURITY_POLICY.replace(_OWN_FORMS, f"{_OWN_FORMS} {mtls.origin}")
+        response.headers["Content-Security-Policy"] = policy
     if response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,59 +1,60 @@
 """The way in for browsers that present the card's certificate in TLS, behind a proxy.
 
-Three steps, because a browser asks for a certificate once per host, at its first handshake: the
-application's own host starts, the host that asks for certificates (CPS_MTLS_ORIGIN) proves, and
-the application's own host finishes. The code between the last two reaches the browser that
-presented the certificate and no other, and only counts in the browser that started.
+Three steps, because a browser is asked for a certificate once per host, at its first handshake:
+the application's own host starts, the host that asks for certificates (CPS_MTLS_ORIGIN) proves,
+and the application's own host finishes. What is handed over between the last two is a one-time
+code: it reaches the browser that presented the certificate and no other, and it only counts in
+the browser that started. So a link that an attacker prepared logs nobody in, on either side.
 """
 
 from __future__ import annotations
 
-import base64
 import hmac
 from collections.abc import Callable
 from functools import wraps
-from ipaddress import ip_address
 from urllib.parse import urlencode
 
+import msgspec
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from cps_auth.errors import CpsAuthError, PeerNotAllowed, RequestMalformed
 from cps_auth.flask.browser import as_received, check_document, check_own_page, server_peer
-from cps_auth.flask.client_certificate import read_client_certificate
-from cps_auth.flask.csrf import TOKEN_FIELD, browser_id, check_form_token
+from cps_auth.flask.csrf import TOKEN_FIELD, browser_id, check_form_token, known_browser_id
 from cps_auth.flask.limits import check_rate
+from cps_auth.flask.mtls_settings import MtlsSettings
 from cps_auth.flask.next_page import next_or
 from cps_auth.flask.opening import let_in, make_session, note_refusal, user_of
+from cps_auth.flask.proxy_presets import read_forwarded_certificate
 from cps_auth.flask.refusal import answer_remotely
 from cps_auth.flask.rendering import MTLS
 from cps_auth.flask.sessions import NewSession, WayIn
-from cps_auth.flask.settings import MtlsSettings
 from cps_auth.flask.state import LoginState, current_state
-from cps_auth.login.verify import verify_tls_client
+from cps_auth.login.verify import accept_tls_proof
+from cps_auth.model import TlsProof
 
-SECRET_HEADER = "HTTP_X_CPS_PROXY_SECRET"  # noqa: S105 (the name of a header)
+SECRET_HEADER = "X-CPS-Proxy-Secret"  # noqa: S105 (the name of a header)
 _MAX_TOKEN_CHARACTERS = 128
 
-View = Callable[[LoginState, MtlsSettings], ResponseReturnValue]
+Step = Callable[[LoginState, MtlsSettings], ResponseReturnValue]
 
 
 def add_mtls(blueprint: Blueprint) -> None:
     """Put the three steps on the extension's blueprint."""
-    blueprint.add_url_rule("/mtls/start", "mtls_start", _step(start), methods=["POST"])
-    blueprint.add_url_rule("/mtls/prove", "mtls_prove", _step(prove))
-    blueprint.add_url_rule("/mtls/finish", "mtls_finish", _step(finish))
+    blueprint.add_url_rule("/mtls/start", "mtls_start", _view(start), methods=["POST"])
+    blueprint.add_url_rule("/mtls/prove", "mtls_prove", _view(prove), methods=["GET"])
+    blueprint.add_url_rule("/mtls/finish", "mtls_finish", _view(finish), methods=["GET"])
 
 
-def _step(view: View) -> Callable[[], ResponseReturnValue]:
-    @wraps(view)
+def _view(step: Step) -> Callable[[], ResponseReturnValue]:
+    @wraps(step)
     def checked() -> ResponseReturnValue:
         state = current_state()
         try:
             if state.settings.mtls is None:
                 raise PeerNotAllowed("no-mtls")
-            check_rate(state, f"mtls-{view.__name__}")
-            return view(state, state.settings.mtls)
+            check_rate(state, f"mtls-{step.__name__}")
+            return step(state, state.settings.mtls)
         except CpsAuthError as refusal:
             note_refusal(state, refusal, WayIn.MTLS)
             return answer_remotely(refusal)
@@ -67,22 +68,24 @@ def start(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
     check_form_token(request.form.get(TOKEN_FIELD), MTLS)
     asked = next_or(request.form.get("next"), state.settings.after_login)
     started = state.stores.forms.issue(browser_id(), asked, at=state.clock())
-    there = url_for("cps.mtls_prove")
-    return redirect(f"{mtls.origin}{there}?{urlencode({'started': started})}", code=303)
+    return _lead_to(mtls.origin, "cps.mtls_prove", started=started)
 
 
 def prove(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
-    """Judge the certificate, on the host that asks for one."""
+    """Judge the certificate that the proxy passes on, on the host that asks for one."""
     check_document(request.environ)
     check_proxy(mtls)
-    certificate_der = read_client_certificate(request.environ, mtls.proxy)
-    state.judge.judge(certificate_der, at=state.clock())
     started = _token("started")
-    content = base64.b64encode(certificate_der).decode()
-    code = state.stores.forms.issue(_proof_of(started), content, at=state.clock())
-    there = url_for("cps.mtls_finish")
-    query = urlencode({"started": started, "code": code})
-    return redirect(f"{state.settings.origin}{there}?{query}", code=303)
+    at = state.clock()
+    proof = TlsProof(
+        unverified_certificate_der=read_forwarded_certificate(request.environ, mtls.preset),
+        reported_by=f"{mtls.preset.name} at {server_peer(request.environ) or 'unix'}",
+        reported_at=at,
+    )
+    accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
+    content = msgspec.json.encode(proof).decode()
+    code = state.stores.forms.issue(_owner_of_code(started), content, at=at)
+    return _lead_to(state.settings.origin, "cps.mtls_finish", started=started, code=code)
 
 
 def finish(state: LoginState, _mtls: MtlsSettings) -> ResponseReturnValue:
@@ -90,48 +93,43 @@ def finish(state: LoginState, _mtls: MtlsSettings) -> ResponseReturnValue:
     check_document(request.environ)
     started, code = _token("started"), _token("code")
     at = state.clock()
-    content = state.stores.forms.take(code, _proof_of(started), at=at)
-    asked = state.stores.forms.take(started, browser_id(), at=at)
-    certificate_der = base64.b64decode(content)
-    holder = verify_tls_client(certificate_der, judge=state.judge, allow=state.allow, at=at)
-    opened = make_session(state, NewSession(holder, certificate_der, WayIn.MTLS))
-    let_in(state, holder, user_of(state, opened, holder))
+    content = state.stores.forms.take(code, _owner_of_code(started), at=at)
+    asked = state.stores.forms.take(started, known_browser_id(), at=at)
+    proof = msgspec.json.decode(content, type=TlsProof)
+    holder = accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
+    new = NewSession(holder, proof.unverified_certificate_der, WayIn.MTLS)
+    let_in(state, holder, user_of(state, make_session(state, new), holder))
     return redirect(asked, code=303)
 
 
 def check_proxy(mtls: MtlsSettings) -> None:
-    """Check that the proxy itself is at the other end of the connection.
+    """Check that the host which asks for certificates made this request out of the browser's.
+
+    Peer and Host are looked at below Werkzeug's ProxyFix; the secret only that host adds.
 
     Raises:
-        PeerNotAllowed: somebody else is, who could write any header.
+        PeerNotAllowed: its reason is "not-the-proxy", "not-the-mtls-host" or "proxy-secret".
     """
-    if not _is_trusted(server_peer(request.environ), mtls):
+    if not mtls.trusts(server_peer(request.environ)):
         raise PeerNotAllowed("not-the-proxy")
     if as_received(request.environ, "HTTP_HOST") != mtls.host:
-        raise PeerNotAllowed("host-asks-for-no-certificate")
-    if mtls.secret is not None:
-        sent = as_received(request.environ, SECRET_HEADER) or ""
-        expected = mtls.secret.encode()
-        if not hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), expected):
-            raise PeerNotAllowed("proxy-secret")
+        raise PeerNotAllowed("not-the-mtls-host")
+    sent = request.headers.get(SECRET_HEADER, "")
+    if not hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), mtls.secret.encode()):
+        raise PeerNotAllowed("proxy-secret")
 
 
-def _is_trusted(peer: str | None, mtls: MtlsSettings) -> bool:
-    if not peer or peer.startswith("/"):
-        return mtls.allows_unix
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    return any(address in network for network in mtls.networks)
+def _lead_to(origin: str, endpoint: str, **query: str) -> ResponseReturnValue:
+    return redirect(f"{origin}{url_for(endpoint)}?{urlencode(query)}", code=303)
 
 
 def _token(name: str) -> str:
     value = request.args.get(name, "")
-    if not 0 < len(value) <= _MAX_TOKEN_CHARACTERS:
+    if not 0 < len(value) <= _MAX_TOKEN_CHARACTERS or len(request.args.getlist(name)) != 1:
         raise RequestMalformed(f"mtls-{name}")
     return value
 
 
-def _proof_of(started: str) -> str:
+def _owner_of_code(started: str) -> str:
+    """A code belongs to one start, as other forms belong to one browser."""
     return f"mtls:{started}"

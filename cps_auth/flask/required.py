@@ -16,7 +16,7 @@ from cps_auth.flask import audit
 from cps_auth.flask.refusal import answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
-from cps_auth.model import CardType
+from cps_auth.model import CardType, ProofKind
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +74,7 @@ def _ask_again(user: CpsUser) -> ResponseReturnValue:
 
 def _is_fresh(user: CpsUser, max_age: timedelta) -> bool:
     age = current_state().clock() - user.verified_at
-    return user.way_in.proves_pin_now and age <= max_age
+    return user.holder.proof is ProofKind.CHALLENGE and age <= max_age
 
 
 def _is_allowed(

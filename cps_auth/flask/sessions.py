@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from cps_auth.model import CardIdentity, Practitioner, RevocationEvidence, VerifiedHolder
+from cps_auth.model import (
+    CardIdentity,
+    Practitioner,
+    ProofKind,
+    RevocationEvidence,
+    VerifiedHolder,
+)
 
 SESSION_ID_BYTES = 32
 KEEP_ENDED = timedelta(days=1)
@@ -24,11 +30,6 @@ class WayIn(enum.Enum):
     LOCAL_READER = "local-reader"
     WEB_EID = "web-eid"
     MTLS = "mtls"
-
-    @property
-    def proves_pin_now(self) -> bool:
-        """Return whether every login asks for the PIN; a browser remembers one for TLS."""
-        return self is not WayIn.MTLS
 
 
 class EndReason(enum.Enum):
@@ -59,6 +60,7 @@ class SessionHolder:
     trust: str
     revocation: tuple[RevocationEvidence, ...]
     verified_at: datetime
+    proof: ProofKind
 
 
 @dataclass(frozen=True, slots=True)

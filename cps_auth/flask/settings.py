@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
 
 from cps_auth.errors import ConfigurationError
-from cps_auth.flask.client_certificate import PRESETS, ProxyPreset
+from cps_auth.flask.mtls_settings import MtlsSettings, read_mtls_settings
 from cps_auth.flask.next_page import is_safe_next
+from cps_auth.flask.origin import read_origin
 from cps_auth.wording import LANGUAGES
 
 DEFAULTS: Mapping[str, object] = {
@@ -33,9 +33,9 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_WEB_EID": False,
     "CPS_WEB_EID_GUARD_REQUIRED": False,
     "CPS_HEARTBEAT": timedelta(seconds=150),
-    "CPS_MTLS_PROXY": None,
+    "CPS_MTLS_PROXIES": (),
+    "CPS_MTLS_PRESET": None,
     "CPS_MTLS_ORIGIN": None,
-    "CPS_MTLS_PEERS": ("127.0.0.1", "::1"),
     "CPS_MTLS_SECRET": None,
     "CPS_REQUESTS_PER_MINUTE": 60,
     "CPS_REFUSALS_BEFORE_LOCKOUT": 20,
@@ -44,29 +44,6 @@ DEFAULTS: Mapping[str, object] = {
 """Every key there is; `docs/flask.md` explains them. Another `CPS_…` key is refused."""
 
 _STORE_SCHEMES = ("redis", "rediss", "unix")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-UNIX_PEER = "unix"
-"""In CPS_MTLS_PEERS: whoever may connect to the server's Unix socket."""
-
-_SECRET_MIN_CHARACTERS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class MtlsSettings:
-    """Whose word counts about a TLS client certificate."""
-
-    proxy: ProxyPreset
-    origin: str  # the host that asks for the certificate
-    networks: tuple[IPv4Network | IPv6Network, ...]
-    allows_unix: bool
-    secret: str | None = field(repr=False)
-
-    @property
-    def host(self) -> str:
-        """Return the only `Host` header under which a certificate counts."""
-        return urlsplit(self.origin).netloc
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,48 +118,11 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
         web_eid=_flag(app, "CPS_WEB_EID"),
         web_eid_guard_required=_flag(app, "CPS_WEB_EID_GUARD_REQUIRED"),
         heartbeat=_duration(app, "CPS_HEARTBEAT"),
-        mtls=_mtls(app),
+        mtls=read_mtls_settings(app.config),
         requests_per_minute=_count(app, "CPS_REQUESTS_PER_MINUTE"),
         refusals_before_lockout=_count(app, "CPS_REFUSALS_BEFORE_LOCKOUT"),
         lockout=_duration(app, "CPS_LOCKOUT"),
     )
-
-
-def read_origin(value: object, key: str) -> str:
-    """Return an origin as browsers write it.
-
-    Args:
-        value: from the configuration.
-        key: its name.
-
-    Raises:
-        ConfigurationError: https, or http on loopback, is all that counts; nothing else.
-    """
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{key} is not set, such as http://127.0.0.1:5000")
-    parts = urlsplit(value)
-    try:
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ConfigurationError(f"{key} {value!r} has no valid port") from None
-    shown = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
-        shown = f"{shown}:{port}"
-    if not host or value != f"{parts.scheme}://{shown}" or not value.isascii():
-        raise ConfigurationError(f"{key} {value!r} is not what a browser calls an origin")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise ConfigurationError(f"{key} must be https, or http on a loopback address")
-    return value
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address text means this very machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _database(app: Flask) -> Path:
@@ -244,33 +184,3 @@ def _store(app: Flask) -> str | None:
     if value is not None and value.partition("://")[0] not in _STORE_SCHEMES:
         raise ConfigurationError("CPS_STORE must begin with redis://, rediss:// or unix://")
     return value
-
-
-def _mtls(app: Flask) -> MtlsSettings | None:
-    name = _text_or_none(app, "CPS_MTLS_PROXY")
-    if name is None:
-        return None
-    if name not in PRESETS:
-        raise ConfigurationError(f"CPS_MTLS_PROXY must be one of {', '.join(PRESETS)}")
-    secret = _text_or_none(app, "CPS_MTLS_SECRET")
-    if secret is not None and (len(secret) < _SECRET_MIN_CHARACTERS or not secret.isascii()):
-        raise ConfigurationError("CPS_MTLS_SECRET: 16 ASCII characters at least")
-    peers = app.config["CPS_MTLS_PEERS"]
-    if not isinstance(peers, (tuple, list)) or not peers:
-        raise ConfigurationError("CPS_MTLS_PEERS must be a list of addresses")
-    return MtlsSettings(
-        proxy=PRESETS[name],
-        origin=read_origin(
-            app.config["CPS_MTLS_ORIGIN"] or app.config["CPS_ORIGIN"], "CPS_MTLS_ORIGIN"
-        ),
-        networks=tuple(_network(peer) for peer in peers if peer != UNIX_PEER),
-        allows_unix=UNIX_PEER in peers,
-        secret=secret,
-    )
-
-
-def _network(peer: object) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(peer)  # type: ignore[arg-type]  # judged by its own exception
-    except (ValueError, TypeError):
-        raise ConfigurationError(f"CPS_MTLS_PEERS: {peer!r} is no address or network") from None

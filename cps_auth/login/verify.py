@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cps_auth.card.port import Card
-from cps_auth.errors import ContactlessNotEnough
+from cps_auth.errors import ChallengeExpired, ContactlessNotEnough
 from cps_auth.login.challenge import check_fresh, issue_challenge
 from cps_auth.login.proof import check_signature
 from cps_auth.model import (
@@ -30,6 +30,8 @@ from cps_auth.model import (
     CardSignature,
     Challenge,
     Practitioner,
+    ProofKind,
+    TlsProof,
     UnverifiedProof,
     VerifiedHolder,
 )
@@ -37,6 +39,9 @@ from cps_auth.pki.judge import Judge, JudgedCertificate
 
 AccountCheck = Callable[[Practitioner], None]
 """Step 6: returns if this holder may log in here, raises HolderNotAllowed otherwise."""
+
+TLS_PROOF_LIFETIME = timedelta(seconds=60)
+"""A browser needs well under a second to come back from the host that asks for certificates."""
 
 
 def show_holder(card: Card, *, judge: Judge, at: datetime) -> JudgedCertificate:
@@ -187,27 +192,33 @@ def verify_proof(
     return _conclude(judged, challenge, proof.signature, serial, at=at)
 
 
-def verify_tls_client(
-    unverified_certificate_der: bytes, *, judge: Judge, allow: AccountCheck, at: datetime
+def accept_tls_proof(
+    proof: TlsProof, *, judge: Judge, allow: AccountCheck, at: datetime
 ) -> VerifiedHolder:
-    """Log in the holder of a TLS client certificate: steps 2 to 6.
+    """Log in a holder whose key a trusted proxy saw in a TLS handshake: steps 2 to 6.
 
-    The signature of steps 8 and 9 is the handshake's own (RFC 8446 section 4.4.3), which only
-    the TLS server sees: call this with what a server or proxy that is trusted has said, and
-    nothing else. It proves the card in that browser, not when the PIN was typed.
+    Steps 8 and 9 were the handshake's own. The verdict of the proxy on the certificate counts
+    for nothing here: it is judged in full. The holder says `ProofKind.TLS`.
 
     Args:
-        unverified_certificate_der: the client certificate of the connection.
+        proof: made from what a trusted peer reported, and from nothing else.
         judge, allow: as in `log_in`.
         at: now, aware UTC.
 
+    Returns:
+        The verified holder; its card serial is the certificate's gipCardID.
+
     Raises:
+        ChallengeExpired: it was reported too long ago, or after `at`.
         CertificateRefused: any leaf; steps 3 to 5.
         HolderNotAllowed: step 6.
     """
-    judged = judge.judge(unverified_certificate_der, at=at)
+    if not timedelta(0) <= at - proof.reported_at <= TLS_PROOF_LIFETIME:
+        raise ChallengeExpired
+    judged = judge.judge(proof.unverified_certificate_der, at=at)
     allow(judged.certificate.practitioner)
-    return _holder(judged, judged.certificate.practitioner.card_number or "", at=at)
+    serial = judged.certificate.practitioner.card_number or ""
+    return _holder(judged, serial, ProofKind.TLS, at=at)
 
 
 def _conclude(
@@ -221,10 +232,12 @@ def _conclude(
     """Step 9."""
     check_fresh(challenge, at=at)
     check_signature(judged.certificate.x509.public_key(), challenge, signature)
-    return _holder(judged, card_serial, at=at)
+    return _holder(judged, card_serial, ProofKind.CHALLENGE, at=at)
 
 
-def _holder(judged: JudgedCertificate, card_serial: str, *, at: datetime) -> VerifiedHolder:
+def _holder(
+    judged: JudgedCertificate, card_serial: str, proof: ProofKind, *, at: datetime
+) -> VerifiedHolder:
     """The one place where a login becomes true."""
     return VerifiedHolder(
         practitioner=judged.certificate.practitioner,
@@ -234,4 +247,5 @@ def _holder(judged: JudgedCertificate, card_serial: str, *, at: datetime) -> Ver
         trust=judged.trust,
         revocation=judged.revocation,
         verified_at=at,
+        proof=proof,
     )

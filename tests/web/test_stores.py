@@ -22,7 +22,8 @@ from cps_auth.flask.sessions import EndReason, NewSession, WayIn
 from cps_auth.flask.sqlite_stores import open_sqlite_stores
 from cps_auth.flask.stores import Stores
 from cps_auth.login.challenge import issue_challenge
-from cps_auth.login.verify import verify_tls_client
+from cps_auth.login.verify import accept_tls_proof
+from cps_auth.model import TlsProof
 from cps_auth.pki.judge import Judge
 from hardware_mocks.igc import FakeIgcSante
 
@@ -46,7 +47,8 @@ def new_session(igc: FakeIgcSante, judge: Judge) -> Callable[..., NewSession]:
     """Makes sessions of the doctor, as a way in would."""
     der = igc.credentials("doctor").authentication_certificate_der
     at = igc.made_at
-    holder = verify_tls_client(der, judge=judge, allow=lambda _: None, at=at)
+    proof = TlsProof(der, reported_by="a test", reported_at=at)
+    holder = accept_tls_proof(proof, judge=judge, allow=lambda _: None, at=at)
 
     def make(**more: object) -> NewSession:
         return NewSession(holder, der, WayIn.WEB_EID, **more)

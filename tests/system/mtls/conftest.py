@@ -1,257 +1,452 @@
-"""A real proxy in front of gunicorn with two workers, and a browser with a client certificate."""
+"""The application of docs/flask.md on two gunicorn workers, behind the proxies of docs/mtls.md."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import os
+import json
 import re
-import shutil
+import secrets
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from hardware_mocks.igc import FakeIgcSante
 
-DEADLINE_S = 30.0
-ROOT = Path(__file__).parents[3]
+APP, CPS = "app.localhost", "cps.localhost"
+PROXY_ADDRESS = "127.0.0.2"  # the only peer that is trusted; tests come from 127.0.0.1
+_DOCUMENTS = Path(__file__).parents[3] / "docs"
+_DEADLINE_S = 30.0
+_POLL_S = 0.02
+
+_AROUND_IT = """
+import logging, os
+from flask import jsonify
+from flask_login import current_user
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+log = logging.getLogger("cps_auth.audit")
+log.setLevel(logging.INFO)
+log.addHandler(logging.FileHandler(os.environ["AUDIT_FILE"]))
+app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)
+
+@app.get("/me")
+@login_required
+def me():
+    proof = current_user.holder.proof.value
+    return jsonify(ps_idnat=current_user.ps_idnat, proof=proof)
+
+@app.after_request
+def name_worker(response):
+    response.headers["X-Worker"] = str(os.getpid())
+    return response
+"""
+
+_NGINX = """
+daemon off;
+pid nginx.pid;
+worker_processes 1;
+error_log stderr;
+user root;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  proxy_bind {source};
+{snippet}
+}}
+"""
+_APACHE = """
+ServerRoot {folder}
+ServerName localhost
+DefaultRuntimeDir {folder}
+PidFile {folder}/apache.pid
+Mutex posixsem
+ErrorLog /dev/stderr
+User www-data
+Group www-data
+Listen 127.0.0.1:{port}
+{modules}
+SSLSessionCache none
+SSLRandomSeed startup builtin
+ProxySourceAddress {source}
+{snippet}
+"""
+_APACHE_MODULES = "mpm_event authz_core headers proxy proxy_http socache_shmcb ssl"
+_HAPROXY = """
+global
+    tune.ssl.cachesize 0
+    ssl-default-bind-options ssl-min-ver TLSv1.2
+defaults
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+{snippet}
+    source {source}
+"""
 
 
-def application_of_the_docs() -> str:
-    """Return the application of fifteen lines, as docs/flask.md shows it."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "flask.md").read_text(), re.DOTALL)
-    return blocks[0]
+def _snippet(language: str) -> str:
+    (text,) = re.findall(
+        rf"^```{language}\n(.*?)^```", (_DOCUMENTS / "mtls.md").read_text(), re.M | re.S
+    )
+    return text
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answer:
     """What came back."""
 
     status: int
+    location: str | None
     text: str
-    location: str
+    worker: str | None
+
+
+@dataclass(frozen=True)
+class ClientKey:
+    """A certificate with its key, as a browser holds them."""
+
+    certificate_der: bytes
+    pem_file: Path
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running application behind a running proxy."""
+
+    proxy: str
+    port: int
+    gunicorn_port: int
+    secret: str
+    authority: Path
+    audit_file: Path
+
+    def origin(self, host: str) -> str:
+        """Return the origin of one of the two hosts."""
+        return f"https://{host}:{self.port}"
+
+    def audit(self) -> list[str]:
+        """Return the lines of the audit log."""
+        return self.audit_file.read_text().splitlines() if self.audit_file.exists() else []
+
+    def connect(
+        self, sni: str, key: ClientKey | None = None, version: ssl.TLSVersion | None = None
+    ) -> ssl.SSLSocket:
+        """Open a TLS connection to the proxy; the card's key is used in the handshake."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
+        if key is not None:
+            context.load_cert_chain(key.pem_file)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE_S)
+        return context.wrap_socket(plain, server_hostname=sni)
 
 
 @dataclass
 class Browser:
-    """Keeps cookies per host, sends a client certificate where it has one."""
+    """Keeps cookies per host and, if it has one, presents a certificate where it is asked."""
 
-    context: ssl.SSLContext
-    cookies: dict[str, dict[str, str]] = field(default_factory=dict)
+    site: Site
+    key: ClientKey | None = None
+    version: ssl.TLSVersion | None = None
+    cookies: dict[str, str] = field(default_factory=dict)
 
-    def ask(
-        self, method: str, url: str, form: dict[str, str] | None = None,
-        headers: list[tuple[str, str]] | None = None,
-    ) -> Answer:  # fmt: skip
-        """Send one request; `headers` as they are, twice if given twice."""
-        parts = urlsplit(url)
-        jar = self.cookies.setdefault(parts.netloc, {})
-        body = urlencode(form).encode() if form is not None else b""
-        connection = http.client.HTTPSConnection(parts.netloc, context=self.context, timeout=20)
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.putrequest(method, path)
-        if jar:
-            pairs = "; ".join(f"{name}={value}" for name, value in jar.items())
-            connection.putheader("Cookie", pairs)
+    def open(
+        self,
+        where: str,
+        *,
+        method: str = "GET",
+        body: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        sni: str | None = None,
+    ) -> Answer:
+        """Open an address, or a path of the application's own host, without following."""
+        parts = urlsplit(where if "://" in where else self.site.origin(APP) + where)
+        host = parts.hostname or ""
+        with self.site.connect(sni or host, self.key, self.version) as tls:
+            connection = http.client.HTTPConnection(host)
+            connection.sock = tls
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            return self._exchange(connection, method, path, parts.netloc, body, headers)
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        netloc: str,
+        body: str,
+        headers: tuple[tuple[str, str], ...],
+    ) -> Answer:
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        host = netloc.split(":")[0]
+        sent = [("Host", netloc), ("Accept", "text/html"), ("Connection", "close"), *headers]
+        if host in self.cookies:
+            sent.append(("Cookie", self.cookies[host]))
         if method == "POST":
-            connection.putheader("Origin", f"{parts.scheme}://{parts.netloc}")
-            connection.putheader("Content-Type", "application/x-www-form-urlencoded")
-            connection.putheader("Content-Length", str(len(body)))
-        for name, value in headers or []:
+            sent += [
+                ("Origin", f"https://{netloc}"),
+                ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Content-Length", str(len(body))),
+            ]
+        for name, value in sent:
             connection.putheader(name, value)
-        connection.endheaders(body)
+        connection.endheaders(body.encode())
         answer = connection.getresponse()
-        text = answer.read().decode(errors="replace")
         for cookie in answer.headers.get_all("Set-Cookie", []):
-            name, _, value = cookie.partition(";")[0].partition("=")
-            jar[name] = value
-        connection.close()
-        return Answer(answer.status, text, answer.headers.get("Location", ""))
+            self.cookies[host] = cookie.split(";")[0]
+        text = answer.read().decode(errors="replace")
+        return Answer(answer.status, answer.headers["Location"], text, answer.headers["X-Worker"])
 
+    def start(self) -> str:
+        """Press the button of the login page; return where it leads."""
+        page = self.open("/cps/login?next=/me").text
+        token = page.split('action="/cps/mtls/start"')[1].split('name="cps_token" value="')[1]
+        body = f"cps_token={quote(token.split(chr(34))[0])}&next=%2Fme"
+        location = self.open("/cps/mtls/start", method="POST", body=body).location
+        assert location is not None
+        return location
 
-@dataclass
-class Site:
-    """Two hosts of one proxy: the application's own, and the one that asks for certificates."""
+    def log_in(self) -> Answer:
+        """Go all the way; stop where it is refused."""
+        proved = self.open(self.start())
+        return self.open(proved.location) if proved.location else proved
 
-    origin: str
-    mtls_origin: str
-    log: Path
-
-    def audit(self) -> str:
-        """Return what the application wrote so far."""
-        return self.log.read_text()
-
-
-@pytest.fixture(scope="session")
-def tls_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificate and key of both hosts, in one folder."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "tls.key", "-out",
-         "tls.crt", "-days", "2", "-subj", "/CN=localhost"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    both = (folder / "tls.crt").read_text() + (folder / "tls.key").read_text()
-    (folder / "both.pem").write_text(both)
-    return folder
+    def is_in(self) -> bool:
+        """Whether a page that needs a login is served."""
+        return self.open("/me").status == 200
 
 
 @pytest.fixture(scope="session")
-def trusted_pem(igc: FakeIgcSante, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The authorities, as proxies want them."""
-    file = tmp_path_factory.mktemp("authorities") / "authorities.pem"
-    names = ("fort", "fort-personnes", "standard", "standard-personnes")
-    file.write_bytes(
-        b"".join(igc.authorities[name].certificate.public_bytes(Encoding.PEM) for name in names)
+def server_pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificate and key of both hosts, self-signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, APP)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(APP), x509.DNSName(CPS)]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
     )
-    return file
+    path = tmp_path_factory.mktemp("server") / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture(scope="session")
+def client_key(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[bytes, object], ClientKey]:
+    """Writes a certificate and its key where the ssl module finds them."""
+    folder = tmp_path_factory.mktemp("clients")
+
+    def write(der: bytes, key: object) -> ClientKey:
+        path = folder / f"{secrets.token_hex(8)}.pem"
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+        pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+        path.write_bytes(pem + private)
+        return ClientKey(der, path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def persona_key(
+    igc: FakeIgcSante, client_key: Callable[[bytes, object], ClientKey]
+) -> Callable[[str], ClientKey]:
+    """Gives the authentication certificate and key of a persona's card."""
+
+    def give(name: str) -> ClientKey:
+        card = igc.credentials(name)
+        return client_key(card.authentication_certificate_der, card.authentication_key)
+
+    return give
+
+
+@pytest.fixture(scope="module", params=["nginx", "apache", "haproxy"])
+def site(
+    request: pytest.FixtureRequest, igc: FakeIgcSante, igc_dir: Path, server_pem: Path
+) -> Iterator[Site]:
+    """The application behind each proxy in turn."""
+    with tempfile.TemporaryDirectory(prefix="mtls-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        authorities = [*igc.trust_store().anchors, *igc.trust_store().intermediates]
+        pems = b"".join(authority.public_bytes(Encoding.PEM) for authority in authorities)
+        (folder / "igc-sante.pem").write_bytes(pems)
+        yield _start_site(request.param, folder, igc_dir, server_pem, stack)
 
 
 @pytest.fixture
-def browser_of(igc: FakeIgcSante, tmp_path: Path) -> Callable[[str | None], Browser]:
-    """Gives a browser with the certificate of a persona, or without any."""
-
-    def make(persona: str | None) -> Browser:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if persona is not None:
-            card = igc.credentials(persona)
-            certificate = x509.load_der_x509_certificate(card.authentication_certificate_der)
-            file = tmp_path / f"{persona}.pem"
-            file.write_bytes(
-                certificate.public_bytes(Encoding.PEM)
-                + card.authentication_key.private_bytes(
-                    Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-                )
-            )
-            context.load_cert_chain(file)
-        return Browser(context)
-
-    return make
+def visit(site: Site) -> Callable[..., Browser]:
+    """Gives a new browser; `key` is what it presents."""
+    return lambda key=None, version=None: Browser(site, key, version)
 
 
-def two_free_ports() -> tuple[int, int]:
-    """Return ports that nobody has at this moment."""
-    with socket.socket() as first, socket.socket() as second:
-        for each in (first, second):
-            each.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def _start_site(
+    proxy: str, folder: Path, igc_dir: Path, server_pem: Path, stack: contextlib.ExitStack
+) -> Site:
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    gunicorn_port = listener.getsockname()[1]
+    secret = secrets.token_urlsafe()
+    for _ in range(5):  # somebody may take the port between the look and the use
+        port = _free_port()
+        site = Site(proxy, port, gunicorn_port, secret, server_pem, folder / "audit.log")
+        process = _start_proxy(site, folder, server_pem)
+        if _listens(port, process):
+            stack.callback(_end, process)
+            break
+        _end(process)
+    else:
+        pytest.fail(f"{proxy} does not start:\n" + (folder / "proxy.log").read_text())
+    stack.callback(_end, _start_gunicorn(site, folder, igc_dir, listener))
+    _await_workers(site, folder)
+    return site
 
 
-MakeSite = Callable[[str], Site]
+def _start_gunicorn(
+    site: Site, folder: Path, igc_dir: Path, listener: socket.socket
+) -> subprocess.Popen[bytes]:
+    documented = (_DOCUMENTS / "flask.md").read_text()
+    application = re.findall(r"^```python\n(.*?)^```", documented, re.M | re.S)[0]
+    (folder / "practice_app.py").write_text(application + _AROUND_IT)
+    config = {
+        "SECRET_KEY": secrets.token_hex(),
+        "CPS_ORIGIN": site.origin(APP),
+        "CPS_DATABASE": str(folder / "sessions.sqlite3"),
+        "CPS_TRUST": str(igc_dir),
+        "CPS_MTLS_PROXIES": json.dumps([PROXY_ADDRESS]),
+        "CPS_MTLS_PRESET": site.proxy,
+        "CPS_MTLS_ORIGIN": site.origin(CPS),
+        "CPS_MTLS_SECRET": site.secret,
+        "CPS_REQUESTS_PER_MINUTE": "100000",
+        "CPS_REFUSALS_BEFORE_LOCKOUT": "100000",
+    }
+    env = {f"FLASK_{name}": value for name, value in config.items()}
+    return _spawn(
+        folder,
+        "gunicorn",
+        [
+            *(sys.executable, "-m", "gunicorn", "--workers", "2", "--chdir", str(folder)),
+            *("--bind", f"fd://{listener.fileno()}", "--worker-tmp-dir", str(folder)),
+            *("--no-control-socket", "practice_app:app"),
+        ],
+        pass_fds=(listener.fileno(),),
+        env={**env, "AUDIT_FILE": str(site.audit_file), "PATH": "/usr/bin:/bin"},
+    )
 
 
-@pytest.fixture
-def make_site(igc_dir: Path, tls_files: Path, trusted_pem: Path) -> Iterator[MakeSite]:
-    """Starts a proxy by name, with the application of the documentation behind it."""
-    running: list[subprocess.Popen[bytes]] = []
-    folder = Path(tempfile.mkdtemp(prefix="mtls-"))
-    folder.chmod(0o755)
+def _start_proxy(site: Site, folder: Path, server_pem: Path) -> subprocess.Popen[bytes]:
+    names = {
+        r"app\.example\.fr": APP,
+        r"cps\.example\.fr": CPS,
+        r"/etc/ssl/[a-z-]+\.(pem|key)": str(server_pem),
+        r"/etc/cps-auth/igc-sante\.pem": str(folder / "igc-sante.pem"),
+        r"/etc/haproxy/cps\.crt-list": str(folder / "cps.crt-list"),
+        r"127\.0\.0\.1:8000": f"127.0.0.1:{site.gunicorn_port}",
+        r"the secret": site.secret,
+        r"listen 443": f"listen 127.0.0.1:{site.port}",
+        r"\*:443": f"127.0.0.1:{site.port}",
+        r"bind :443": f"bind 127.0.0.1:{site.port}",
+    }
 
-    def run(command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
-        with log.open("ab") as output:
-            running.append(
-                subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=env)
-            )
+    def local(text: str) -> str:
+        for there, here in names.items():
+            text = re.sub(there, here, text)
+        return text
 
-    def make(proxy: str) -> Site:
-        for _ in range(3):  # somebody may take a port between the look and the use
-            ports = two_free_ports()
-            origin, mtls_origin = (f"https://localhost:{port}" for port in ports)
-            site = Site(origin, mtls_origin, folder / "app.log")
-            write_configuration(folder, proxy, ports, tls_files, trusted_pem)
-            run(proxy_command(folder, proxy), folder / "proxy.log")
-            if await_port(ports[0], running[-1]):
-                break
-        else:
-            pytest.fail((folder / "proxy.log").read_text())
-        start_application(folder, proxy, site, igc_dir, run)
-        return site
-
-    yield make
-    for process in reversed(running):
-        process.terminate()
-    for process in running:
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(DEADLINE_S)
-    shutil.rmtree(folder, ignore_errors=True)
+    whole = {"nginx": _NGINX, "apache": _APACHE, "haproxy": _HAPROXY}[site.proxy]
+    where = "/usr/lib/apache2/modules"
+    configuration = whole.format(
+        snippet=local(_snippet(site.proxy)),
+        source=PROXY_ADDRESS,
+        folder=folder,
+        port=site.port,
+        modules="\n".join(
+            f"LoadModule {name}_module {where}/mod_{name}.so" for name in _APACHE_MODULES.split()
+        ),
+    )
+    (folder / "proxy.conf").write_text(configuration)
+    (folder / "cps.crt-list").write_text(local(_snippet("crt-list")))
+    conf = str(folder / "proxy.conf")
+    command = {
+        "nginx": ["/usr/sbin/nginx", "-p", str(folder), "-e", "stderr", "-c", conf],
+        "apache": ["/usr/sbin/apache2", "-f", conf, "-D", "FOREGROUND"],
+        "haproxy": ["/usr/sbin/haproxy", "-db", "-f", conf],
+    }[site.proxy]
+    return _spawn(folder, "proxy", command)
 
 
-def await_port(port: int, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until somebody listens; not after the process has ended."""
-    deadline = time.monotonic() + DEADLINE_S
+def _spawn(
+    folder: Path,
+    name: str,
+    command: list[str],
+    pass_fds: tuple[int, ...] = (),
+    env: dict[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds, env=env
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + _DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return True
+        time.sleep(_POLL_S)
     return False
 
 
-def start_application(
-    folder: Path, proxy: str, site: Site, igc_dir: Path, run: Callable[..., None]
-) -> None:
-    """Start gunicorn with two workers on a Unix socket, and wait until both have begun."""
-    (folder / "practice.py").write_text(
-        "import logging\nlogging.basicConfig(level=logging.INFO)\n" + application_of_the_docs()
-    )
-    env = {
-        **os.environ,
-        "FLASK_SECRET_KEY": "shared by the workers",
-        "FLASK_CPS_ORIGIN": site.origin,
-        "FLASK_CPS_MTLS_ORIGIN": site.mtls_origin,
-        "FLASK_CPS_MTLS_PROXY": proxy,
-        "FLASK_CPS_MTLS_PEERS": '["unix"]',
-        "FLASK_CPS_TRUST": str(igc_dir),
-        "FLASK_CPS_DATABASE": str(folder / "sessions.sqlite3"),
-    }
-    socket_file = folder / "app.sock"
-    command = [
-        sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"unix:{socket_file}",
-        "--umask", "0", "--no-control-socket", "practice:app",
-    ]  # fmt: skip
-    run(command, site.log, env)
-    deadline = time.monotonic() + DEADLINE_S
-    while site.log.exists() and site.log.read_text().count("Booting worker") < 2:
-        assert time.monotonic() < deadline, site.log.read_text()
-        time.sleep(0.05)
-
-
-def proxy_command(folder: Path, proxy: str) -> list[str]:
-    """Return what starts a proxy in the foreground."""
-    return {
-        "nginx": ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-g",
-                  "daemon off;"],
-        "apache": ["apache2", "-X", "-d", str(folder), "-f", str(folder / "apache.conf")],
-        "haproxy": ["haproxy", "-db", "-f", str(folder / "haproxy.conf")],
-    }[proxy]  # fmt: skip
-
-
-def write_configuration(
-    folder: Path, proxy: str, ports: tuple[int, int], tls: Path, authorities: Path
-) -> None:
-    """Write a proxy's configuration: the lines of docs/mtls.md in a frame for a test."""
-    names = {
-        "OWN": str(ports[0]), "MTLS": str(ports[1]), "TLS": str(tls), "FOLDER": str(folder),
-        "AUTHORITIES": str(authorities), "SOCKET": str(folder / "app.sock"),
-    }  # fmt: skip
-    text = (Path(__file__).with_name(f"{proxy}.conf")).read_text()
-    for name, value in names.items():
-        text = text.replace(f"@{name}@", value)
-    (folder / f"{proxy}.conf").write_text(text)
+def _await_workers(site: Site, folder: Path) -> None:
+    """Wait until both workers answer."""
+    seen: set[str | None] = set()
+    deadline = time.monotonic() + _DEADLINE_S
+    while len(seen - {None}) < 2:
+        if time.monotonic() > deadline:
+            log = textwrap.indent((folder / "gunicorn.log").read_text(), "  ")
+            pytest.fail(f"gunicorn's two workers never answered:\n{log}")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            seen.add(Browser(site).open("/cps/login").worker)
