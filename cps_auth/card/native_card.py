@@ -181,6 +181,9 @@ class NativeCard:
                 left = self._attempts_left(password, self._enter)
                 check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
                 yield password
+            except CardMisbehaved:
+                self._forget()  # what was known of it may be what is wrong
+                raise
             finally:
                 self._application.reset()
 
@@ -220,7 +223,11 @@ class NativeCard:
         if code is None:
             return None
         with self._use():
-            self._application.awake(self._enter)
+            try:
+                self._application.awake(self._enter)
+            except CardMisbehaved:
+                self._forget()
+                raise
             return self._attempts_left(code)
 
     def _attempts_left(
@@ -228,6 +235,7 @@ class NativeCard:
     ) -> int | None:
         left = self._application.attempts_left(code)
         if left is None:
+            self._forget()  # perhaps a wrong memory of which code it is
             left = self._application.attempts_by_object(code)
             if return_to is not None:
                 return_to()

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from cps_auth.card.native import NativeCards
+from cps_auth.card.pkcs15 import FileReference
 from cps_auth.card.public_files import PublicFileCache, PublicFiles
 from cps_auth.card.signature import is_signature_of
-from cps_auth.errors import CardRemoved, ConfigurationError
+from cps_auth.errors import CardMisbehaved, CardRemoved, ConfigurationError, LastAttempt
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardKind
 from hardware_mocks.igc import FakeIgcSante
@@ -107,6 +108,27 @@ def test_a_key_that_is_not_the_certificates(igc: FakeIgcSante) -> None:
     known = cache.get(CardKind.CPS3, card.serial)
     assert known is not None
     assert known.certificate_der == igc.credentials("doctor").authentication_certificate_der
+
+
+@pytest.mark.parametrize("what", ["certificate", "key", "password"])
+def test_wrong_memory(igc: FakeIgcSante, proven: PublicFiles, what: str) -> None:
+    """A memory that leads nowhere on the card is refused once, costs no attempt, and is gone."""
+    profile = proven.profile
+    wrong = {
+        "certificate": replace(profile, certificate=FileReference(b"\xb0\x77")),
+        "key": replace(profile, key=replace(profile.key, reference=0x99)),
+        "password": replace(profile, password=replace(profile.password, reference=0x07)),  # type: ignore[type-var]  # it has one
+    }
+    cache = PublicFileCache()
+    card = _card(igc)
+    cache.put(CardKind.CPS3, card.serial, replace(proven, profile=wrong[what]))
+    readers = VirtualReaders(READER)
+    readers.insert(READER, card)
+    cards = NativeCards(readers.service, cache)
+    with pytest.raises((CardMisbehaved, LastAttempt)):
+        _log_in(cards)
+    assert card.pin_attempts_left == 3
+    _log_in(cards)
 
 
 @pytest.fixture
