@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cps_auth.card.native import NativeCards
 from cps_auth.errors import (
     CardRemoved,
     PinBlocked,
@@ -149,6 +150,48 @@ def test_what_is_not_four_digits_never_reaches_the_card(bench: Bench) -> None:
     assert _code(browser.receive()) == "ERR_WEBEID_USER_CANCELLED"
     assert "Nothing was sent" in bench.seen[1]["alert"]
     assert card.pin_attempts_left == 3
+
+
+class _CardOnPad:
+    """A card in a reader with a keypad, on which its holder types the right PIN."""
+
+    def __init__(self, card: Any) -> None:
+        self._card = card
+        self.has_pin_pad = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._card, name)
+
+    def __enter__(self) -> _CardOnPad:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self._card.close()
+
+    def prove(self, pin: object, challenge: Any, *, last_attempt_allowed: bool) -> Any:
+        assert pin is None
+        typed = bytearray(b"1234")
+        return self._card.prove(typed, challenge, last_attempt_allowed=last_attempt_allowed)
+
+
+class _CardsOnPad(NativeCards):
+    def open_card(self, reader: str | None = None) -> Any:
+        return _CardOnPad(super().open_card(reader))
+
+
+def test_where_there_is_a_keypad_no_digit_enters_this_computer(bench: Bench) -> None:
+    """The window asks for an agreement to this website; the PIN is typed on the reader."""
+    bench.insert()
+    bench.person_will(("pad", "P00000"))
+    browser = bench.connect(cards=lambda: _CardsOnPad(bench.readers.service))
+    browser.send(_ask())
+    assert browser.receive()
+    assert _verified(browser.receive(), bench.judge) == PERSONAS["doctor"].ps_idnat
+    (view,) = bench.seen
+    assert view["kind"] == "pad"
+    assert view["origin"] == ORIGIN
+    assert "reader" in view["entry"]
+    assert "keys of the reader" in view["busy"]
 
 
 def test_the_window_waits_for_a_card(bench: Bench) -> None:
