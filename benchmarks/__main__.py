@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks import trust
+from benchmarks import trust, web
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
 from cps_auth.card.native import NativeCards
@@ -94,7 +94,7 @@ def main() -> None:
     igc = FakeIgcSante.create()
     with tempfile.TemporaryDirectory() as name:
         igc.write(Path(name))
-        for figure in (judgement, login, making_cards, native_login, *trust.FIGURES):
+        for figure in (judgement, login, making_cards, native_login, *trust.FIGURES, *web.FIGURES):
             if word in figure.__name__:
                 print(figure(igc, Path(name)), flush=True)
 

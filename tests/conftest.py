@@ -11,6 +11,15 @@ import pytest
 from hardware_mocks.igc import FakeIgcSante
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this suite."""
+    parser.addoption("--cycles", type=int, default=25, help="of insertion, login and removal")
+    parser.addoption(
+        "--card-serial", help="8 digits of the physical card that tests/device may use"
+    )
+    parser.addoption("--card-pin-file", help="file with its right PIN; only then is one sent")
+
+
 @pytest.fixture(scope="session")
 def igc_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a fake IGC-Santé, made once per run and shared by its processes."""

@@ -102,6 +102,10 @@ def _add_views(app: Flask) -> None:
     def consultations(number: int) -> str:
         return render_template("consultations.html", patient=_patient(number))
 
+    @app.get("/integration")
+    def integration() -> str:
+        return render_template("integration.html")
+
 
 def _patient(number: int) -> Patient:
     if number not in PATIENTS:

@@ -14,7 +14,7 @@ from typing import Final
 
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.pkcs11_card import Pkcs11Card
-from cps_auth.card.pkcs11_presence import ReaderPresence, no_pcsc
+from cps_auth.card.pkcs11_presence import NOTICE_REMOVAL_S, ReaderPresence, no_pcsc
 from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.pkcs11_selection import (
     Seat,
@@ -91,11 +91,16 @@ class Pkcs11Cards:
             seat = choose_seat(self._seats(process, slots, snapshot, reader))
             if seat is not None and seat.reader is not None:
                 self._presence.require(seat.reader)
+        except ModuleUnusable:
+            process.stop()
+            self._require_none_left(snapshot, reader)
+            raise
         except BaseException:
             process.stop()
             raise
         if seat is None:
             process.stop()
+            self._require_none_left(snapshot, reader)
             has_only_soft = slots and not any(slot.removable for slot in slots)
             if lost and not has_only_soft:
                 raise lost
@@ -111,6 +116,16 @@ class Pkcs11Cards:
             return self._presence.snapshot(), None
         except ReaderServiceLost as lost:
             return Snapshot(service_up=False), lost
+
+    def _require_none_left(self, before: Snapshot, reader: str | None) -> None:
+        """See whether a card left while the module was at work: that explains its failure.
+
+        Raises:
+            CardRemoved, ReaderServiceLost
+        """
+        for state in before.readers:
+            if state.atr is not None and reader in (None, state.name):
+                self._presence.require_after_doubt(state, NOTICE_REMOVAL_S)
 
     def _start(self) -> ModuleProcess:
         return ModuleProcess(

@@ -8,7 +8,7 @@ from typing import Final, Self
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.application import SHA256_DIGEST_INFO, digest_of
 from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
-from cps_auth.card.pkcs11_presence import ReaderPresence
+from cps_auth.card.pkcs11_presence import NOTICE_REMOVAL_S, ReaderPresence
 from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.pkcs11_selection import (
     Seat,
@@ -31,8 +31,6 @@ from cps_auth.model import (
     Challenge,
     SignatureAlgorithm,
 )
-
-_NOTICE_REMOVAL_S: Final = 0.8  # pcscd looks at a reader every 400 ms at worst
 
 _TOKEN_LEFT: Final = frozenset(
     {
@@ -272,6 +270,8 @@ class Pkcs11Card:
             self._require_after_doubt(0)  # PC/SC may know better: it can be lost itself
             return CardRemoved()
         self._require_after_doubt()
+        if failed.name == "FunctionNotSupported":
+            return ModuleUnusable(f"{operation}: {failed.name}")
         return CardMisbehaved(f"{operation}: {failed.name}")
 
     def _attempts_after_refusal(self, code: Code) -> int | None:
@@ -280,6 +280,6 @@ class Pkcs11Card:
         except CpsAuthError:
             return None  # the refusal is what counts; the card may have left since
 
-    def _require_after_doubt(self, within_s: float = _NOTICE_REMOVAL_S) -> None:
+    def _require_after_doubt(self, within_s: float = NOTICE_REMOVAL_S) -> None:
         if self._seat.reader is not None:
             self._presence.require_after_doubt(self._seat.reader, within_s)

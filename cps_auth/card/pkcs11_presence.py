@@ -6,12 +6,16 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Final
 
 from cps_auth.card.port import ReaderService
 from cps_auth.errors import CardRemoved, CpsAuthError, NoCard, NoReader, ReaderServiceLost
 from cps_auth.model import ReaderState, Snapshot
 
 log = logging.getLogger(__name__)
+
+NOTICE_REMOVAL_S: Final = 0.8
+"""How long to wait for a removal to show: pcscd looks at a reader every 400 ms at worst."""
 
 
 def no_pcsc() -> ReaderService:

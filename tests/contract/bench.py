@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from typing import Protocol
 
 from cps_auth.card.port import CardSource
@@ -23,13 +23,12 @@ class TappedCard(VirtualCard):
         self.credentials = igc.credentials(chosen.name)
         super().__init__(chosen, self.credentials, kind)
         self.commands: list[bytes] = []
-        self.before: Callable[[bytes], None] | None = None
+        self.last_command_at = time.monotonic()
 
     def transmit(self, command: bytes) -> bytes:
         """Answer like any card."""
-        if self.before is not None:
-            self.before(command)
         self.commands.append(command)
+        self.last_command_at = time.monotonic()
         return super().transmit(command)
 
     @property
@@ -59,6 +58,9 @@ class Bench(Protocol):
 
     def remove(self) -> None:
         """Pull the card if it is still there, and wait until that is seen."""
+
+    def needed(self, commands: list[bytes], moment: Moment) -> int:
+        """Return up to which command, of a rehearsal, a pull at this moment must be noticed."""
 
     def walk(self, commands: list[bytes]) -> list[int]:
         """Return the numbers, from 1, of the commands around which to make things go wrong."""

@@ -71,7 +71,6 @@ class CardPromises(CardFixtures):
     """Everything that a card must hold, whoever speaks to it."""
 
     tells_counters = True  # PKCS#11 tells only the last attempt apart
-    can_unblock = True
 
     def test_no_card(self, bench: Bench) -> None:
         """An empty reader is said to be empty."""
@@ -206,8 +205,6 @@ class CardPromises(CardFixtures):
 
     def test_unblock(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """The PUK gives a blocked card a new PIN; a wrong PUK costs one of its own attempts."""
-        if not self.can_unblock:
-            pytest.skip("this module has no way to unblock")
         inserted = make_card("pin-blocked")
         bench.insert(inserted)
         allow = {"last_attempt_allowed": not self.tells_counters}

@@ -9,6 +9,7 @@ from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.faults import Moment
 from hardware_mocks.virtual_readers import VirtualReaders
 from tests.contract.bench import TappedCard
+from tests.contract.cycles import CyclePromises
 from tests.contract.promises import CardPromises
 from tests.contract.pulls import PullPromises
 
@@ -38,6 +39,10 @@ class InProcessBench:
         self._readers.arm(READER, None)
         self._readers.remove(READER)
 
+    def needed(self, commands: list[bytes], moment: Moment) -> int:
+        """Return all, but for a card that leaves once everything was answered."""
+        return len(commands) - (moment is Moment.AFTER)
+
     def walk(self, commands: list[bytes]) -> list[int]:
         """Return every command: nothing is slow here."""
         return list(range(1, len(commands) + 1))
@@ -51,6 +56,10 @@ def bench(request: pytest.FixtureRequest) -> InProcessBench:
 
 class TestNative(CardPromises):
     """The native adapter, without pcscd."""
+
+
+class TestNativeCycles(CyclePromises):
+    """The native adapter, without pcscd, many times over."""
 
 
 class TestNativePulled(PullPromises):

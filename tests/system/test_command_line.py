@@ -182,3 +182,62 @@ def test_watch_tells_insertion_and_removal(private_pcscd: PrivatePcscd) -> None:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_pin_status(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """Both counters are told, in JSON and in words, and none is spent."""
+    inserted = private_pcscd.insert(persona="last-attempt")
+    status = _json(run("pin", "status", "--json"))
+    assert (status["attempts_left"], status["puk_attempts_left"]) == (1, 3)
+    assert status["pin_pad"] is False
+    said = run("pin", "status", LANG="fr_FR.UTF-8").stdout
+    assert "1 essai restant" in said
+    assert inserted.card.pin_attempts_left == 1
+
+
+@pytest.mark.parametrize("kind", ["cps3", "cps4"])
+def test_pin_change_and_unblock(private_pcscd: PrivatePcscd, run: Run, kind: str) -> None:
+    """Change, block, unblock: the codes come from standard input, one a line."""
+    inserted = private_pcscd.insert(kind)
+    assert _json(run("pin", "change", "--json", "--pin-stdin", stdin="1234\n4321\n"))["ok"]
+    done = run("login", "--json", "--pin-stdin", stdin="1234\n")
+    _assert_refused(done, "wrong-pin")
+    done = run("login", "--json", "--pin-stdin", stdin="4321\n")
+    assert _json(done)["ok"] is True
+    inserted.card.contents.pins[1].attempts_left = 0
+    done = run("pin", "change", "--json", "--pin-stdin", stdin="4321\n1234\n")
+    _assert_refused(done, "pin-blocked")
+    done = run("pin", "unblock", "--json", "--pin-stdin", stdin="1234\n5678\n")
+    _assert_refused(done, "puk-malformed")
+    done = run("pin", "unblock", "--json", "--pin-stdin", stdin="00000000\n5678\n")
+    _assert_refused(done, "wrong-puk")
+    assert _json(done)["attempts_left"] == 2
+    done = run("pin", "unblock", "--pin-stdin", stdin="12345678\n5678\n", LANG="fr_FR.UTF-8")
+    assert "Le code porteur a été changé." in done.stdout
+    assert _json(run("login", "--json", "--pin-stdin", stdin="5678\n"))["ok"] is True
+
+
+@pytest.mark.parametrize("command", [("login",), ("pin", "change"), ("pin", "unblock")])
+def test_trace_hides_the_codes(
+    private_pcscd: PrivatePcscd, run: Run, command: tuple[str, ...]
+) -> None:
+    """--trace shows every command and answer, and neither PIN nor PUK in any notation."""
+    private_pcscd.insert()
+    stdin = {"login": "1234\n", "change": "1234\n4321\n", "unblock": "12345678\n4321\n"}
+    arguments = (*command, "--trace", "--json", "--pin-stdin")
+    done = run(*arguments, stdin=stdin[command[-1]])
+    assert _json(done)["ok"] is True
+    assert "> 00 B0 9C 00 Le=12" in done.stderr
+    assert "bytes hidden>" in done.stderr
+    sent = [line for line in done.stderr.splitlines() if line.startswith("> ")]
+    for code in ("1234", "4321", "12345678"):
+        assert code.encode().hex() not in done.stderr.replace(" ", "").lower()
+        assert not any(code in line for line in sent)
+
+
+def test_known_modules_by_name(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """--module takes the name of a known module; one that is not installed is said to be so."""
+    private_pcscd.insert()
+    assert _json(run("show", "--json", "--module", "opensc"))["ok"] is True
+    if not Path("/opt/santesocial/CPS/lib/libcps3_pkcs11_lux.so").exists():
+        _assert_refused(run("show", "--json", "--module", "ans"), "module-unusable")

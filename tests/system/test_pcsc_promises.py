@@ -2,109 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
 
-from cps_auth.card.open import open_cards
-from cps_auth.card.pcsc import PcscService
-from cps_auth.card.port import CardSource
-from cps_auth.model import ReaderState, Snapshot
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Moment
-from hardware_mocks.vpcd_slot import VpcdSlot
-from tests.contract.bench import PIN_CARRYING, TappedCard
+from tests.contract.cycles import CyclePromises
+from tests.contract.pcscd_bench import PcscdBench
 from tests.contract.promises import CardPromises
 from tests.contract.pulls import PullPromises
 
 pytestmark = pytest.mark.system
-
-DEADLINE_S = 20.0
-NOTICED_S = 1.0  # pcscd looks at a reader every 0.4 s
-
-
-class PcscdBench:
-    """One slot of vpcd behind a private pcscd."""
-
-    def __init__(self, pcscd: Any, kind: str) -> None:
-        self.kind = kind
-        self.moments = (Moment.BEFORE, Moment.DURING) if kind == "cps3" else (Moment.DURING,)
-        self._reader = pcscd.readers[0]
-        self._slot = VpcdSlot(pcscd.vpcd_address)
-        self._seen = self._state()
-
-    def cards(self) -> CardSource:
-        """Return a new source."""
-        return open_cards()
-
-    def insert(self, card: TappedCard, plan: FaultPlan | None = None) -> None:
-        """Put a card in the slot and wait until pcscd has powered it."""
-        self._slot.insert(card, plan)
-        self._seen = self._await(lambda now: bool(now.atr))
-
-    def remove(self) -> None:
-        """Pull the card and wait until pcscd has counted that.
-
-        An exchange that broke off empties the reader before pcscd looks at it; a card inserted
-        in between would never be seen. One that was swapped and pulled in between never was.
-        """
-        if self._slot.plan is not None:
-            self._slot.plan.cancel()
-        self._slot.pull()
-        counted = self._seen.event_count
-        service = PcscService()
-        seen = service.snapshot()
-        while (now := self._of(seen)).atr is not None or now.event_count <= counted:
-            fresh = service.wait_for_change(seen, NOTICED_S)
-            if fresh == seen and now.atr is None:
-                break
-            seen = fresh
-        service.close()
-        for thread in threading.enumerate():  # the card has no power once its thread has ended
-            while thread.name.startswith("vpcd ") and thread.is_alive():
-                self._slot.pull()  # a swap may have put the second card in just now
-                thread.join(NOTICED_S)
-
-    def walk(self, commands: list[bytes]) -> list[int]:
-        """Return the first command, one in the middle, and from the first code to the end.
-
-        Each costs a second, until pcscd has seen the removal and the insertion; so for other
-        cards than the CPS3 only the first code and the end.
-        """
-        codes = [
-            number
-            for number, command in enumerate(commands, 1)
-            if command[1] in PIN_CARRYING and len(command) > 5
-        ]
-        first = codes[0] if codes else len(commands)
-        if self.kind != "cps3":
-            return sorted({first, len(commands)})
-        return sorted({1, len(commands) // 2, *range(first, len(commands) + 1)})
-
-    def close(self) -> None:
-        """Pull the card."""
-        self._slot.pull()
-
-    def _state(self) -> ReaderState:
-        return self._of(Snapshot(open_cards().readers()))
-
-    def _of(self, seen: Snapshot) -> ReaderState:
-        return next(one for one in seen.readers if one.name == self._reader)
-
-    def _await(self, is_so: Any) -> ReaderState:
-        service = PcscService()
-        try:
-            seen = service.snapshot()
-            while True:
-                now = self._of(seen)
-                if is_so(now):
-                    return now
-                fresh = service.wait_for_change(seen, DEADLINE_S)
-                assert fresh != seen, f"pcscd saw nothing: {now}"
-                seen = fresh
-        finally:
-            service.close()
 
 
 @pytest.fixture(params=["cps3", "cps4", "cps4-t0"])
@@ -117,6 +24,17 @@ def bench(private_pcscd: Any, request: pytest.FixtureRequest) -> Any:
 
 class TestPcsc(CardPromises):
     """The native adapter over pcscd."""
+
+
+class TestPcscCycles(CyclePromises):
+    """The native adapter over pcscd, many times over."""
+
+    @pytest.fixture
+    def bench(self, private_pcscd: Any) -> Any:
+        """An empty slot of a private pcscd."""
+        bench = PcscdBench(private_pcscd, "cps3")
+        yield bench
+        bench.close()
 
 
 class TestPcscPulled(PullPromises):

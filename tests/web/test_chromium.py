@@ -122,3 +122,12 @@ def test_the_panel_pulls_the_card_beside_the_page(
     expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
     expect(page.locator(".desk-lock strong")).to_have_text("verrouillé")
     assert desk.inserted is None
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_for_developers_fits_every_screen(page: Page, origin: str, width: int) -> None:
+    """How to put the card into one's own application: no login, no sideways scrolling."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{origin}/integration")
+    expect(page.get_by_role("heading", level=1)).to_have_text("La carte CPS dans votre application")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from flask_login import current_user, login_required
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from werkzeug.serving import make_server
-
-from cps_auth.flask import CpsLogin
-from cps_auth.pki.judge import folder_judge
 
 pytestmark = pytest.mark.system
 
@@ -41,39 +39,58 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return crt, key
 
 
+def _application(origin: str, folder: Path, igc_dir: Path, **more: str) -> Flask:
+    """Run the first block of docs/flask.md: the application of fifteen lines."""
+    text = (Path(__file__).parents[3] / "docs" / "flask.md").read_text()
+    block = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    assert len(block.splitlines()) <= 15
+    settings = {
+        "SECRET_KEY": "a key for tests",
+        "CPS_ORIGIN": origin,
+        "CPS_DATABASE": str(folder / "sessions.sqlite3"),
+        "CPS_TRUST": str(igc_dir),
+        **more,
+    }
+    names: dict[str, Any] = {"__name__": "practice"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(f"FLASK_{name}", value)
+        exec(compile(block, "docs/flask.md", "exec"), names)  # noqa: S102  (our own document)
+    app = names["app"]
+    assert isinstance(app, Flask)
+    return app
+
+
+@contextmanager
+def _serving(make: Callable[[int], Flask], context: ssl.SSLContext | None) -> Iterator[Flask]:
+    server = make_server("127.0.0.1", 0, Flask("none"), threaded=True, ssl_context=context)
+    server.app = make(server.server_port)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.app
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        local = server.app.extensions["cps_login"].local
+        local.removal.stop()
+
+
 @pytest.fixture
 def served(
     igc_dir: Path, certificate: tuple[Path, Path], tmp_path: Path
 ) -> Iterator[tuple[str, Flask]]:
-    """A small application behind TLS, on a free port."""
-    app = Flask("practice")
+    """The application of the documentation behind TLS, for cards elsewhere."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
-    origin = f"https://localhost:{server.server_port}"
-    app.config.update(
-        SECRET_KEY="a key for tests",
-        CPS_ORIGIN=origin,
-        CPS_WEB_EID=True,
-        CPS_DATABASE=tmp_path / "s.sqlite3",
-    )
-    CpsLogin(app, judge=folder_judge(igc_dir))
 
-    @app.get("/")
-    @login_required
-    def home() -> str:
-        from flask import render_template_string
+    def make(port: int) -> Flask:
+        return _application(f"https://localhost:{port}", tmp_path, igc_dir, CPS_WEB_EID="true")
 
-        return render_template_string(
-            "<h1>{{ name }}</h1>{{ cps_watch() }}", name=current_user.display_name
-        )
-
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield origin, app
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with _serving(make, context) as app:
+        # The browser is on this machine too: what a remote one sees is one click away.
+        yield app.config["CPS_ORIGIN"], app
 
 
 @pytest.fixture
@@ -109,11 +126,33 @@ def browser(display: str, private_pcscd: Any) -> Iterator[BrowserContext]:
 
 
 def _log_in(page: Page, origin: str, hands: Any) -> None:
-    page.goto(origin)
+    page.goto(f"{origin}/cps/login?remote=1")
     page.get_by_role("button", name="Se connecter avec ma carte").click()
     hands.type("1234")
     hands.press("Return")
     expect(page.get_by_role("heading", level=1)).to_have_text("Camille LAVERGNE")
+
+
+def test_the_same_application_takes_the_card_beside_it(
+    browser: BrowserContext, igc_dir: Path, tmp_path: Path, private_pcscd: Any
+) -> None:
+    """Local reader: card in, four digits in the page, page; card out, page closed in a second."""
+
+    def make(port: int) -> Flask:
+        return _application(f"http://127.0.0.1:{port}", tmp_path, igc_dir)
+
+    with _serving(make, None) as app:
+        inserted = private_pcscd.insert()
+        page = browser.new_page()
+        page.goto(app.config["CPS_ORIGIN"])
+        page.get_by_label("Les quatre chiffres du code porteur").press_sequentially("1234")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Camille LAVERGNE")
+        inserted.remove()
+        private_pcscd.await_empty(inserted.reader)
+        pulled_at = time.monotonic()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
+        assert time.monotonic() - pulled_at < NOTICED_WITHIN_S + 0.5  # its page polls
 
 
 def test_a_login_by_extension_ends_when_the_card_is_pulled(
@@ -145,7 +184,7 @@ def test_cancelling_is_explained_on_the_page(
     """Escape in the window: a sentence on the page, and the button is there again."""
     private_pcscd.insert()
     page = browser.new_page()
-    page.goto(served[0])
+    page.goto(f"{served[0]}/cps/login?remote=1")
     page.get_by_role("button", name="Se connecter avec ma carte").click()
     hands.wait_for_window()
     hands.press("Escape")
@@ -159,7 +198,7 @@ def test_a_page_cannot_speak_for_another_origin(
     """What a page says about its origin changes nothing: the browser says it."""
     private_pcscd.insert()
     page = browser.new_page()
-    page.goto(f"{served[0]}/cps/login")
+    page.goto(f"{served[0]}/cps/login?remote=1")
     page.evaluate(
         """() => { window.heard = new Promise((done) => addEventListener("message", ({data}) => {
           if (data?.action === "web-eid:authenticate-success") done(data); }));
@@ -196,7 +235,7 @@ def _signed_for(token: dict[str, Any], origin: str) -> bool:
 def test_documents_are_not_signed(browser: BrowserContext, served: tuple[str, Flask]) -> None:
     """The signing messages of web-eid.js fail politely; status tells the versions."""
     page = browser.new_page()
-    page.goto(f"{served[0]}/cps/login")
+    page.goto(f"{served[0]}/cps/login?remote=1")
     answers = page.evaluate(
         """async () => { const ask = (action) => new Promise((done) => {
              addEventListener("message", ({data}) => {

@@ -1,0 +1,134 @@
+"""A known card costs almost nothing, and a wrong memory of it costs no attempt and no identity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cps_auth.card.native import NativeCards
+from cps_auth.card.public_files import PublicFileCache, PublicFiles
+from cps_auth.card.signature import is_signature_of
+from cps_auth.errors import CardRemoved, ConfigurationError
+from cps_auth.login.challenge import issue_challenge
+from cps_auth.model import CardKind
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.virtual_readers import VirtualReaders
+
+CHALLENGE = issue_challenge("https://cabinet.example", at=datetime.now(UTC))
+READER = "Reader"
+KINDS = {"cps3": CardKind.CPS3, "cps4": CardKind.CPS4}
+
+
+def _log_in(cards: NativeCards) -> bytes:
+    with cards.open_card() as card:
+        certificate_der = card.read_authentication_certificate()
+        signature = card.prove(bytearray(b"1234"), CHALLENGE)
+    assert is_signature_of(certificate_der, CHALLENGE.message(), signature)
+    return certificate_der
+
+
+def _card(igc: FakeIgcSante, persona: str = "doctor", kind: str = "cps3") -> VirtualCard:
+    return VirtualCard(PERSONAS[persona], igc.credentials(persona), kind)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_what_a_login_costs(igc: FakeIgcSante, kind: str) -> None:
+    """At most 28 commands on a card never seen, and at most 8 on a known one."""
+    readers = VirtualReaders(READER)
+    readers.insert(READER, _card(igc, kind=kind))
+    cards = NativeCards(readers.service)
+    first = _log_in(cards)
+    assert readers.apdu_count <= 28
+    before = readers.apdu_count
+    assert _log_in(cards) == first
+    assert readers.apdu_count - before <= 8
+
+
+def test_one_serial_two_certificates(igc: FakeIgcSante) -> None:
+    """A card renewed under its old serial is noticed before any PIN is sent, then read afresh."""
+    readers = VirtualReaders(READER)
+    cards = NativeCards(readers.service)
+    readers.insert(READER, _card(igc))
+    old = _log_in(cards)
+    serial = PERSONAS["doctor"].chip_serial
+    renewed = VirtualCard(
+        replace(PERSONAS["nurse"], chip_serial=serial), igc.credentials("nurse"), "cps3"
+    )
+    readers.swap(READER, renewed)
+    before = len(readers.commands)
+    with cards.open_card() as card, pytest.raises(CardRemoved):
+        card.prove(bytearray(b"1234"), CHALLENGE)
+    assert not any(command[1] == 0x20 for command in readers.commands[before:])
+    assert _log_in(cards) != old
+
+
+def test_a_key_that_is_not_the_certificates(igc: FakeIgcSante) -> None:
+    """Only what a signature proved is remembered."""
+    cache = PublicFileCache()
+    readers = VirtualReaders(READER)
+    card = _card(igc)
+    readers.insert(READER, card)
+    cards = NativeCards(readers.service, cache)
+    with cards.open_card() as opened:
+        opened.read_authentication_certificate()
+    assert cache.get(CardKind.CPS3, card.serial) is None
+    _log_in(cards)
+    known = cache.get(CardKind.CPS3, card.serial)
+    assert known is not None
+    assert known.certificate_der == igc.credentials("doctor").authentication_certificate_der
+
+
+@pytest.fixture
+def proven(igc: FakeIgcSante) -> PublicFiles:
+    """What a login leaves behind."""
+    cache = PublicFileCache()
+    readers = VirtualReaders(READER)
+    readers.insert(READER, _card(igc))
+    _log_in(NativeCards(readers.service, cache))
+    known = cache.get(CardKind.CPS3, PERSONAS["doctor"].chip_serial)
+    assert known is not None
+    return known
+
+
+def test_folder(tmp_path: Path, proven: PublicFiles) -> None:
+    """With a folder another process knows the card too; what is damaged there is not known."""
+    folder = tmp_path / "cards"
+    PublicFileCache(folder).put(CardKind.CPS3, "99000001", proven)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert PublicFileCache(folder).get(CardKind.CPS3, "99000001") == proven
+    assert PublicFileCache(folder).get(CardKind.CPS4, "99000001") is None
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-1], b"\x00" * 100, whole * 2, b"\x80" * 70000):
+        file.write_bytes(damaged)
+        assert PublicFileCache(folder).get(CardKind.CPS3, "99000001") is None
+    file.write_bytes(whole)
+    cache = PublicFileCache(folder)
+    cache.forget(CardKind.CPS3, "99000001")
+    assert cache.get(CardKind.CPS3, "99000001") is None
+
+
+def test_folder_of_others(tmp_path: Path) -> None:
+    """A folder that others can look into, or that is none, is refused."""
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "file").touch()
+    (tmp_path / "own").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    for name in ("open", "file", "link"):
+        with pytest.raises(ConfigurationError):
+            PublicFileCache(tmp_path / name)
+
+
+def test_memory_is_bounded(proven: PublicFiles) -> None:
+    """However many cards come by, only the last few dozen are known."""
+    cache = PublicFileCache()
+    for number in range(200):
+        cache.put(CardKind.CPS3, f"{number:08}", proven)
+    assert cache.get(CardKind.CPS3, "00000000") is None
+    assert cache.get(CardKind.CPS3, "00000199") == proven
