@@ -42,7 +42,8 @@ def test_the_product_holds_what_is_not_python(product: set[str]) -> None:
         "cps_auth/flask/templates/cps/login.html",
         "cps_auth/share/systemd/cps-auth-trust-update.timer",
         "pam_helper/share/cps-auth-pam",
-        "pam_helper/share/pam.d/cps-auth",
+        "pam_helper/share/pam.d/cps-auth.head",
+        "pam_helper/share/pam_cps/pam_cps.c",
     } <= product
 
 
