@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks import trust, web
+from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
 from cps_auth.card.native import NativeCards
@@ -94,7 +95,15 @@ def main() -> None:
     igc = FakeIgcSante.create()
     with tempfile.TemporaryDirectory() as name:
         igc.write(Path(name))
-        for figure in (judgement, login, making_cards, native_login, *trust.FIGURES, *web.FIGURES):
+        for figure in (
+            judgement,
+            login,
+            making_cards,
+            native_login,
+            wire,
+            *trust.FIGURES,
+            *web.FIGURES,
+        ):
             if word in figure.__name__:
                 print(figure(igc, Path(name)), flush=True)
 

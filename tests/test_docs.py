@@ -24,7 +24,7 @@ def _python_blocks(text: str) -> list[str]:
 
 def test_the_readme_logs_in_and_explains_a_refusal(igc: FakeIgcSante, igc_dir: Path) -> None:
     """Its Python block gives the doctor's name, and the reason where it is refused."""
-    (block,) = _python_blocks(README)
+    block = _python_blocks(README)[0]
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)  # noqa: S102  # our own document
     readers = VirtualReaders("Reader")
@@ -37,6 +37,11 @@ def test_the_readme_logs_in_and_explains_a_refusal(igc: FakeIgcSante, igc_dir: P
     readers.insert("Reader", VirtualCard(PERSONAS["doctor"], igc.credentials("doctor")))
     assert who(bytearray(b"1234"), igc_dir) == "Camille LAVERGNE"
     assert "2 attempts left" in str(who(bytearray(b"9999"), igc_dir))
+
+
+def test_the_readmes_test_is_the_one_that_the_plugins_own_suite_runs() -> None:
+    """It is the first example of docs/mocks.md, to the letter."""
+    assert _python_blocks(README)[1] == _python_blocks((ROOT / "docs/mocks.md").read_text())[0]
 
 
 @pytest.mark.parametrize("document", ["README.md", "SECURITY.md", "CHANGELOG.md"])

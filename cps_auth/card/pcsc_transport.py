@@ -21,6 +21,7 @@ ANSWER_S = 5.0
 HOLD_S = 30.0
 """How long one operation may hold the card, however many commands it takes."""
 
+_NO_ANSWER = "no answer in time"
 _BEGIN_TRIES = 3  # another program may reset the card between our reconnection and our turn
 
 _T = TypeVar("_T")
@@ -37,6 +38,7 @@ class PcscTransport:
         self._protocol = protocol
         self._is_same_card = is_same_card  # asks PC/SC whether a card was inserted since
         self._is_closed = False
+        self._hangs = False
         self._thread = DeadlineThread("cps-auth-card")
         self._held_until = math.inf
 
@@ -130,8 +132,8 @@ class PcscTransport:
         try:
             return self._thread.call(timeout_s, call, self._too_late)
         except TimeoutError:
-            self._is_closed = True
-            raise CardMisbehaved("no answer in time") from None
+            self._is_closed = self._hangs = True
+            raise CardMisbehaved(_NO_ANSWER) from None
 
     def _too_late(self, _: object) -> None:
         self._disconnect(scard.SCARD_UNPOWER_CARD)
@@ -184,5 +186,7 @@ class PcscTransport:
         return codes.unsigned(code)
 
     def _require_open(self) -> None:
+        if self._hangs:
+            raise CardMisbehaved(_NO_ANSWER)
         if self._is_closed:
             raise CardRemoved

@@ -166,6 +166,10 @@ class PrivatePcscd:
         chosen = PERSONAS[persona] if isinstance(persona, str) else persona
         return VirtualCard(chosen, self._igc.credentials(chosen.name), card_kind)
 
+    def await_card(self, reader: str) -> None:
+        """Wait until pcscd has powered the card in this reader."""
+        self._await_card(reader, present=True)
+
     def await_empty(self, reader: str) -> None:
         """Wait until pcscd has seen, and counted, that the card of this reader left.
 

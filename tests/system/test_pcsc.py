@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +18,23 @@ from smartcard import scard
 from cps_auth.card import pcsc, pcsc_transport
 from cps_auth.card.open import open_cards
 from cps_auth.card.pcsc import PcscService
-from cps_auth.errors import CardBusy, CardRemoved, NoReader, ReaderServiceLost
+from cps_auth.errors import (
+    CardBusy,
+    CardMisbehaved,
+    CardRemoved,
+    CpsAuthError,
+    NoReader,
+    ReaderServiceLost,
+)
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardEvent, CardEventKind, Challenge
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Fault, Hang, on
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.vpcd_slot import VpcdSlot
+from tests.contract.promises import log_in
 
 pytestmark = pytest.mark.system
 
@@ -119,6 +135,39 @@ def test_watcher_outlives_pcscd(private_pcscd: Any) -> None:
     heard.await_kind(K.CARD_REMOVED)
     watcher.stop()
     heard.await_kind(K.WATCHER_STOPPED)
+
+
+def test_removal_is_told_at_once(private_pcscd: Any) -> None:
+    """The watcher tells a removal when pcscd tells anybody: beside a bare SCardGetStatusChange."""
+    delays_s = []
+    for _ in range(5):
+        inserted = private_pcscd.insert()
+        heard = Heard()
+        watcher = open_cards().watch(heard)
+        heard.await_kind(K.CARD_INSERTED)
+        known: queue.SimpleQueue[float] = queue.SimpleQueue()
+        bare = threading.Thread(target=_await_removal, args=(inserted.reader, known))
+        bare.start()
+        inserted.remove()
+        told, _event = heard.await_kind(K.CARD_REMOVED)
+        delays_s.append(told - known.get(timeout=DEADLINE_S))
+        bare.join()
+        watcher.stop()
+        private_pcscd.await_empty(inserted.reader)
+    print(f"after pcscd: {[round(delay_s * 1000, 2) for delay_s in delays_s]} ms")
+    assert sorted(delays_s)[2] < 0.02
+
+
+def _await_removal(reader: str, known: queue.SimpleQueue[float]) -> None:
+    _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    expected = [(reader, scard.SCARD_STATE_PRESENT)]
+    while True:
+        _, states = scard.SCardGetStatusChange(context, 20000, expected)
+        if not states[0][1] & scard.SCARD_STATE_PRESENT:
+            break
+        expected = [(reader, states[0][1])]
+    known.put(time.monotonic())
+    scard.SCardReleaseContext(context)
 
 
 def test_watcher_before_pcscd(private_pcscd: Any) -> None:
@@ -232,3 +281,87 @@ def test_reset_does_not_hide_a_swap(private_pcscd: Any) -> None:
         with pytest.raises(CardRemoved):
             card.read_authentication_certificate()
         program.close()
+
+
+@pytest.mark.parametrize("header", ["00B09C00", "00200001", "00880000"])
+def test_card_that_never_answers(
+    private_pcscd: Any, igc: FakeIgcSante, challenge: Challenge, header: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A card that hangs is given up in bounded time; pulled and inserted again, it logs in."""
+    monkeypatch.setattr(pcsc_transport, "ANSWER_S", 0.5)
+    card = VirtualCard(PERSONAS["doctor"], igc.credentials("doctor"))
+    slot = VpcdSlot(private_pcscd.vpcd_address)
+    plan = FaultPlan(Fault(Hang(), on(header)))
+    slot.insert(card, plan)
+    reader = private_pcscd.readers[0]
+    private_pcscd.await_card(reader)
+    began = time.monotonic()
+    with pytest.raises(CardMisbehaved), open_cards().open_card() as opened:
+        opened.prove(bytearray(b"1234"), challenge)
+    assert time.monotonic() - began < 4.0
+    plan.cancel()
+    slot.pull()
+    private_pcscd.await_empty(reader)
+    slot.insert(card)
+    private_pcscd.await_card(reader)
+    with open_cards().open_card() as opened:
+        opened.prove(bytearray(b"1234"), challenge)
+    assert card.pin_attempts_left == 3
+    slot.pull()
+
+
+@pytest.mark.parametrize("header", ["00B0", "00200001", "00880000"])
+def test_pcscd_killed_during_a_login(private_pcscd: Any, challenge: Challenge, header: str) -> None:
+    """kill -9 in the middle of a login: refused at once; the watcher comes back; it logs in."""
+    heard = Heard()
+    watcher = open_cards().watch(heard)
+    inserted = private_pcscd.insert()
+    heard.await_kind(K.CARD_INSERTED)
+    before = bytes.fromhex(header)
+    real = inserted.card.transmit
+
+    def transmit(command: bytes) -> bytes:
+        if command.startswith(before) and command != bytes(PIN_STATE):
+            inserted.card.transmit = real
+            private_pcscd.kill()
+        return real(command)
+
+    inserted.card.transmit = transmit
+    began = time.monotonic()
+    with pytest.raises((ReaderServiceLost, CardRemoved)):
+        log_in(open_cards(), challenge)
+    assert time.monotonic() - began < 2.0
+    heard.await_kind(K.SERVICE_LOST)
+    private_pcscd.start()
+    heard.await_kind(K.SERVICE_BACK)
+    heard.await_kind(K.CARD_INSERTED)
+    with open_cards().open_card() as card:
+        card.prove(bytearray(b"1234"), challenge)
+    assert inserted.card.pin_attempts_left == 3
+    watcher.stop()
+
+
+def test_pcscd_stopped(private_pcscd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pcscd that hangs (SIGSTOP) is lost after a deadline, not waited for; then it serves."""
+    private_pcscd.insert()
+    card = open_cards().open_card()
+    monkeypatch.setattr(pcsc, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(pcsc_transport, "ANSWER_S", 0.3)
+    monkeypatch.setattr(pcsc_transport, "BUSY_AFTER_S", 0.3)
+    os.kill(private_pcscd.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        for ask in (open_cards().readers, open_cards().open_card):
+            with pytest.raises(ReaderServiceLost):
+                ask()
+        with pytest.raises(CpsAuthError):
+            card.pin_attempts_left()
+        card.close()
+        assert time.monotonic() - began < 4.0
+    finally:
+        os.kill(private_pcscd.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", private_pcscd.env["PCSCLITE_CSOCK_NAME"])
+    with open_cards().open_card() as card:
+        assert card.pin_attempts_left() == 3

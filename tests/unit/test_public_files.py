@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from cps_auth.card.native import NativeCards
 from cps_auth.card.public_files import PublicFileCache, PublicFiles
@@ -15,7 +19,7 @@ from cps_auth.errors import CardRemoved, ConfigurationError
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardKind
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS
+from hardware_mocks.personas import PERSONAS, CardCredentials
 from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.virtual_readers import VirtualReaders
 
@@ -36,13 +40,35 @@ def _card(igc: FakeIgcSante, persona: str = "doctor", kind: str = "cps3") -> Vir
     return VirtualCard(PERSONAS[persona], igc.credentials(persona), kind)
 
 
+def _with_large_certificate(credentials: CardCredentials) -> CardCredentials:
+    """Give a certificate of 2300 bytes, as large as real ones, to the authentication key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "899700000000")])
+    key = credentials.authentication_key
+    for padding in range(1500, 1900):
+        builder = (
+            x509.CertificateBuilder(name, name, key.public_key(), 1)
+            .not_valid_before(CHALLENGE.issued_at)
+            .not_valid_after(CHALLENGE.issued_at + timedelta(days=1))
+            .add_extension(
+                x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(padding)),
+                critical=False,
+            )
+        )
+        der = builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+        if len(der) >= 2300:
+            return replace(credentials, authentication_certificate_der=der)
+    raise AssertionError
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_what_a_login_costs(igc: FakeIgcSante, kind: str) -> None:
-    """At most 28 commands on a card never seen, and at most 8 on a known one."""
+    """At most 28 commands, 2.3 kB of certificate included; at most 8 on a known card."""
     readers = VirtualReaders(READER)
-    readers.insert(READER, _card(igc, kind=kind))
+    credentials = _with_large_certificate(igc.credentials("doctor"))
+    readers.insert(READER, VirtualCard(PERSONAS["doctor"], credentials, kind))
     cards = NativeCards(readers.service)
     first = _log_in(cards)
+    assert len(first) == 2300
     assert readers.apdu_count <= 28
     before = readers.apdu_count
     assert _log_in(cards) == first
