@@ -121,8 +121,10 @@ class Login:
             attempts_left = card.pin_attempts_left()
             if attempts_left == 0:
                 raise PinBlocked
-            self.window.show(self.views.pin(holder, attempts_left, trouble))
-            with self._answer(deadline, reader) as (pin, confirmed):
+            on_pad = card.has_pin_pad
+            self.window.show(self.views.pin(holder, attempts_left, trouble, on_pad=on_pad))
+            with self._answer(deadline, reader) as (typed, confirmed):
+                pin = None if on_pad else typed
                 try:
                     signature = card.prove(pin, challenge, last_attempt_allowed=confirmed)
                     return Signed(certificate_der, signature, reader)

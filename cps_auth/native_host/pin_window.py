@@ -2,6 +2,7 @@
 
 What is shown goes there as one line of JSON a view. What comes back is a record of six bytes and
 nothing else: `P`, four digits, and `1` if the person confirmed the last attempt; or `C`, cancelled.
+Where the PIN is typed on the reader's keypad the four digits are zeros, and mean nothing.
 The other end is `pin_window_program`.
 """
 
@@ -40,7 +41,8 @@ class View:
     """What the window shows. All texts are in the person's language; empty ones are not shown.
 
     Attributes:
-        kind: message (wait, or nothing more to do), or pin (four digits are asked for).
+        kind: message (wait, or nothing more to do), pin (four digits are asked for), or pad (they
+            will be, on the reader's keypad).
         title: of the window.
         asks: the words above the origin.
         origin: who asks, exactly as it is signed.
@@ -56,7 +58,7 @@ class View:
         busy: said while the card works.
     """
 
-    kind: Literal["message", "pin"]
+    kind: Literal["message", "pin", "pad"]
     title: str
     asks: str
     origin: str

@@ -81,13 +81,13 @@ class Window:
         is_first = not self.view
         self.wipe()
         self.view = view
-        self.is_asking = view["kind"] == "pin"
+        self.is_asking = view["kind"] in ("pin", "pad")
+        self.taken = tuple("0123456789") if view["kind"] == "pin" else ()
         self.confirmed.set(False)
         self.draw()
         if is_first:
             self.place()
-        if self.is_asking:
-            self.deaf_until = time.monotonic() + (0.0 if view["alert"] else DEAF_S)
+        self.deaf_until = time.monotonic() + (0.0 if view["alert"] else DEAF_S)
 
     def place(self) -> None:
         """Put the window where it is seen, above the browser, with the keyboard."""
@@ -137,8 +137,7 @@ class Window:
         tk.Frame(band, bg=ACCENT, width=self.width - self.px(48)).pack()
         self.say(band, self.view["asks"], self.small, ON_ACCENT)
         origin, room = self.view["origin"], self.width - self.px(48)
-        fitting = (font for font in self.origins if font.measure(origin) <= room)
-        font = next(fitting, self.origins[-1])
+        font = next((f for f in self.origins if f.measure(origin) <= room), self.origins[-1])
         self.say(band, break_at_dots(origin, font, room), font, ON_ACCENT, above=2)
 
     def _draw_alert(self, body: tk.Frame) -> None:
@@ -149,9 +148,9 @@ class Window:
 
     def _draw_entry(self, body: tk.Frame) -> None:
         self.say(body, self.view["entry"], self.text, INK, above=14)
-        height = self.px(58)
-        self.boxes = tk.Canvas(body, height=height, bg=SHEET, highlightthickness=0)
-        self.boxes.pack(fill="x", pady=(self.px(6), self.px(8)))
+        self.boxes = tk.Canvas(body, height=self.px(58), bg=SHEET, highlightthickness=0)
+        if self.view["kind"] == "pin":
+            self.boxes.pack(fill="x", pady=self.px(6))
         self._draw_digits()
         self.say(body, self.view["attempts"], self.bold, INK)
         if self.view["confirm"]:
@@ -210,15 +209,16 @@ class Window:
     def refresh(self) -> None:
         """Let the digits be sent only when that would do something."""
         ready = self.may_send()
-        colour = ACCENT if ready else PALE
-        self.accept.configure(state="normal" if ready else "disabled", bg=colour, fg=ON_ACCENT)
+        self.accept.configure(state="normal" if ready else "disabled", fg=ON_ACCENT)
+        self.accept["bg"] = ACCENT if ready else PALE
         self.accept.configure(disabledforeground=ON_ACCENT, activeforeground=ON_ACCENT)
         self.accept.configure(activebackground=STRONG)
 
     def may_send(self) -> bool:
-        """Whether four digits are there, and confirmed where that is asked for."""
+        """Whether what is asked for is there: four digits, none for a keypad; the tick."""
         confirmed = self.confirmed.get() or not self.view["confirm"]
-        return self.is_asking and len(self.digits) == DIGITS and confirmed
+        typed = self.view["kind"] == "pad" or len(self.digits) == DIGITS
+        return self.is_asking and typed and confirmed
 
     def on_key(self, event: tk.Event[tk.Misc]) -> None:
         """Take a digit, take one back, send, or give up."""
@@ -231,7 +231,7 @@ class Window:
         elif event.keysym == "BackSpace":
             self.digits[-1:] = b"\0"[: len(self.digits)]
             del self.digits[-1:]
-        elif len(event.char) == 1 and event.char in "0123456789" and len(self.digits) < DIGITS:
+        elif event.char in self.taken and len(self.digits) < DIGITS:
             self.digits.append(ord(event.char))
         elif event.char.isprintable() and event.char not in ("", " "):
             self.root.bell()
@@ -245,7 +245,7 @@ class Window:
             self.root.bell()
             return
         record = bytearray(b"P0000" + (b"1" if self.confirmed.get() else b"0"))
-        record[1:-1] = self.digits
+        record[1 : 1 + len(self.digits)] = self.digits
         self.is_asking = False
         self.wipe()
         self.view = {**self.view, "kind": "message", "heading": self.view["busy"]}
@@ -269,7 +269,7 @@ class Window:
     def wipe(self) -> None:
         """Forget the digits."""
         self.digits[:] = bytes(len(self.digits))
-        self.digits.clear()
+        del self.digits[:]
 
 
 def only(act: Callable[[], None]) -> Callable[[object], str]:

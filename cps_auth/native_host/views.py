@@ -77,17 +77,29 @@ class Views:
         words = explain(why, self.language)
         return self._message(words.happened, words.to_do, cancel=self.gettext("Close"))
 
-    def pin(self, holder: Holder, attempts_left: int | None, trouble: CpsAuthError | None) -> View:
+    def pin(
+        self,
+        holder: Holder,
+        attempts_left: int | None,
+        trouble: CpsAuthError | None,
+        *,
+        on_pad: bool = False,
+    ) -> View:
         """Ask for the PIN.
 
         Args:
             holder: of the card.
             attempts_left: None when the card does not say.
             trouble: what was wrong with the digits before.
+            on_pad: it is typed on the reader's keypad, once the person agreed to this website.
         """
         practitioner = holder.practitioner
+        entry = self.gettext("The four digits of the PIN (code porteur):")
+        later = self.gettext("Your reader will ask you for the PIN (code porteur).")
+        busy = self.gettext("The card is working, leave it in…")
+        on_keys = self.gettext("Type your PIN on the keys of the reader now.")
         return View(
-            kind="pin",
+            kind="pad" if on_pad else "pin",
             title=self.gettext("CPS card PIN"),
             asks=self.gettext("This website asks you to log in:"),
             origin=self.origin,
@@ -95,12 +107,12 @@ class Views:
             detail=practitioner.profession or practitioner.title or "",
             note=self._doubt(holder),
             alert="" if trouble is None else explain(trouble, self.language).text,
-            entry=self.gettext("The four digits of the PIN (code porteur):"),
+            entry=later if on_pad else entry,
             attempts=self._attempts(attempts_left),
             confirm=self._confirmation(attempts_left),
             accept=self.gettext("Log in"),
             cancel=self.gettext("Cancel"),
-            busy=self.gettext("The card is working, leave it in…"),
+            busy=on_keys if on_pad else busy,
         )
 
     def _message(self, heading: str, detail: str, cancel: str = "") -> View:
