@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -232,6 +234,14 @@ def _asked() -> list[tuple[str, int, list[int]]] | None:
         return list(states)
     finally:
         scard.SCardReleaseContext(context)
+
+
+def _states_seen_by_another_process() -> dict[str, bool]:
+    """Ask from outside: libpcsclite does not always recover in a process whose pcscd was killed."""
+    command = [sys.executable, "-m", "cps_auth", "readers", "--json"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=_DEADLINE_S)
+    answer = json.loads(done.stdout or b"{}")
+    return {row["reader"]: bool(row["atr"]) for row in answer.get("readers", ())}
 
 
 @pytest.fixture(scope="session")

@@ -190,7 +190,7 @@ def test_pin_status(private_pcscd: PrivatePcscd, run: Run) -> None:
     status = _json(run("pin", "status", "--json"))
     assert (status["attempts_left"], status["puk_attempts_left"]) == (1, 3)
     assert status["pin_pad"] is False
-    said = run("pin", "status", LANG="fr_FR.UTF-8").stdout
+    said = run("pin", "status", LC_ALL="fr_FR.UTF-8").stdout
     assert "1 essai restant" in said
     assert inserted.card.pin_attempts_left == 1
 
@@ -212,7 +212,7 @@ def test_pin_change_and_unblock(private_pcscd: PrivatePcscd, run: Run, kind: str
     done = run("pin", "unblock", "--json", "--pin-stdin", stdin="00000000\n5678\n")
     _assert_refused(done, "wrong-puk")
     assert _json(done)["attempts_left"] == 2
-    done = run("pin", "unblock", "--pin-stdin", stdin="12345678\n5678\n", LANG="fr_FR.UTF-8")
+    done = run("pin", "unblock", "--pin-stdin", stdin="12345678\n5678\n", LC_ALL="fr_FR.UTF-8")
     assert "Le code porteur a été changé." in done.stdout
     assert _json(run("login", "--json", "--pin-stdin", stdin="5678\n"))["ok"] is True
 

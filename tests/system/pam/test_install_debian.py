@@ -14,7 +14,6 @@ from pam_helper.setup_command import SetupOptions, install, uninstall
 
 pytestmark = pytest.mark.system
 
-TREE = Path("/var/cache/fresh-debian-bookworm.tar")
 PASSWORD = "un-mot-de-passe"
 
 
@@ -22,18 +21,27 @@ class Interrupted(BaseException):
     """Whoever pulls the plug."""
 
 
+@pytest.fixture(scope="module")
+def debian_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare Debian 12, from where this machine gets its packages."""
+    folder = tmp_path_factory.mktemp("debootstrap")
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
+    mirrors = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    command = ["debootstrap", "--variant=minbase", "bookworm", str(folder / "root"), *mirrors[:1]]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("debootstrap fetched no Debian tree: " + done.stdout.decode()[-200:])
+    with tarfile.open(folder / "debian.tar", "w") as tar:
+        tar.add(folder / "root", ".")
+    return folder / "debian.tar"
+
+
 @pytest.fixture
-def debian(tmp_path: Path) -> Path:
+def debian(tmp_path: Path, debian_tar: Path) -> Path:
     """A fresh Debian 12 with an account that has a password."""
     root = tmp_path / "debian"
-    if TREE.exists():
-        with tarfile.open(TREE) as tar:
-            tar.extractall(root, filter="fully_trusted")  # noqa: S202 - the machine's own tree
-    else:
-        command = ["debootstrap", "--variant=minbase", "bookworm", str(root)]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=110)
-        if done.returncode != 0:
-            pytest.skip("no Debian tree here, and none can be fetched")
+    with tarfile.open(debian_tar) as tar:
+        tar.extractall(root, filter="fully_trusted")  # noqa: S202 - the machine's own tree
     root.chmod(0o755)
     in_it = ["chroot", str(root)]
     subprocess.run([*in_it, "useradd", "-m", "camille"], check=True, capture_output=True)
