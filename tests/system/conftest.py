@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import secrets
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -201,8 +200,8 @@ class PrivatePcscd:
 def _free_pair_of_ports() -> int:
     while True:
         with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
-            first.bind(("", 0))
-            port: int = first.getsockname()[1]
+            port = secrets.randbelow(10_000) * 2 + 12_000  # below those of outgoing connections
+            first.bind(("", port))
             second.bind(("", port + 1))
             return port
 
@@ -234,14 +233,6 @@ def _asked() -> list[tuple[str, int, list[int]]] | None:
         return list(states)
     finally:
         scard.SCardReleaseContext(context)
-
-
-def _states_seen_by_another_process() -> dict[str, bool]:
-    """Ask from outside: libpcsclite does not always recover in a process whose pcscd was killed."""
-    command = [sys.executable, "-m", "cps_auth", "readers", "--json"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=_DEADLINE_S)
-    answer = json.loads(done.stdout or b"{}")
-    return {row["reader"]: bool(row["atr"]) for row in answer.get("readers", ())}
 
 
 @pytest.fixture(scope="session")
