@@ -17,7 +17,6 @@ from cps_auth.errors import (
     PeerNotAllowed,
     PinBlocked,
     PinRefused,
-    ReaderServiceLost,
     UnsupportedCard,
 )
 from cps_auth.flask.browser import check_own_page, check_same_machine
@@ -144,7 +143,7 @@ def _page(
     refusal: CpsAuthError | None,
 ) -> ResponseReturnValue:
     language = current_language()
-    presence = _presence(local)
+    presence = presence_of(local.cards)["presence"]  # before the card: a later change is seen
     seen = _look(state, local)
     card = seen if isinstance(seen, CardOnPage) else None
     trouble = seen if isinstance(seen, CpsAuthError) else None
@@ -177,14 +176,6 @@ def _page_status(refusal: CpsAuthError | None, trouble: CpsAuthError | None) -> 
     if trouble is not None and http_status(trouble) >= 500:
         return http_status(trouble)
     return 200
-
-
-def _presence(local: LocalReader) -> str:
-    """Read before the card is: a change that comes later makes the page look again."""
-    try:
-        return str(presence_of(local.cards)["presence"])
-    except ReaderServiceLost:
-        return "unknown"
 
 
 def _attempts_text(card: CardOnPage | None, language: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint, abort, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
-from cps_auth.errors import CpsAuthError, PeerNotAllowed, ReaderServiceLost
+from cps_auth.errors import CpsAuthError, PeerNotAllowed
 from cps_auth.flask.browser import check_document, check_own_page, check_same_machine
 from cps_auth.flask.csrf import TOKEN_FIELD, check_form_token, session_id
 from cps_auth.flask.language import LANGUAGE_KEY
@@ -73,16 +71,19 @@ def status() -> ResponseReturnValue:
     check_own_page(request.environ, state.settings)
     known = session_id()
     is_open = known is not None and state.live_session(known, touch=False) is not None
-    answer: dict[str, Any] = {"session": "open" if is_open else "closed"}
+    answer = {"session": "open" if is_open else "closed"} | _presence_here(state)
+    return answer, {"Cache-Control": "no-store"}
+
+
+def _presence_here(state: LoginState) -> dict[str, str | bool]:
+    """Return what the page may know; a remote one learns nothing about this machine's readers."""
+    if state.local is None:
+        return {}
     try:
         check_same_machine(request.environ, state.settings)
-        if state.local is not None:
-            answer |= presence_of(state.local.cards)
     except PeerNotAllowed:
-        pass  # a remote page learns nothing about this machine's readers
-    except ReaderServiceLost:
-        answer |= {"presence": "unknown", "card": False}
-    return answer, {"Cache-Control": "no-store"}
+        return {}
+    return presence_of(state.local.cards)
 
 
 def closed() -> ResponseReturnValue:
@@ -97,6 +98,7 @@ def closed() -> ResponseReturnValue:
         reason=None if row is None else row.end_reason,
         reasons=EndReason,
         next=next_or(request.args.get("next"), state.settings.after_login),
+        presence=_presence_here(state).get("presence"),
     )
 
 

@@ -15,6 +15,7 @@ from cps_auth.model import (
     CardIdentity,
     CardType,
     Practitioner,
+    ProofKind,
     VerifiedHolder,
 )
 from cps_auth.session_lock import LockAction, LockEvent, LockPhase, SessionLock
@@ -28,6 +29,7 @@ HOLDER = VerifiedHolder(
     trust="test",
     revocation=(),
     verified_at=AT,
+    proof=ProofKind.CHALLENGE,
 )
 OTHER = replace(HOLDER, practitioner=Practitioner("899900000029", CardType.CPS))
 READERS = ("Reader A", "Reader B")

@@ -72,6 +72,20 @@ def test_the_cards_return_brings_no_session_back(visitor, desk: VirtualDesk, unt
     assert visitor.is_in()
 
 
+def test_a_closed_page_knows_the_readers_as_they_were_when_it_was_made(
+    visitor, desk: VirtualDesk, until
+) -> None:
+    """A card that is back before the page's script first looks has changed something all the same."""
+    desk.insert("doctor")
+    visitor.log_in()
+    desk.pull()
+    until(lambda: visitor.get("/cps/status").json["session"] == "closed")
+    when_made = visitor.get("/cps/status").json["presence"]
+    assert f'data-presence="{when_made}"' in visitor.get("/cps/closed").text
+    desk.insert("nurse")
+    until(lambda: visitor.get("/cps/status").json["presence"] != when_made)
+
+
 def test_a_service_that_comes_back_opens_nothing(visitor, desk: VirtualDesk, until) -> None:
     """While it was away nobody watched."""
     _logged_in(visitor, desk)

@@ -8,7 +8,6 @@
   const {page, status, login, closed, presence, renew, unknown} = document.currentScript.dataset;
   const openedAt = Date.now();
   let failures = 0;
-  let firstPresence = presence;
   let timer;
   let cover;
   let leaving = false;
@@ -29,8 +28,7 @@
       if (answer.presence !== presence || formIsOld) go(login);
     },
     closed(answer) {
-      firstPresence ??= answer.presence;
-      if (answer.card && answer.presence !== firstPresence) go(login);
+      if (answer.card && answer.presence !== presence) go(login);
     },
   };
 
