@@ -75,7 +75,7 @@ def test_the_cards_return_brings_no_session_back(visitor, desk: VirtualDesk, unt
 def test_a_closed_page_knows_the_readers_as_they_were_when_it_was_made(
     visitor, desk: VirtualDesk, until
 ) -> None:
-    """A card that is back before the page's script first looks has changed something all the same."""
+    """A card that is back before the page's script first looks is news to it all the same."""
     desk.insert("doctor")
     visitor.log_in()
     desk.pull()
