@@ -13,6 +13,7 @@ import click
 from cps_auth.card.atr import kind_of
 from cps_auth.card.port import Card
 from cps_auth.command import Options, card_options
+from cps_auth.doctor_cli import doctor as doctor_command
 from cps_auth.errors import NoReader
 from cps_auth.login.verify import admit, prove, show_holder
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
@@ -157,6 +158,7 @@ def _print_event(options: Options, event: CardEvent) -> None:
     sys.stdout.flush()
 
 
+cli.add_command(doctor_command)
 cli.add_command(pin_commands)
 cli.add_command(trust_commands)
 cli.add_command(browser_commands)

@@ -14,8 +14,9 @@ import click
 
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
-from cps_auth.config import read_settings
-from cps_auth.pki.judge import Judge, folder_judge, production_judge
+from cps_auth.config import TrustSettings, read_settings
+from cps_auth.pki.judge import Judge
+from cps_auth.pki.open import open_judge
 from cps_auth.surface import language_of_environment, surface, to_json
 
 _TRACE = "cps_auth.card.apdu.trace"
@@ -28,7 +29,8 @@ class Options:
     json: bool
     reader: str | None
     module: str | None  # a path, or the name of a known module
-    trust: Path | None
+    trust: Path | None  # replaces the pinned authorities
+    trust_settings: TrustSettings
     language: str
 
     def cards(self) -> CardSource:
@@ -45,7 +47,10 @@ class Options:
         Raises:
             TrustStoreUnusable
         """
-        return folder_judge(self.trust) if self.trust else production_judge()
+        settings = self.trust_settings
+        return open_judge(
+            self.trust, grace_hours=settings.grace_hours, ask_responders=settings.ocsp
+        )
 
     def print(self, value: object, lines: list[str]) -> None:
         """Print a result, as one line of JSON or for a person."""
@@ -97,7 +102,8 @@ def _options(as_json: bool, reader: str | None, module: str | None, trust: Path 
         json=as_json,
         reader=reader or settings.card.reader,
         module=module or settings.card.module or None,
-        trust=trust or (Path(settings.trust.folder) if settings.trust.folder else None),
+        trust=trust or settings.trust.path,
+        trust_settings=settings.trust,
         language=language_of_environment(),
     )
 

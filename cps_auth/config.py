@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.pki.revocation_policy import GRACE_MAX_HOURS
 
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
 MAX_CONFIG_BYTES = 64 * 1024
@@ -25,6 +26,14 @@ class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which certificates are believed."""
 
     folder: str | None = None  # replaces the production pins; absent: production
+    # How many hours after its nextUpdate a list still counts, for a PC that is offline; 0: none.
+    grace_hours: Annotated[float, msgspec.Meta(ge=0, le=GRACE_MAX_HOURS)] = 0
+    ocsp: bool = False  # ask the authorities' OCSP responders where no list is current
+
+    @property
+    def path(self) -> Path | None:
+        """Return the folder that replaces the production pins, None for production."""
+        return Path(self.folder) if self.folder else None
 
 
 class CardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -44,8 +44,7 @@ def _common(command: click.decorators.FC) -> click.decorators.FC:
 
 
 def _folder(option: Path | None) -> Path | None:
-    setting = read_settings().trust.folder
-    return option or (Path(setting) if setting else None)
+    return option or read_settings().trust.path
 
 
 def _trust_and_lists(folder: Path | None) -> tuple[TrustStore, Path]:

@@ -117,7 +117,7 @@ def _enrol(arguments: argparse.Namespace) -> int:
     holder, changed = enrol(
         arguments.account,
         daemon.cards_of(settings),
-        judge_of(daemon.trust_folder(options, settings))(),
+        judge_of(settings.trust, daemon.trust_folder(options, settings))(),
         arguments.accounts,
         reader=arguments.reader or settings.card.reader,
         language=settings.language,

@@ -89,12 +89,13 @@ def _reader(_options: DaemonOptions, settings: Settings) -> str:
 
 
 def _trust(options: DaemonOptions, settings: Settings) -> str:
-    return judge_of(trust_folder(options, settings))().trust.name
+    return judge_of(settings.trust, trust_folder(options, settings))().trust.name
 
 
 def _card(options: DaemonOptions, settings: Settings) -> str:
     """Judge the card in the reader, with the age of the revocation evidence."""
-    judge, at = judge_of(trust_folder(options, settings))(), datetime.now(UTC)
+    judge = judge_of(settings.trust, trust_folder(options, settings))()
+    at = datetime.now(UTC)
     with cards_of(settings).open_card(settings.card.reader) as card:
         judged = show_holder(card, judge=judge, at=at)
         left = card.pin_attempts_left()

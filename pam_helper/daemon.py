@@ -61,8 +61,7 @@ class DaemonOptions:
 
 def trust_folder(options: DaemonOptions, settings: Settings) -> Path | None:
     """Return the folder that replaces the production pins, None for production."""
-    named = settings.trust.folder
-    return options.trust or (Path(named) if named else None)
+    return options.trust or settings.trust.path
 
 
 def cards_of(settings: Settings) -> CardSource:
@@ -104,7 +103,8 @@ def run(options: DaemonOptions) -> None:
     stop = _stop_on_signals()
     _forbid_core_dumps()
     _make_folder(options.state)
-    cards, judge = cards_of(settings), judge_of(trust_folder(options, settings))
+    cards = cards_of(settings)
+    judge = judge_of(settings.trust, trust_folder(options, settings))
     sessions = BoundSessions(locking_of(settings), Owners(options.state / OWNERS_FILE))
     codes = OneTimeCodes(options.codes)
     authority = Authority(

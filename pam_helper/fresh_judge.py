@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from cps_auth.config import TrustSettings
 from cps_auth.errors import TrustStoreUnusable
 from cps_auth.pki.crl_index import FOLDER as INDEX_FOLDER
-from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge, folder_judge, production_judge
+from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge
+from cps_auth.pki.open import open_judge
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -50,15 +52,21 @@ class FreshJudge:
             return self._judge
 
 
-def judge_of(trust_folder: Path | None) -> FreshJudge:
-    """Return the judge of production, or of a folder that replaces it.
+def judge_of(settings: TrustSettings, folder: Path | None) -> FreshJudge:
+    """Return the judge of the settings.
+
+    Args:
+        settings: how old evidence may be, and who is asked.
+        folder: replaces the pinned authorities; None for production.
 
     Raises:
         TrustStoreUnusable
     """
-    if trust_folder is None:
-        return FreshJudge(PRODUCTION_CRL_FOLDER, production_judge)
-    return FreshJudge(trust_folder, lambda: folder_judge(trust_folder))
+
+    def load() -> Judge:
+        return open_judge(folder, grace_hours=settings.grace_hours, ask_responders=settings.ocsp)
+
+    return FreshJudge(folder or PRODUCTION_CRL_FOLDER, load)
 
 
 def _fingerprint(folder: Path) -> Fingerprint:

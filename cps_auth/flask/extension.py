@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Flask
 from flask_login import LoginManager
@@ -33,7 +33,8 @@ from cps_auth.flask.state import (
 from cps_auth.flask.stores import Stores
 from cps_auth.flask.user import CpsUser
 from cps_auth.flask.web_eid import add_web_eid
-from cps_auth.pki.judge import Judge, folder_judge, production_judge
+from cps_auth.pki.judge import Judge
+from cps_auth.pki.open import open_judge
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +134,11 @@ class CpsLogin:
 
 
 def _judge_of(settings: FlaskSettings) -> Judge:
-    return production_judge() if settings.trust is None else folder_judge(settings.trust)
+    return open_judge(
+        settings.trust,
+        grace_hours=settings.revocation_grace / timedelta(hours=1),
+        ask_responders=settings.ocsp,
+    )
 
 
 def open_stores(settings: FlaskSettings) -> Stores:

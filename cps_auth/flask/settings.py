@@ -14,6 +14,7 @@ from cps_auth.errors import ConfigurationError
 from cps_auth.flask.mtls_settings import MtlsSettings, read_mtls_settings
 from cps_auth.flask.next_page import is_safe_next
 from cps_auth.flask.origin import read_origin
+from cps_auth.pki.revocation_policy import GRACE_MAX_HOURS
 from cps_auth.wording import LANGUAGES
 
 DEFAULTS: Mapping[str, object] = {
@@ -29,6 +30,8 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_SESSION_IDLE": timedelta(minutes=60),
     "CPS_FORM_LIFETIME": timedelta(minutes=5),
     "CPS_TRUST": None,
+    "CPS_REVOCATION_GRACE": timedelta(0),
+    "CPS_OCSP": False,
     "CPS_STORE": None,
     "CPS_WEB_EID": False,
     "CPS_WEB_EID_GUARD_REQUIRED": False,
@@ -62,6 +65,8 @@ class FlaskSettings:
     session_idle: timedelta
     form_lifetime: timedelta
     trust: Path | None  # folder that replaces the pinned authorities
+    revocation_grace: timedelta  # how long after its nextUpdate a list still counts
+    ocsp: bool  # ask the authorities' responders where no list is current
     store: str | None  # address of a Redis server, None for SQLite
     web_eid: bool
     web_eid_guard_required: bool
@@ -114,6 +119,8 @@ def read_flask_settings(app: Flask) -> FlaskSettings:
         session_idle=_duration(app, "CPS_SESSION_IDLE"),
         form_lifetime=_duration(app, "CPS_FORM_LIFETIME"),
         trust=_folder(app, "CPS_TRUST"),
+        revocation_grace=_grace(app, "CPS_REVOCATION_GRACE"),
+        ocsp=_flag(app, "CPS_OCSP"),
         store=_store(app),
         web_eid=_flag(app, "CPS_WEB_EID"),
         web_eid_guard_required=_flag(app, "CPS_WEB_EID_GUARD_REQUIRED"),
@@ -162,6 +169,14 @@ def _duration(app: Flask, key: str) -> timedelta:
     value = app.config[key]
     if not isinstance(value, timedelta) or value <= timedelta(0):
         raise ConfigurationError(f"{key} must be a positive timedelta")
+    return value
+
+
+def _grace(app: Flask, key: str) -> timedelta:
+    value = app.config[key]
+    longest = timedelta(hours=GRACE_MAX_HOURS)
+    if not isinstance(value, timedelta) or not timedelta(0) <= value <= longest:
+        raise ConfigurationError(f"{key} must be a timedelta of at most {longest.days} days")
     return value
 
 

@@ -21,7 +21,8 @@ from cps_auth.native_host.callers import identify
 from cps_auth.native_host.conversation import Host, error_reply
 from cps_auth.native_host.framing import write_message
 from cps_auth.native_host.pin_window import PinWindow
-from cps_auth.pki.judge import Judge, folder_judge, production_judge
+from cps_auth.pki.judge import Judge
+from cps_auth.pki.open import open_judge
 
 _log = logging.getLogger(__name__)
 
@@ -105,11 +106,11 @@ def _cards(settings: Settings) -> Callable[[], CardSource]:
 
 def _judge(settings: Settings) -> Callable[[], Judge | None]:
     """Load what this computer trusts, if anything: the website is who judges."""
-    folder = settings.trust.folder
+    trust = settings.trust
 
     def judge() -> Judge | None:
         try:
-            return folder_judge(Path(folder)) if folder else production_judge()
+            return open_judge(trust.path, grace_hours=trust.grace_hours)
         except TrustStoreUnusable as unusable:
             _log.debug("the holder is shown unverified: %s", unusable)
             return None

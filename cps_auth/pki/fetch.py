@@ -8,14 +8,18 @@ The hosts are those of the trust store; size and time are bounded, whatever the 
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.crl import CRL_MAX_BYTES
@@ -45,6 +49,8 @@ class Limits:
 
 LIST_LIMITS = Limits()
 ANSWER_LIMITS = Limits(max_bytes=RESPONSE_MAX_BYTES, deadline_s=5.0, idle_s=5.0)
+ASK_AGAIN_AFTER_S = 15.0
+_REMEMBERED = 256
 
 
 def list_urls(trust: TrustStore) -> tuple[str, ...]:
@@ -70,14 +76,46 @@ def fetch_list(url: str, trust: TrustStore, limits: Limits = LIST_LIMITS) -> byt
 
 
 class OnlineOcsp:
-    """Asks the responders of a trust store; see `cps_auth.pki.ocsp.OcspSource`."""
+    """Asks the responders of a trust store; see `cps_auth.pki.ocsp.OcspSource`.
 
-    def __init__(self, trust: TrustStore, limits: Limits = ANSWER_LIMITS) -> None:
+    Open sessions are judged again and again, so for a moment an answer is given again (it is
+    judged each time), and after a silence nobody is asked.
+    """
+
+    def __init__(
+        self,
+        trust: TrustStore,
+        limits: Limits = ANSWER_LIMITS,
+        ask_again_after_s: float = ASK_AGAIN_AFTER_S,
+    ) -> None:
         self._urls = tuple(url for url in trust.ocsp_urls if is_http(url))
         self._limits = limits
+        self._ask_again_after_s = ask_again_after_s
+        self._mutex = threading.Lock()
+        self._given: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
+        self._silent_until_s = -math.inf
 
     def answers(self, child: x509.Certificate, issuer: x509.Certificate) -> Iterable[Answer]:
         """Return the answer of the first responder that gave one, none when nobody did."""
+        about = child.fingerprint(hashes.SHA256()) + issuer.fingerprint(hashes.SHA256())
+        asked_s = time.monotonic()
+        with self._mutex:
+            given_s, known = self._given.get(about, (-math.inf, None))
+            if known is not None and asked_s - given_s < self._ask_again_after_s:
+                return (known,)
+            if asked_s < self._silent_until_s:
+                return ()
+        answers = self._ask(child, issuer)
+        with self._mutex:
+            for answer in answers:
+                self._given[about] = asked_s, answer
+                if len(self._given) > _REMEMBERED:
+                    self._given.popitem(last=False)
+            if not answers:
+                self._silent_until_s = time.monotonic() + self._ask_again_after_s
+        return answers
+
+    def _ask(self, child: x509.Certificate, issuer: x509.Certificate) -> tuple[Answer, ...]:
         hosts = {urlsplit(url).netloc for url in self._urls}
         for url in self._urls:
             question = make_question(child, issuer)

@@ -241,3 +241,19 @@ def test_known_modules_by_name(private_pcscd: PrivatePcscd, run: Run) -> None:
     assert _json(run("show", "--json", "--module", "opensc"))["ok"] is True
     if not Path("/opt/santesocial/CPS/lib/libcps3_pkcs11_lux.so").exists():
         _assert_refused(run("show", "--json", "--module", "ans"), "module-unusable")
+
+
+def test_the_doctor_walks_from_the_settings_to_the_card(
+    private_pcscd: PrivatePcscd, run: Run
+) -> None:
+    """Exit code 0 only when all of it works; otherwise that of the first thing that does not."""
+    private_pcscd.insert()
+    well = run("doctor", "--json")
+    assert well.returncode == 0, well.stdout + well.stderr
+    links = ["settings", "readers", "trust", "lists", "card"]
+    assert [found["link"] for found in _json(well)["findings"]] == links
+    assert _json(well)["ok"] is True
+    private_pcscd.kill()
+    ill = run("doctor", LC_ALL="fr_FR.UTF-8")
+    assert ill.returncode == next(n for cls, n in EXIT_CODES.items() if "service" in cls.code)
+    assert [line[0] for line in ill.stdout.splitlines()] == ["✓", "✗", "✓", "✓", "✗"]

@@ -28,11 +28,14 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     """What is written is what is used."""
     path = _write(
         tmp_path,
-        'language = "en"\n[trust]\nfolder = "/etc/cps-auth/lab"\n[card]\nreader = "A"\n'
+        'language = "en"\n[trust]\nfolder = "/etc/cps-auth/lab"\ngrace_hours = 12.5\nocsp = true\n'
+        '[card]\nreader = "A"\n'
         '[lock]\nlockers = ["logind", "command"]\ncommand = ["/usr/bin/xsecurelock"]\n',
     )
     settings = read_settings(path)
     assert (settings.language, settings.trust.folder) == ("en", "/etc/cps-auth/lab")
+    assert settings.trust.path == Path("/etc/cps-auth/lab")
+    assert (settings.trust.grace_hours, settings.trust.ocsp) == (12.5, True)
     assert settings.card.reader == "A"
     assert settings.lock.command == ("/usr/bin/xsecurelock",)
 
@@ -41,6 +44,11 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     ("content", "names"),
     [
         ("trust = 3", "$.trust"),
+        ("[trust]\ngrace_hours = -1", "grace_hours"),
+        ("[trust]\ngrace_hours = 745", "grace_hours"),
+        ("[trust]\ngrace_hours = inf", "grace_hours"),
+        ("[trust]\ngrace_hours = nan", "grace_hours"),
+        ("[trust]\nrevocation = 'off'", "revocation"),
         ("[card]\nmock = true", "mock"),
         ("[lock]\nlockers = ['nothing']", "lockers"),
         ("[lock]\nlockers = ['command']", "lock.command"),

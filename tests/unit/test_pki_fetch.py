@@ -331,3 +331,34 @@ def test_responder_that_fails_gives_no_answer(igc: FakeIgcSante, site: Site) -> 
     answers = list(source.answers(doctor, igc.authorities["fort-personnes"].certificate))
     assert [answer.unverified_der for answer in answers] == [b"rubbish"]
     assert doctor.public_bytes(Encoding.DER) not in answers
+
+
+@pytest.mark.parametrize(("ask_again_after_s", "times"), [(3600.0, 1), (0.0, 3)])
+@pytest.mark.parametrize("status", [200, 500])
+def test_open_sessions_do_not_ask_all_the_time(
+    igc: FakeIgcSante, site: Site, ask_again_after_s: float, times: int, status: int
+) -> None:
+    """For a moment an answer counts again, and so does a silence."""
+    site.serve("/", b"an answer", status)
+    trust = dataclasses.replace(_trust(igc, site), ocsp_urls=(site.url,))
+    source = OnlineOcsp(trust, LIMITS, ask_again_after_s)
+    doctor = x509.load_der_x509_certificate(
+        igc.credentials("doctor").authentication_certificate_der
+    )
+    issuer = igc.authorities["fort-personnes"].certificate
+    answers = [list(source.answers(doctor, issuer)) for _ in range(3)]
+    assert len(site.asked) == times
+    expected = [b"an answer"] if status == 200 else []
+    assert [[answer.unverified_der for answer in given] for given in answers] == [expected] * 3
+
+
+def test_an_answer_is_about_one_certificate(igc: FakeIgcSante, site: Site) -> None:
+    """What was said of one card is never given for another."""
+    site.serve("/", b"an answer")
+    trust = dataclasses.replace(_trust(igc, site), ocsp_urls=(site.url,))
+    source = OnlineOcsp(trust, LIMITS)
+    issuer = igc.authorities["fort-personnes"].certificate
+    for name in ("doctor", "pharmacist"):
+        card = x509.load_der_x509_certificate(igc.credentials(name).authentication_certificate_der)
+        assert list(source.answers(card, issuer))
+    assert site.asked == ["/", "/"]

@@ -89,6 +89,9 @@ def mtls(make_app, remote_visit, igc: FakeIgcSante) -> MtlsVisitor:
         {"CPS_LOCKOUT": 5},
         {"CPS_REQUESTS_PER_MINUTE": 0},
         {"CPS_TRUST": "relative/folder"},
+        {"CPS_REVOCATION_GRACE": timedelta(days=32)},
+        {"CPS_REVOCATION_GRACE": timedelta(seconds=-1)},
+        {"CPS_OCSP": "yes"},
     ],
 )
 def test_an_unsafe_setting_is_refused_at_start(make_app, config: dict[str, Any]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from cps_auth.flask import holder_logged_in, login_refused
+from hardware_mocks.igc import CRL_LIFETIME
 from hardware_mocks.personas import PERSONAS
 from webdemo.desk import READER, VirtualDesk
 
@@ -248,3 +250,17 @@ def test_pages_speak_french_or_english(visitor, desk: VirtualDesk) -> None:
     assert "Insert your" in visitor.get("/cps/login").text
     desk.insert("doctor")
     assert "2 attempts left" in visitor.log_in(WRONG).text
+
+
+@pytest.mark.parametrize(("grace", "lets_in"), [(timedelta(0), False), (timedelta(days=10), True)])
+def test_a_practice_may_be_offline_for_as_long_as_it_said(
+    make_app, visit, desk: VirtualDesk, clock, igc_dir: Path, grace: timedelta, lets_in: bool
+) -> None:
+    """Lists that are too old by some days: refused, unless the settings have a grace."""
+    config = {"CPS_TRUST": igc_dir, "CPS_REVOCATION_GRACE": grace}
+    visitor = visit(make_app("offline", config, judge=None))
+    clock.ahead = CRL_LIFETIME + timedelta(days=5)
+    desk.insert("doctor")
+    visitor.log_in()
+    assert visitor.is_in() is lets_in
+    assert desk.card("doctor").pin_attempts_left == 3

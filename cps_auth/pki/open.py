@@ -1,0 +1,31 @@
+"""The one place that makes a judge of settings. Surfaces call it; tests make judges themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cps_auth.pki.fetch import OnlineOcsp
+from cps_auth.pki.judge import Judge, folder_judge, production_judge
+from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
+
+
+def open_judge(
+    folder: Path | None = None, *, grace_hours: float = 0, ask_responders: bool = False
+) -> Judge:
+    """Return the judge of real cards, or of a folder that replaces the pinned authorities.
+
+    Args:
+        folder: see `folder_judge`; None for production.
+        grace_hours: how long after its nextUpdate a list still counts, for a computer that is
+            offline; 0 for not at all, otherwise as in `RevocationPolicy.grace`.
+        ask_responders: whether the OCSP responders of the trust store are asked where no list
+            is current evidence.
+
+    Raises:
+        TrustStoreUnusable: as `production_judge` and `folder_judge`.
+        ValueError: grace_hours is out of its range.
+    """
+    policy = RevocationPolicy.grace(grace_hours) if grace_hours else REQUIRE
+    judge = folder_judge(folder, policy=policy) if folder else production_judge(policy=policy)
+    return replace(judge, ocsp=OnlineOcsp(judge.trust)) if ask_responders else judge
