@@ -60,12 +60,16 @@ def cps_pki_folder(request: pytest.FixtureRequest) -> Path:
     cache: pytest.Cache | None = getattr(request.config, "cache", None)
     if cache is None:
         factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-        return _kept(factory.mktemp("cps-auth-mocks"))
-    return _kept(cache.mkdir("cps-auth-mocks"))
+        return kept_folder(factory.mktemp("cps-auth-mocks"))
+    return kept_folder(cache.mkdir("cps-auth-mocks"))
 
 
-def _kept(base: Path) -> Path:
-    """Return the folder inside `base`, made if it is missing, old, or another version's."""
+def kept_folder(base: Path) -> Path:
+    """Return a fake IGC-Santé inside `base`, made if it is missing, old, or another version's.
+
+    Args:
+        base: a folder that several processes may share.
+    """
     from hardware_mocks.igc import FakeIgcSante
 
     folder = base / folder_version()

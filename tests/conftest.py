@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.pytest_plugin import kept_folder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,16 +23,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def igc_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a fake IGC-Santé, made once per run and shared by its processes."""
+def igc_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a fake IGC-Santé, one per run and shared by its processes.
+
+    Its keys take ten seconds, so they are kept in pytest's cache; the run gets a copy.
+    """
+    assert request.config.cache is not None
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "igc"
     with (shared / "igc.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
-            FakeIgcSante.create().write(folder)
-            (folder / "complete").touch()
+            kept = kept_folder(request.config.cache.mkdir("cps-auth-mocks"))
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
     return folder
 
 
