@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from hardware_mocks.card_listing import listing
 from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS, CardCredentials, Persona
+from hardware_mocks.issuing import issue_card
+from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.serving import ServiceGone, serve
 from hardware_mocks.transcript_cards import RecordingCard
 from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
@@ -111,27 +110,15 @@ def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
         raise _Refused(f"cannot write {path}: {error.strerror}") from error
 
 
-def _make_card(kind: str, persona_name: str, pki: Path) -> VirtualCard:
-    persona = PERSONAS.get(persona_name)
-    if persona is None:
-        raise _Refused(f"no persona {persona_name!r}; there are {', '.join(PERSONAS)}")
+def _make_card(kind: str, persona: str, pki: Path) -> VirtualCard:
+    if persona not in PERSONAS:
+        raise _Refused(f"no persona {persona!r}; there are {', '.join(PERSONAS)}")
     if kind not in CARD_KINDS:
         raise _Refused(f"no kind of card {kind!r}; there are {', '.join(CARD_KINDS)}")
     try:
-        credentials = FakeIgcSante.load(pki).credentials(persona_name)
+        return issue_card(FakeIgcSante.load(pki), persona, kind)
     except (OSError, ValueError, KeyError) as error:
         raise _Refused(f"no fake IGC-Santé in {pki}; write one with `pki {pki}`") from error
-    return VirtualCard(_issued(persona, credentials), credentials, kind)
-
-
-def _issued(persona: Persona, credentials: CardCredentials) -> Persona:
-    """Return the persona with a chip of its own per fake IGC-Santé.
-
-    Middleware keeps certificates by serial number, on disk and for ever: an old one must not
-    be taken for the one of this card.
-    """
-    digest = hashlib.sha256(credentials.authentication_certificate_der).digest()
-    return replace(persona, chip_serial=f"9{int.from_bytes(digest[:8]) % 10**7:07d}")
 
 
 def _address(text: str) -> tuple[str, int]:
