@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hardware_mocks.card_listing import listing
+from hardware_mocks.card_memory import KeptCard
 from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.igc import FakeIgcSante
@@ -14,7 +15,7 @@ from hardware_mocks.issuing import issue_card
 from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.serving import ServiceGone, serve
 from hardware_mocks.transcript_cards import RecordingCard
-from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard
 from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
 
 EXIT_OK = 0
@@ -59,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     put.add_argument(
         "--transcript", type=Path, metavar="FILE", help="write what was said, at the end"
     )
+    put.add_argument(
+        "--memory",
+        type=Path,
+        metavar="FILE",
+        help="PINs, counters and CPS_DATA outlive this process in it; default: a new card",
+    )
     put.set_defaults(run=_serve)
     files = commands.add_parser("files", help="list the files of a card")
     _add_card(files)
@@ -84,7 +91,7 @@ def _files(parsed: argparse.Namespace) -> int:
 
 def _serve(parsed: argparse.Namespace) -> int:
     card = _make_card(parsed.card, parsed.persona, parsed.pki)
-    recorder = RecordingCard(card, card.kind)
+    recorder = RecordingCard(_with_memory(card, parsed.memory), card.kind)
     try:
         plan = FaultPlan(*(parse_fault(text) for text in parsed.fault))
     except ValueError as error:
@@ -99,6 +106,17 @@ def _serve(parsed: argparse.Namespace) -> int:
     finally:
         _write_transcript(recorder, parsed.transcript)
     return EXIT_OK
+
+
+def _with_memory(card: VirtualCard, path: Path | None) -> Insertable:
+    if path is None:
+        return card
+    try:
+        return KeptCard(card, path)
+    except OSError as error:
+        raise _Refused(f"cannot keep a memory in {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _Refused(f"{path} is not the memory of this card: {error}") from error
 
 
 def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:

@@ -126,6 +126,6 @@ def _read_key(path: Path) -> RSAPrivateKey:
         key = load_der_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     except (TypeError, UnsupportedAlgorithm) as error:  # it has a password, or is of another kind
         raise ValueError(f"{path}: not a key that `write_cards` wrote") from error
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError(f"{path}: not an RSA key")
-    return key
+    if isinstance(key, RSAPrivateKey):
+        return key
+    raise ValueError(f"{path}: not an RSA key")
