@@ -99,7 +99,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     try:
         serve(card, _address(parsed.vpcd), plan, recorder)
     except VpcdUnreachable as error:
-        raise _Refused(f"{error} (is pcscd running, with vsmartcard-vpcd?)") from error
+        raise _Refused(str(error)) from error
     except ServiceGone:
         print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
         return EXIT_VPCD_GONE
