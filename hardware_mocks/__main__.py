@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from hardware_mocks.card_listing import listing
+from hardware_mocks.card_memory import KeptCard
 from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS, CardCredentials, Persona
+from hardware_mocks.issuing import issue_card
+from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.serving import ServiceGone, serve
 from hardware_mocks.transcript_cards import RecordingCard
-from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard
 from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
 
 EXIT_OK = 0
@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     put.add_argument(
         "--transcript", type=Path, metavar="FILE", help="write what was said, at the end"
     )
+    put.add_argument(
+        "--memory",
+        type=Path,
+        metavar="FILE",
+        help="PINs, counters and CPS_DATA outlive this process in it; default: a new card",
+    )
     put.set_defaults(run=_serve)
     files = commands.add_parser("files", help="list the files of a card")
     _add_card(files)
@@ -85,7 +91,7 @@ def _files(parsed: argparse.Namespace) -> int:
 
 def _serve(parsed: argparse.Namespace) -> int:
     card = _make_card(parsed.card, parsed.persona, parsed.pki)
-    recorder = RecordingCard(card, card.kind)
+    recorder = RecordingCard(_with_memory(card, parsed.memory), card.kind)
     try:
         plan = FaultPlan(*(parse_fault(text) for text in parsed.fault))
     except ValueError as error:
@@ -93,13 +99,24 @@ def _serve(parsed: argparse.Namespace) -> int:
     try:
         serve(card, _address(parsed.vpcd), plan, recorder)
     except VpcdUnreachable as error:
-        raise _Refused(f"{error} (is pcscd running, with vsmartcard-vpcd?)") from error
+        raise _Refused(str(error)) from error
     except ServiceGone:
         print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
         return EXIT_VPCD_GONE
     finally:
         _write_transcript(recorder, parsed.transcript)
     return EXIT_OK
+
+
+def _with_memory(card: VirtualCard, path: Path | None) -> Insertable:
+    if path is None:
+        return card
+    try:
+        return KeptCard(card, path)
+    except OSError as error:
+        raise _Refused(f"cannot keep a memory in {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _Refused(f"{path} is not the memory of this card: {error}") from error
 
 
 def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
@@ -111,27 +128,15 @@ def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
         raise _Refused(f"cannot write {path}: {error.strerror}") from error
 
 
-def _make_card(kind: str, persona_name: str, pki: Path) -> VirtualCard:
-    persona = PERSONAS.get(persona_name)
-    if persona is None:
-        raise _Refused(f"no persona {persona_name!r}; there are {', '.join(PERSONAS)}")
+def _make_card(kind: str, persona: str, pki: Path) -> VirtualCard:
+    if persona not in PERSONAS:
+        raise _Refused(f"no persona {persona!r}; there are {', '.join(PERSONAS)}")
     if kind not in CARD_KINDS:
         raise _Refused(f"no kind of card {kind!r}; there are {', '.join(CARD_KINDS)}")
     try:
-        credentials = FakeIgcSante.load(pki).credentials(persona_name)
+        return issue_card(FakeIgcSante.load(pki), persona, kind)
     except (OSError, ValueError, KeyError) as error:
         raise _Refused(f"no fake IGC-Santé in {pki}; write one with `pki {pki}`") from error
-    return VirtualCard(_issued(persona, credentials), credentials, kind)
-
-
-def _issued(persona: Persona, credentials: CardCredentials) -> Persona:
-    """Return the persona with a chip of its own per fake IGC-Santé.
-
-    Middleware keeps certificates by serial number, on disk and for ever: an old one must not
-    be taken for the one of this card.
-    """
-    digest = hashlib.sha256(credentials.authentication_certificate_der).digest()
-    return replace(persona, chip_serial=f"9{int.from_bytes(digest[:8]) % 10**7:07d}")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -75,7 +75,10 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """The card carries the command out, and only the first bytes of its answer arrive."""
+    """The card carries the command out, and only the first bytes of its answer arrive.
+
+    Behind pcscd no bytes at all is a card that leaves: vpcd has no word for it.
+    """
 
     size: int
 

@@ -96,7 +96,11 @@ class FakeIgcSante:
 
     @classmethod
     def load(cls, folder: Path) -> FakeIgcSante:
-        """Return what `write` wrote; the keys are not checked again."""
+        """Return what `write` wrote; the keys are not checked again, only that they fit.
+
+        Raises:
+            OSError, ValueError, KeyError: the folder is not one that `write` wrote.
+        """
         return cls(
             igc_folder.read_made_at(folder),
             igc_folder.read_authorities(folder),

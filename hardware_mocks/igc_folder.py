@@ -17,9 +17,9 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -49,7 +49,10 @@ def write_made_at(folder: Path, made_at: datetime) -> None:
 def read_made_at(folder: Path) -> datetime:
     """Return what `write_made_at` wrote, aware UTC."""
     text = (folder / "authorities" / "made.toml").read_text(encoding="utf-8")
-    return cast("datetime", tomllib.loads(text)["at"])
+    made_at = tomllib.loads(text)["at"]
+    if not isinstance(made_at, datetime) or made_at.tzinfo is None:
+        raise ValueError(f"{folder}: not a moment: {made_at}")
+    return made_at
 
 
 def write_public(folder: Path, name: str, suffix: str, ders: Mapping[str, bytes]) -> None:
@@ -110,8 +113,19 @@ def _write_pair(folder: Path, stem: str, der: bytes, key: RSAPrivateKey) -> None
 
 
 def _read_pair(folder: Path, stem: str) -> tuple[bytes, RSAPrivateKey]:
-    # We wrote it: checking 30 RSA keys again would cost every test process a second.
-    key = load_der_private_key(
-        (folder / f"{stem}.key").read_bytes(), None, unsafe_skip_rsa_key_validation=True
-    )
-    return (folder / f"{stem}.cer").read_bytes(), cast("RSAPrivateKey", key)
+    der = (folder / f"{stem}.cer").read_bytes()
+    key = _read_key(folder / f"{stem}.key")
+    if x509.load_der_x509_certificate(der).public_key() != key.public_key():
+        raise ValueError(f"{folder / stem}: the certificate is of another key")
+    return der, key
+
+
+def _read_key(path: Path) -> RSAPrivateKey:
+    try:
+        # We wrote it: checking 30 RSA keys again would cost every test process a second.
+        key = load_der_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+    except (TypeError, UnsupportedAlgorithm) as error:  # it has a password, or is of another kind
+        raise ValueError(f"{path}: not a key that `write_cards` wrote") from error
+    if isinstance(key, RSAPrivateKey):
+        return key
+    raise ValueError(f"{path}: not an RSA key")

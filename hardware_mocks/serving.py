@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,12 +15,8 @@ from hardware_mocks.virtual_card import Insertable, VirtualCard
 from hardware_mocks.vpcd_slot import VpcdSlot
 
 _PULL, _INSERT, _QUIT, _LOST, _TRAFFIC = "p", "i", "q", "lost", "traffic"
-_SIGNALS = {
-    signal.SIGINT: _QUIT,
-    signal.SIGTERM: _QUIT,
-    signal.SIGUSR1: _PULL,
-    signal.SIGUSR2: _INSERT,
-}
+_HANDS = {signal.SIGUSR1: _PULL, signal.SIGUSR2: _INSERT}
+_END = {signal.SIGINT: _QUIT, signal.SIGTERM: _QUIT}
 
 
 class ServiceGone(Exception):
@@ -51,11 +47,12 @@ def serve(
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     view = TerminalView(card, where) if is_terminal else None
     slot.observe = None if view is None else _told(view, orders)
-    slot.insert(inserted, plan)
     try:
-        with _signals(orders), keys_of_terminal(orders.put, wanted=is_terminal):
-            print(f"{card.kind} of {card.persona.name} inserted at {where}", flush=True)
-            _obey(orders, slot, lambda: slot.insert(inserted, plan), view)
+        with _signals(orders, _HANDS):  # before the card is seen: whoever sees it may send one
+            slot.insert(inserted, plan)
+            with _signals(orders, _END), keys_of_terminal(orders.put, wanted=is_terminal):
+                print(f"{card.kind} of {card.persona.name} inserted at {where}", flush=True)
+                _obey(orders, slot, lambda: slot.insert(inserted, plan), view)
     finally:
         slot.pull()
 
@@ -89,11 +86,11 @@ def _obey(
 
 
 @contextmanager
-def _signals(orders: queue.SimpleQueue[str]) -> Iterator[None]:
+def _signals(orders: queue.SimpleQueue[str], meant: Mapping[signal.Signals, str]) -> Iterator[None]:
     def hear(number: int, _frame: FrameType | None) -> None:
-        orders.put(_SIGNALS[signal.Signals(number)])
+        orders.put(meant[signal.Signals(number)])
 
-    before = {number: signal.signal(number, hear) for number in _SIGNALS}
+    before = {number: signal.signal(number, hear) for number in meant}
     try:
         yield
     finally:

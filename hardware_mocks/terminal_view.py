@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from hardware_mocks.card.command import COMMAND_NAMES, PIN_CARRYING
+from hardware_mocks.card.command import COMMAND_NAMES, secret_from
 from hardware_mocks.virtual_card import VirtualCard
 
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _CLEAR_SCREEN = "\x1b[2J"
 _KEPT_EXCHANGES = 200
-_HEADER_BYTES = 5
 _STATUS_WORD_BYTES = 2
 _OWN_LINES = 9  # of the screen, around the traffic
 _NARROWEST = 40
@@ -103,10 +102,8 @@ def _command_line(command: bytes) -> str:
     if len(command) < 2:
         return command.hex(" ").upper()
     name = COMMAND_NAMES.get(command[1], "")
-    shown = command.hex(" ").upper()
-    if command[1] in PIN_CARRYING:
-        stars = " **" * (len(command) - _HEADER_BYTES)
-        shown = command[:_HEADER_BYTES].hex(" ").upper() + stars
+    start = secret_from(command)
+    shown = command[:start].hex(" ").upper() + " **" * (len(command) - start)
     return f"{name:<14}{shown}"
 
 

@@ -28,7 +28,7 @@ _WORDS = {
     "answer": re.compile(r"[0-9A-Fa-f]{2}|\.\.\.|\.\."),
 }
 _REPEATED = re.compile(r"([0-9A-Fa-f]{2})x([1-9][0-9]{0,2})")
-_HEADER_BYTES = 5  # CLA INS P1 P2 Lc: never secret
+_HEADER_BYTES = 4  # CLA INS P1 P2: never secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from hardware_mocks.card.command import COMMAND_NAMES, PIN_CARRYING, hide_pin
+from hardware_mocks.card.command import COMMAND_NAMES, secret_from
 from hardware_mocks.transcript import Step, Transcript
 from hardware_mocks.virtual_card import Insertable
 
@@ -72,10 +72,8 @@ def _words(data: bytes) -> tuple[str, ...]:
 
 
 def _hidden_words(command: bytes) -> tuple[str, ...]:
-    words = _words(hide_pin(command))
-    if len(command) > 1 and command[1] in PIN_CARRYING:
-        return words[:5] + ("**",) * (len(words) - 5)
-    return words
+    start = secret_from(command)
+    return _words(command[:start]) + ("**",) * (len(command) - start)
 
 
 class ReplayedCard:

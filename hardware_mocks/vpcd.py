@@ -60,7 +60,10 @@ class VpcdLink:
         try:
             self._socket = socket.create_connection(address, _TAKEN_TIMEOUT_S)
         except OSError as error:
-            raise VpcdUnreachable(f"no vpcd at {where}: {error}") from error
+            why = error.strerror or error
+            raise VpcdUnreachable(
+                f"no vpcd at {where}: {why} (is pcscd running, with vsmartcard-vpcd?)"
+            ) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._first = self._first_message(where)
         self._socket.settimeout(None)

@@ -154,6 +154,9 @@ class _Insertion:
             outcome = Outcome(self._transmit(command), _nothing)
         else:
             outcome = plan.carry_out(command, self, self._transmit)
+        if not outcome.answer:  # vpcd would wait for its bytes, and all of pcscd with it
+            self.pull()
+            raise AnswerLost
         if observe is not None:
             observe(command, outcome.answer)
         return outcome

@@ -8,9 +8,11 @@ from hardware_mocks.card import status_words as sw
 
 CHAINING = 0x10  # CLA bit 5: more of the same command follows (ISO/IEC 7816-4 section 5.4.1)
 GET_RESPONSE = 0xC0
+_HEADER_BYTES = 4
 _OUTGOING = frozenset({0x84, 0xB0, GET_RESPONSE})
 """Instructions whose P3 is Le. A T=0 card knows the direction from INS, not from the length."""
-PIN_CARRYING = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
+PIN_CARRYING = frozenset({0x20, 0x21, 0x24, 0x25, 0x26, 0x28, 0x2C, 0x2D})
+"""Instructions in which a host may present a PIN or PUK, known to the card or not (ISO 7816-4)."""
 
 COMMAND_NAMES = {
     0x20: "VERIFY",
@@ -60,7 +62,7 @@ def parse_t0(command: bytes) -> Command:
     Raises:
         Refusal: 6700, the length contradicts the header.
     """
-    if len(command) < 4:
+    if len(command) < _HEADER_BYTES:
         raise sw.Refusal(sw.WRONG_LENGTH)
     cla, ins, p1, p2 = command[:4]
     p3 = command[4] if len(command) > 4 else 0  # the reader adds it to a case 1
@@ -81,7 +83,7 @@ def parse_t1(command: bytes) -> Command:
     Raises:
         Refusal: 6700, the length contradicts the body.
     """
-    if len(command) < 4:
+    if len(command) < _HEADER_BYTES:
         raise sw.Refusal(sw.WRONG_LENGTH)
     cla, ins, p1, p2 = command[:4]
     body = command[4:]
@@ -93,8 +95,18 @@ def parse_t1(command: bytes) -> Command:
     return Command(cla, ins, p1, p2, data, (rest[0] or 256) if rest else None)
 
 
+def secret_from(command: bytes) -> int:
+    """Return the index from which bytes may belong to a PIN or PUK; the end if none do.
+
+    The fifth byte is a length, unless it contradicts the command: then it may be a digit.
+    """
+    if len(command) <= _HEADER_BYTES or command[1] not in PIN_CARRYING:
+        return len(command)
+    behind = len(command) - _HEADER_BYTES - 1
+    return _HEADER_BYTES + (command[_HEADER_BYTES] in (0, behind, behind - 1))
+
+
 def hide_pin(command: bytes) -> bytes:
     """Return the command with every byte that may belong to a PIN or PUK replaced by `*`."""
-    if len(command) < 2 or command[1] not in PIN_CARRYING:
-        return command
-    return command[:5] + b"*" * len(command[5:])
+    start = secret_from(command)
+    return command[:start] + b"*" * len(command[start:])

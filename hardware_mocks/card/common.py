@@ -34,9 +34,7 @@ PIN_ATTEMPTS = 3
 PUK_ATTEMPTS = 3  # inferred
 
 PIN_ENTRIES = (
-    PinEntry(
-        "Code porteur de la carte CPS", USER_PIN_ID, 1, len(PIN), tlv(0x03, b"\x01\x00"), PUK_ID
-    ),
+    PinEntry("Code porteur de la carte CPS", USER_PIN_ID, 1, len(PIN), bits(), PUK_ID),
     # Inferred but for soPin (7), without which no middleware lets the PUK log in; 6 unblockingPin.
     PinEntry("Code de deblocage de la carte", PUK_ID, 2, len(PUK), bits(6, 7), PUK_ID),
 )

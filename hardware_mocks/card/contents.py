@@ -17,7 +17,7 @@ class PinObject:
     """A PIN or PUK: what it is, and how many wrong tries it still bears."""
 
     reference: int
-    value: bytearray
+    value: bytearray = field(repr=False)
     attempts_left: int
     attempts_max: int
     rules: AccessRules  # of the object itself, as GET DATA shows them

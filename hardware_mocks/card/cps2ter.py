@@ -9,7 +9,13 @@ from __future__ import annotations
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.ber import tlv
 from hardware_mocks.card.command import GET_RESPONSE, Command
-from hardware_mocks.card.file_system import MASTER_FILE, DedicatedFile, ElementaryFile
+from hardware_mocks.card.file_system import (
+    MASTER_FILE,
+    USER_PIN,
+    DedicatedFile,
+    ElementaryFile,
+    file_rules,
+)
 from hardware_mocks.card.session import USER_PIN_REFERENCE, Session
 
 CLASS = 0xA0
@@ -23,19 +29,21 @@ _MF, _DF, _EF = 1, 2, 4  # type byte of the description
 
 
 def volume(billing: bytes, activities: dict[int, bytes]) -> DedicatedFile:
-    """Return the volume's master file.
+    """Return the volume's master file: 7F01/4000 and, beside 7F01, the activities.
 
     Args:
         billing: content of CPS_SIT_FACT.
         activities: content of each CPS2TER_ACTIVITY_nn_PS by nn, from 1.
     """
-    files = {BILLING_FID: billing}
-    files |= {FIRST_ACTIVITY_FID + number - 1: text for number, text in activities.items()}
-    directory = DedicatedFile(
-        _DIRECTORY_FID,
-        children=[ElementaryFile(fid, bytearray(content)) for fid, content in files.items()],
-    )
-    return DedicatedFile(MASTER_FILE, children=[directory])
+    directory = DedicatedFile(_DIRECTORY_FID, children=[_file(BILLING_FID, billing)])
+    files = [
+        _file(FIRST_ACTIVITY_FID + number - 1, content) for number, content in activities.items()
+    ]
+    return DedicatedFile(MASTER_FILE, children=[directory, *files])
+
+
+def _file(fid: int, content: bytes) -> ElementaryFile:
+    return ElementaryFile(fid, bytearray(content), rules=file_rules(read=USER_PIN))
 
 
 class Cps2terVolume:
@@ -51,6 +59,10 @@ class Cps2terVolume:
         self._session = session
         self._root = root
         self._current: DedicatedFile | ElementaryFile = root
+        self._waiting = b""
+
+    def drop_waiting(self) -> None:
+        """Forget what waits: a command of another class came in between."""
         self._waiting = b""
 
     def answer(self, command: Command) -> tuple[bytes, int]:

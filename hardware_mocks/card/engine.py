@@ -36,7 +36,7 @@ class ApduEngine:
             self._check_header(unverified_command)
             data, status_word = self._answer(parse(unverified_command))
         except sw.Refusal as refusal:
-            self._waiting, self._chain = b"", None
+            self._drop_unfinished()
             data, status_word = b"", refusal.status_word
         return data + status_word.to_bytes(2)
 
@@ -63,6 +63,8 @@ class ApduEngine:
         if command.cla == cps2ter.CLASS and self._volume is not None:
             self._waiting, self._chain = b"", None
             return self._volume.answer(command)
+        if self._volume is not None:
+            self._volume.drop_waiting()
         if command.ins == GET_RESPONSE:
             return self._next_part(command)
         self._waiting = b""
@@ -71,6 +73,11 @@ class ApduEngine:
             return b"", sw.OK
         response = self._commands[command.ins](self._session, whole)
         return self._first_part(response, whole.le)
+
+    def _drop_unfinished(self) -> None:
+        self._waiting, self._chain = b"", None
+        if self._volume is not None:
+            self._volume.drop_waiting()
 
     def _unchained(self, command: Command) -> Command | None:
         """Return the command with the data of its whole chain; None while more is to come."""

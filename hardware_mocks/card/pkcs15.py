@@ -18,8 +18,7 @@ USAGE_SIGN = 2
 USAGE_NON_REPUDIATION = 9
 _ACCESS_FLAGS = bits(0, 2, 3)  # sensitive, alwaysSensitive, neverExtractable: 0x0D
 _READ, _UPDATE, _EXECUTE = bits(0), bits(1), bits(2)  # AccessMode
-_ANYBODY = tlv(0x05)  # SecurityCondition always
-_NO_FLAGS = tlv(0x03, b"\x01\x00")  # a real CPS3 writes one superfluous octet here
+_NO_FLAGS = bits()  # a real CPS3 writes another count of unused bits than 0
 PRIVATE, MODIFIABLE = 0, 1  # bit numbers of CommonObjectFlags
 READ_ONLY, LOGIN_REQUIRED = 0, 1  # bit numbers of TokenFlags
 LAST_UPDATE_EXPLICIT = 0xA5  # tag of lastUpdate; OpenSC reads only this form
@@ -117,11 +116,11 @@ def authentication_objects(pins: Iterable[PinEntry]) -> bytes:
 
 
 def _pin(pin: PinEntry) -> bytes:
-    # Inferred, but for the size: with these three rules the entry is as long as a real one's.
+    # Inferred, but for the sizes: with these three rules the entry is as long as a real one's.
     rules = sequence(
-        sequence(_READ, _ANYBODY),
+        sequence(_READ, octets(pin.identifier)),
         sequence(_UPDATE, octets(pin.changed_with)),
-        sequence(_EXECUTE, _ANYBODY),
+        sequence(_EXECUTE, octets(pin.identifier)),
     )
     common = sequence(utf8(pin.label), _NO_FLAGS, octets(pin.changed_with), rules)
     size = integer(pin.size)

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hardware_mocks.__main__ import main
 from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.issuing import issue_card
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.terminal_view import TerminalView
 from hardware_mocks.transcript import Transcript
@@ -37,8 +39,16 @@ class Driver:
 
     def accept(self) -> None:
         """Take a card and power it."""
+        self.take()
+        self.power()
+
+    def take(self) -> None:
+        """Take a card: from now on others may see it."""
         self._connection, _ = self._listener.accept()
         self._connection.settimeout(DEADLINE_S)
+
+    def power(self) -> None:
+        """Power the card."""
         self._connection.sendall(b"\x00\x01\x01")
 
     def ask(self, command: bytes) -> bytes:
@@ -88,9 +98,11 @@ class Screen:
         os.write(self._terminal, key.encode())
 
 
-def start(igc_dir: Path, driver: Driver, **streams: object) -> subprocess.Popen[bytes]:
+def start(
+    igc_dir: Path, driver: Driver, *options: str, **streams: object
+) -> subprocess.Popen[bytes]:
     """Start `serve` with the doctor's CPS3."""
-    command = [sys.executable, "-m", "hardware_mocks", "serve", "--pki", str(igc_dir)]
+    command = [sys.executable, "-m", "hardware_mocks", "serve", "--pki", str(igc_dir), *options]
     return subprocess.Popen([*command, "--vpcd", driver.where], **streams)  # type: ignore[call-overload]
 
 
@@ -142,6 +154,85 @@ def test_signals_pull_and_insert(igc_dir: Path, driver: Driver) -> None:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def test_a_signal_may_come_as_soon_as_the_card_is_seen(igc_dir: Path, driver: Driver) -> None:
+    """SIGUSR1 pulls even before `serve` has said that the card is in."""
+    process = start(igc_dir, driver, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    try:
+        driver.take()
+        process.send_signal(signal.SIGUSR1)
+        driver.power()
+        assert driver.is_hung_up()
+        assert process.stdout is not None
+        assert b"inserted" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_memory_outlives_the_process(igc_dir: Path, driver: Driver, tmp_path: Path) -> None:
+    """PIN, counters and CPS_DATA are those of the last answer, even after SIGKILL."""
+    memory = tmp_path / "card"
+
+    def served(*commands_hex: str) -> list[str]:
+        process = start(igc_dir, driver, "--memory", str(memory), stdout=subprocess.DEVNULL)
+        try:
+            driver.accept()
+            return [driver.ask(bytes.fromhex(command)).hex() for command in commands_hex]
+        finally:
+            process.kill()
+            process.wait()
+            assert driver.is_hung_up()
+
+    change, new = "00240001083132333434333231", "002000010434333231"
+    select, write, read = "00A4090C063F000001D107", "00D6000002CAFE", "00B0000002"
+    assert served(change, select, write) == ["9000"] * 3
+    assert served(VERIFY.hex(), "00200002083030303030303030") == ["63c2", "63c2"]
+    assert served("0020000100", "0020000200", new, "0020000100") == ["63c2", "63c2", "9000", "9000"]
+    assert served("0020000100", select, read) == ["63c3", "9000", "cafe9000"]
+    assert memory.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "is not the memory of this card"),
+        ("[]", "is not the memory of this card"),
+        ('{"chip": "1"}', "the memory of another card"),
+        ('{"chip": "CHIP"}', "not the memory of a card"),
+        ('{"chip": "CHIP", "pins": {"1": {"value": "31", "attempts_left": 3}}}', "not a PIN"),
+        ('{"chip": "CHIP", "pins": {"1": {"value": "31323334", "attempts_left": 4}}}', "not a PIN"),
+    ],
+)
+def test_a_memory_of_something_else(
+    igc_dir: Path,
+    igc: FakeIgcSante,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    complaint: str,
+) -> None:
+    """One line, before anything is inserted; a folder that isn't there too."""
+    memory = tmp_path / "card"
+    memory.write_text(content.replace("CHIP", issue_card(igc).serial))
+    assert main(["serve", "--pki", str(igc_dir), "--memory", str(memory)]) == 2
+    complaints = capsys.readouterr().err
+    assert complaint in complaints
+    assert complaints.count("\n") == 1
+    assert main(["serve", "--pki", str(igc_dir), "--memory", str(memory / "below")]) == 2
+    assert "cannot keep a memory" in capsys.readouterr().err
+
+
+def test_a_served_chip_is_one_of_its_own(igc: FakeIgcSante) -> None:
+    """Another serial per persona, kind and hierarchy: middleware's cache on disk goes by it."""
+    serials = {issue_card(igc, name, kind).serial for name in PERSONAS for kind in CARD_KINDS}
+    assert len(serials) == len(PERSONAS) * len(CARD_KINDS)
+    assert issue_card(igc).serial == issue_card(igc).serial
+    other = replace(igc, cards={"doctor": igc.cards["nurse"]})
+    assert issue_card(other).serial != issue_card(igc).serial
 
 
 def test_vpcd_hangs_up(igc_dir: Path, driver: Driver) -> None:

@@ -11,8 +11,10 @@ import pytest
 from cps_auth.card.native import NativeCards
 from cps_auth.errors import WrongPin
 from cps_auth.login.challenge import issue_challenge
+from hardware_mocks.card.command import hide_pin
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, PIN, PUK
+from hardware_mocks.terminal_view import TerminalView
 from hardware_mocks.transcript import Transcript
 from hardware_mocks.transcript_cards import (
     RecordingCard,
@@ -77,6 +79,43 @@ def test_a_recording_is_replayed(make_card: Callable[..., VirtualCard]) -> None:
     assert "> 00 20 00 01 04 ** ** ** **" in text
     with ReplayedCard(Transcript.parse(text), atr=card.atr, protocol=card.protocol) as replayed:
         assert login(replayed) == signature
+
+
+@pytest.mark.parametrize(
+    "command_hex",
+    [
+        "0020000104{pin}",
+        "0020000104{pin}00",
+        "00200001{pin}",  # its length forgotten
+        "0020000108{pin}",  # or wrong
+        "1020000104{pin}",
+        "0024000108{pin}{pin}",
+        "002C000110{puk}{pin}{pin}",
+        "002600010431323334",  # DISABLE and ENABLE VERIFICATION REQUIREMENT: refused, and secret
+        "A028000108{pin}FFFFFFFF",
+        "0020000100000004{pin}",  # extended length
+    ],
+)
+def test_no_pin_is_written(make_card: Callable[..., VirtualCard], command_hex: str) -> None:
+    """Whatever a host makes of a PIN command: its bytes are in no recording, log or view."""
+    card = make_card()
+    command = bytes.fromhex(command_hex.format(pin=PIN.hex(), puk=PUK.hex()))
+    recorder = RecordingCard(card, card.kind)
+    recorder.transmit(command)
+    view = TerminalView(card, "")
+    view.note(command, b"\x90\x00")
+    shown = " ".join(view.text(is_inserted=True, columns=120, lines=24))
+    for text in (recorder.transcript.text(), shown, hide_pin(command).hex(" ")):
+        assert "31" not in text.split()
+        assert "34" not in text.split()
+    assert Transcript.parse(recorder.transcript.text()) == recorder.transcript
+
+
+def test_no_pin_is_shown_by_what_holds_it(make_card: Callable[..., VirtualCard]) -> None:
+    """A failed assertion prints a card's contents: not its PIN, PUK or keys."""
+    shown = repr(make_card().contents.pins) + repr(make_card().contents.keys)
+    assert "1234" not in shown
+    assert "RSAPrivateKey" not in shown
 
 
 TEXT = """card: cps3

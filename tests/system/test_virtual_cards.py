@@ -20,7 +20,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from smartcard import scard
 
 from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Answer, Fault, Garbage, Moment, Pull, RestartService, Swap, on
+from hardware_mocks.faults import (
+    Answer,
+    Delay,
+    Fault,
+    Garbage,
+    Hang,
+    Moment,
+    Pull,
+    RestartService,
+    Swap,
+    Truncate,
+    at,
+    on,
+)
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PIN, PUK
 from hardware_mocks.transcript import Transcript
@@ -320,6 +333,26 @@ def test_faults_behind_pcscd(private_pcscd: Pcscd, slot: VpcdSlot) -> None:
         slot.pull()
 
 
+def test_what_arrives_behind_pcscd(private_pcscd: Pcscd, slot: VpcdSlot) -> None:
+    """Late, cut, longer than any answer; none at all is a card that left, and pcscd goes on."""
+    card = private_pcscd.make_card("cps3", "doctor")
+    actions = (Delay(0.05), Hang(0.05), Truncate(1), Garbage(299), Truncate(0))
+    plan = FaultPlan(*(Fault(action, at(i)) for i, action in enumerate(actions, 1)), seed=7)
+    slot.insert(card, plan)
+    try:
+        wire = talk(private_pcscd.readers[0])
+        sizes = [len(wire.transmit(bytes.fromhex(CHALLENGE))) for _ in actions[:-1]]
+        assert sizes == [10, 10, 1, 299]
+        with pytest.raises(ConnectionError):
+            wire.transmit(bytes.fromhex(CHALLENGE))
+        wire.close()
+        assert slot.card is None
+        assert [event.number for event in plan.events] == [1, 2, 3, 4, 5]
+        await_true(lambda: run(private_pcscd, "opensc-tool", "-l").returncode == 0, "it hangs")
+    finally:
+        slot.pull()
+
+
 def events(pcscd: Pcscd) -> int:
     """Return how often pcscd saw a card come or go in the first reader; -1 while it is down."""
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
@@ -341,15 +374,20 @@ def await_true(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def test_swapped_behind_pcscd(private_pcscd: Pcscd, slot: VpcdSlot) -> None:
+@pytest.mark.parametrize("moment", Moment)
+def test_swapped_behind_pcscd(private_pcscd: Pcscd, slot: VpcdSlot, moment: Moment) -> None:
     """pcscd counts a removal and an insertion; the old connection is dead, the new card answers."""
     first = private_pcscd.make_card("cps3", "doctor")
     other = private_pcscd.make_card("cps3", "nurse")
-    slot.insert(first, FaultPlan(Fault(Swap(other), on("..84"), Moment.AFTER)))
+    slot.insert(first, FaultPlan(Fault(Swap(other), on("..84"), moment)))
     try:
         wire = talk(private_pcscd.readers[0])
         before = events(private_pcscd)
-        assert len(wire.transmit(bytes.fromhex(CHALLENGE))) == 10
+        if moment is Moment.AFTER:
+            assert len(wire.transmit(bytes.fromhex(CHALLENGE))) == 10
+        else:
+            with pytest.raises(ConnectionError):
+                wire.transmit(bytes.fromhex(CHALLENGE))
         await_true(lambda: events(private_pcscd) >= before + 2, "pcscd saw no swap")
         with pytest.raises(ConnectionError):
             wire.transmit(bytes.fromhex("00B09C000C"))

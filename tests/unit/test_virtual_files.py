@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from cryptography import x509
@@ -78,6 +79,14 @@ def test_the_serial_number_ends_in_a_luhn_digit(igc: FakeIgcSante) -> None:
     persona = replace(PERSONAS["doctor"], chip_serial="99213845")
     card = VirtualCard(persona, igc.credentials("doctor"))
     assert read(card, "3F00D003").hex().upper() == "5A0A8025000001992138450F"
+
+
+def test_ef_actua_is_there_when_the_persona_says_so(igc: FakeIgcSante) -> None:
+    """EC with 81, start, and 82, end, as BCD dates; with the FCP of any EF."""
+    persona = replace(PERSONAS["doctor"], actualised=(date(2024, 2, 29), date(2027, 2, 28)))
+    card = VirtualCard(persona, igc.credentials("doctor"))
+    assert select(card, "3F00D010").startswith("62248002000E8201018302D010")
+    assert read(card, "3F00D010").hex().upper() == "EC0C8104202402298204 20270228".replace(" ", "")
 
 
 def test_a_short_identifier_reads_without_select(card: VirtualCard) -> None:

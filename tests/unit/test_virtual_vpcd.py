@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from hardware_mocks.__main__ import main
 from hardware_mocks.igc import FakeIgcSante
@@ -171,6 +180,42 @@ def test_serve_needs_a_fake_igc_sante(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "trust.toml").write_text("rubbish")
     assert main(["serve", "--pki", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("personas/doctor/authentication.key", b"rubbish"),
+        ("personas/doctor/authentication.key", "elliptic"),
+        ("personas/doctor/authentication.key", "password"),
+        ("personas/doctor/signature.key", "other"),
+        ("personas/doctor/signature.cer", b""),
+        ("personas/nurse/signature.cer", b"0"),
+        ("authorities/made.toml", b"at = 5"),
+    ],
+)
+def test_a_damaged_fake_igc_sante(
+    igc_dir: Path,
+    igc: FakeIgcSante,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    content: bytes | str,
+) -> None:
+    """Whatever is wrong with a key, a certificate or the date: one line."""
+    folder = tmp_path / "pki"
+    shutil.copytree(igc_dir, folder)
+    key = igc.credentials("nurse").signature_key
+    secret: KeySerializationEncryption = NoEncryption()
+    if content == "password":
+        key, secret = igc.credentials("doctor").authentication_key, BestAvailableEncryption(b"x")
+    made = generate_private_key(SECP256R1()) if content == "elliptic" else key
+    der = made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, secret)
+    (folder / file).write_bytes(content if isinstance(content, bytes) else der)
+    assert main(["serve", "--card", "cps4", "--pki", str(folder)]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("hardware_mocks: no fake IGC-Santé in")
+    assert complaint.count("\n") == 1
 
 
 def test_personas_lists_everybody(capsys: pytest.CaptureFixture[str]) -> None:
