@@ -39,9 +39,18 @@ def test_the_readme_logs_in_and_explains_a_refusal(igc: FakeIgcSante, igc_dir: P
     assert "2 attempts left" in str(who(bytearray(b"9999"), igc_dir))
 
 
+def test_the_readmes_application_is_the_one_that_runs_in_all_ways() -> None:
+    """It is the first example of docs/flask.md, to the letter: tests/system runs that one."""
+    (application,) = [block for block in _python_blocks(README) if "@app.get" in block]
+    assert application == _python_blocks((ROOT / "docs/flask.md").read_text())[0]
+    lines = [line for line in application.splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 15
+
+
 def test_the_readmes_test_is_the_one_that_the_plugins_own_suite_runs() -> None:
     """It is the first example of docs/mocks.md, to the letter."""
-    assert _python_blocks(README)[1] == _python_blocks((ROOT / "docs/mocks.md").read_text())[0]
+    (example,) = [block for block in _python_blocks(README) if "def test_" in block]
+    assert example == _python_blocks((ROOT / "docs/mocks.md").read_text())[0]
 
 
 @pytest.mark.parametrize("document", ["README.md", "SECURITY.md", "CHANGELOG.md"])

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from wsgiref.types import WSGIEnvironment
 
+from flask import Request
+
 from cps_auth.errors import PeerNotAllowed
 from cps_auth.flask.origin import is_loopback
 from cps_auth.flask.settings import FlaskSettings
 
-_FORWARDED = (
-    "HTTP_FORWARDED",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_REAL_IP",
-    "HTTP_VIA",
-)
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED")
+"""What the headers of proxies begin with."""
 
 
 def check_same_machine(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
@@ -34,10 +31,16 @@ def check_same_machine(environ: WSGIEnvironment, settings: FlaskSettings) -> Non
     peer = server_peer(environ)
     if peer is None or not is_loopback(peer):
         raise PeerNotAllowed("peer-not-loopback")
-    if any(name in environ for name in _FORWARDED):
+    if _came_through_a_proxy(environ):
         raise PeerNotAllowed("came-through-a-proxy")
     if as_received(environ, "HTTP_HOST") != settings.host:
         raise PeerNotAllowed("host")
+
+
+def _came_through_a_proxy(environ: WSGIEnvironment) -> bool:
+    """No browser speaks HTTP/1.0; nginx does by default, and adds no header."""
+    is_marked = any(name.startswith(_FORWARDED) for name in environ)
+    return is_marked or environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
 
 
 def check_own_page(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
@@ -62,8 +65,26 @@ def check_document(environ: WSGIEnvironment) -> None:
     Raises:
         PeerNotAllowed
     """
-    if environ.get("HTTP_SEC_FETCH_DEST") not in (None, "document"):
+    if not _is_document(environ):
         raise PeerNotAllowed("not-a-document")
+
+
+def opens_a_page(request: Request) -> bool:
+    """Return whether a person opens a page, or sends a form of one; a program does not."""
+    if not _is_document(request.environ):
+        return False
+    accepted = request.accept_mimetypes
+    if request.method == "POST":  # every browser says so of a form's answer, and no other program
+        return "text/html" in accepted.values()
+    return request.method == "GET" and accepted.accept_html
+
+
+def _is_document(environ: WSGIEnvironment) -> bool:
+    """What a service worker passes on names no destination, but no script can say `navigate`."""
+    destination = environ.get("HTTP_SEC_FETCH_DEST")
+    if destination == "empty":
+        return environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
+    return destination in (None, "document")
 
 
 def server_peer(environ: WSGIEnvironment) -> str | None:

@@ -7,10 +7,11 @@ Werkzeug's ProxyFix makes of it, if the application uses that).
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 
 from flask import request
 
-from cps_auth.errors import CpsAuthError, StoreUnavailable, TooManyRequests
+from cps_auth.errors import CpsAuthError, PeerNotAllowed, StoreUnavailable, TooManyRequests
 from cps_auth.flask.state import LoginState
 from cps_auth.flask.stores import window_of
 
@@ -38,8 +39,12 @@ def check_rate(state: LoginState, what: str) -> None:
 
 
 def count_refusal(state: LoginState, error: CpsAuthError) -> None:
-    """Remember that a login was refused; being sent away for asking too often is not one."""
-    if isinstance(error, (TooManyRequests, StoreUnavailable)):
+    """Remember that a login was refused.
+
+    Being sent away for asking too often is none. Nor is what another site makes a browser send:
+    it could lock a whole practice out, and nothing was tried.
+    """
+    if isinstance(error, (TooManyRequests, StoreUnavailable, PeerNotAllowed)):
         return
     try:
         window = state.settings.lockout
@@ -54,4 +59,12 @@ def _too_many(state: LoginState, window: timedelta) -> TooManyRequests:
 
 
 def _who() -> str:
-    return request.remote_addr or "-"
+    """One visitor has a whole IPv6 /64 to choose addresses from (RFC 6177 section 2)."""
+    seen = request.remote_addr or "-"
+    try:
+        address = ip_address(seen)
+    except ValueError:
+        return seen
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return seen
+    return str(ip_network((int(address), 64), strict=False))

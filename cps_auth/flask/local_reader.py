@@ -21,10 +21,10 @@ from cps_auth.errors import (
 )
 from cps_auth.flask.browser import check_own_page, check_same_machine
 from cps_auth.flask.csrf import browser_id
+from cps_auth.flask.destination import asked_or_after_login
 from cps_auth.flask.language import current_language
 from cps_auth.flask.limits import check_rate
 from cps_auth.flask.login_form import LoginForm, login_form
-from cps_auth.flask.next_page import next_or
 from cps_auth.flask.opening import let_in, make_session, note_refusal, user_of
 from cps_auth.flask.outcome import http_status, may_be_explained
 from cps_auth.flask.presence import presence_of
@@ -85,7 +85,7 @@ def submit() -> ResponseReturnValue:
         if not may_be_explained(refusal):
             return answer_refusal(refusal)
         return _page(state, local, asked, refusal=refusal)
-    return redirect(next_or(asked, state.settings.after_login), code=303)
+    return redirect(asked_or_after_login(asked), code=303)
 
 
 def _local(state: LoginState) -> LocalReader:
@@ -150,7 +150,7 @@ def _page(
     if trouble is not None and type(trouble) is type(refusal):
         refusal, trouble = None, refusal
     has_form = card is not None and (refusal is None or not isinstance(refusal, BadSignature))
-    asked = next_or(unverified_next, state.settings.after_login)
+    asked = asked_or_after_login(unverified_next)
     page = render_page(
         "login.html",
         card=card,
@@ -164,7 +164,7 @@ def _page(
         here=url_for("cps.login", next=asked),
         has_other_ways=state.settings.has_remote_way_in,
         presence=presence,
-        renew_after_s=int(state.settings.form_lifetime.total_seconds() * 0.8),
+        renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
     )
     return page, _page_status(refusal, trouble)
 

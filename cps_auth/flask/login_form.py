@@ -62,14 +62,23 @@ def _read_body(request: Request) -> bytearray:
     if request.mimetype != _CONTENT_TYPE or length is None or not 0 < length <= MAX_BODY_BYTES:
         raise RequestMalformed("content-type-or-length")
     body = bytearray(length)
-    view = memoryview(body)
-    read = 0
-    while read < length:
-        count = request.stream.readinto(view[read:])  # type: ignore[attr-defined]  # LimitedStream
-        if not count:
-            raise RequestMalformed("body-cut-off")
-        read += count
+    try:
+        _fill(body, request)
+    except BaseException:
+        _wipe(body)
+        raise
     return body
+
+
+def _fill(body: bytearray, request: Request) -> None:
+    with memoryview(body) as view:
+        read = 0
+        while read < len(body):
+            with view[read:] as rest:
+                count = request.stream.readinto(rest)  # type: ignore[attr-defined]  # LimitedStream
+            if not count:
+                raise RequestMalformed("body-cut-off")
+            read += count
 
 
 def _cut_pin(body: bytearray, pin: bytearray) -> None:

@@ -21,9 +21,9 @@ from flask.typing import ResponseReturnValue
 from cps_auth.errors import CpsAuthError, PeerNotAllowed, RequestMalformed
 from cps_auth.flask.browser import as_received, check_document, check_own_page, server_peer
 from cps_auth.flask.csrf import TOKEN_FIELD, browser_id, check_form_token, known_browser_id
+from cps_auth.flask.destination import asked_or_after_login
 from cps_auth.flask.limits import check_rate
 from cps_auth.flask.mtls_settings import MtlsSettings
-from cps_auth.flask.next_page import next_or
 from cps_auth.flask.opening import let_in, make_session, note_refusal, user_of
 from cps_auth.flask.proxy_presets import read_forwarded_certificate
 from cps_auth.flask.refusal import answer_remotely
@@ -53,7 +53,6 @@ def _view(step: Step) -> Callable[[], ResponseReturnValue]:
         try:
             if state.settings.mtls is None:
                 raise PeerNotAllowed("no-mtls")
-            check_rate(state, f"mtls-{step.__name__}")
             return step(state, state.settings.mtls)
         except CpsAuthError as refusal:
             note_refusal(state, refusal, WayIn.MTLS)
@@ -66,7 +65,8 @@ def start(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
     """Begin in the browser that wants to log in."""
     check_own_page(request.environ, state.settings)
     check_form_token(request.form.get(TOKEN_FIELD), MTLS)
-    asked = next_or(request.form.get("next"), state.settings.after_login)
+    check_rate(state, "mtls-start")
+    asked = asked_or_after_login(request.form.get("next"))
     started = state.stores.forms.issue(browser_id(), asked, at=state.clock())
     return _lead_to(mtls.origin, "cps.mtls_prove", started=started)
 
@@ -74,6 +74,7 @@ def start(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
 def prove(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
     """Judge the certificate that the proxy passes on, on the host that asks for one."""
     check_document(request.environ)
+    check_rate(state, "mtls-prove")
     check_proxy(mtls)
     started = _token("started")
     at = state.clock()
@@ -91,6 +92,7 @@ def prove(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
 def finish(state: LoginState, _mtls: MtlsSettings) -> ResponseReturnValue:
     """Open the session, in the browser that started and came back with the code."""
     check_document(request.environ)
+    check_rate(state, "mtls-finish")
     started, code = _token("started"), _token("code")
     at = state.clock()
     content = state.stores.forms.take(code, _owner_of_code(started), at=at)

@@ -7,11 +7,21 @@ from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
 from cps_auth.errors import CpsAuthError, PeerNotAllowed
-from cps_auth.flask.browser import check_document, check_own_page, check_same_machine
+from cps_auth.flask.browser import (
+    check_document,
+    check_own_page,
+    check_same_machine,
+    opens_a_page,
+)
 from cps_auth.flask.csrf import TOKEN_FIELD, check_form_token, session_id
+from cps_auth.flask.destination import (
+    after_login,
+    after_logout,
+    asked_or_after_login,
+    this_page,
+)
 from cps_auth.flask.language import LANGUAGE_KEY
 from cps_auth.flask.local_reader import show_local
-from cps_auth.flask.next_page import next_or
 from cps_auth.flask.presence import presence_of
 from cps_auth.flask.refusal import refused
 from cps_auth.flask.rendering import LOGOUT, render_page
@@ -36,12 +46,12 @@ def login() -> ResponseReturnValue:
     known, asked = session_id(), request.args.get("next")
     again = request.args.get("again") == "1"
     if known and not again and state.live_session(known, touch=False) is not None:
-        return redirect(next_or(asked, state.settings.after_login))
+        return redirect(asked_or_after_login(asked))
     if local is not None:
         return show_local(state, local)
     return render_page(
         "remote.html",
-        next=next_or(asked, state.settings.after_login),
+        next=asked_or_after_login(asked),
         again=again,
         web_eid=state.settings.web_eid,
         mtls=state.settings.mtls is not None and not again,
@@ -91,13 +101,13 @@ def closed() -> ResponseReturnValue:
     state = current_state()
     known = session_id()
     if known is not None and state.live_session(known, touch=False) is not None:
-        return redirect(state.settings.after_login)
+        return redirect(after_login())
     row = None if known is None else state.stores.sessions.find(known)
     return render_page(
         "closed.html",
         reason=None if row is None else row.end_reason,
         reasons=EndReason,
-        next=next_or(request.args.get("next"), state.settings.after_login),
+        next=asked_or_after_login(request.args.get("next")),
         presence=_presence_here(state).get("presence"),
     )
 
@@ -111,7 +121,7 @@ def logout() -> ResponseReturnValue:
     if known is not None:
         state.end_session(known, EndReason.LOGOUT)
     forget_browser_session()
-    return redirect(state.settings.after_logout, code=303)
+    return redirect(after_logout(), code=303)
 
 
 def forget_browser_session() -> None:
@@ -125,11 +135,10 @@ def forget_browser_session() -> None:
 
 def unauthorized() -> ResponseReturnValue:
     """Answer a request that needs a login: lead a person there, tell a program 401."""
-    is_page = request.headers.get("Sec-Fetch-Dest", "document") == "document"
-    if request.method != "GET" or not is_page or not request.accept_mimetypes.accept_html:
+    if not opens_a_page(request):
         abort(401)
     known = session_id()
     row = None if known is None else current_state().stores.sessions.find(known)
     was_ended = row is not None and row.end_reason not in (None, EndReason.LOGOUT)
     page = "cps.closed" if was_ended else "cps.login"
-    return redirect(url_for(page, next=request.full_path.rstrip("?")))
+    return redirect(url_for(page, next=this_page()), code=302 if request.method == "GET" else 303)

@@ -29,11 +29,22 @@ local id = ARGV[1]
 local key = base .. 'session:' .. id
 for i = 4, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIRE', key, ARGV[2])
-redis.call('ZREMRANGEBYSCORE', base .. 'open', '-inf', ARGV[3])
-redis.call('ZADD', base .. 'open', redis.call('HGET', key, 'expires_at'), id)
+local open = base .. 'open'
+redis.call('ZREMRANGEBYSCORE', open, '-inf', ARGV[3])
+redis.call('ZADD', open, redis.call('HGET', key, 'expires_at'), id)
+if redis.call('PTTL', open) < tonumber(ARGV[2]) then redis.call('PEXPIRE', open, ARGV[2]) end
 return 1
 """
-_FIND = "return redis.call('HGETALL', base .. 'session:' .. ARGV[1])"
+_FIND = """
+local key = base .. 'session:' .. ARGV[1]
+local is_over = redis.call('HEXISTS', key, 'ended_at') == 1
+if is_over or redis.call('ZSCORE', base .. 'open', ARGV[1]) then
+  return redis.call('HGETALL', key)
+end
+return {}
+"""
+"""What is not in the set of open ones could be ended by no card and no administrator: a server
+that is short of memory may have dropped the set."""
 _NOTE = """
 local key = base .. 'session:' .. ARGV[1]
 if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, ARGV[2], ARGV[3]) end
@@ -93,7 +104,8 @@ class RedisSessions:
             fields["heartbeat_at"] = repr(now)
         keep_ms = _milliseconds(expires_at - now) + _milliseconds(KEEP_ENDED.total_seconds())
         flat = tuple(part for pair in fields.items() for part in pair)
-        self._scripts.run(_CREATE, args=(key.hex(), keep_ms, repr(now), *flat))
+        told_until = repr(now - KEEP_ENDED.total_seconds())
+        self._scripts.run(_CREATE, args=(key.hex(), keep_ms, told_until, *flat))
         return session_id
 
     def find(self, session_id: str) -> SessionRow | None:

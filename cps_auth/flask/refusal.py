@@ -12,7 +12,7 @@ from cps_auth.flask.language import current_language
 from cps_auth.flask.outcome import http_status, may_be_explained
 from cps_auth.flask.rendering import render_page
 from cps_auth.flask.state import current_state
-from cps_auth.wording import explain
+from cps_auth.wording import Explanation, explain
 
 REFUSED_REMOTELY = 403
 """One status, as there is one message: a stranger learns nothing of certificates or accounts."""
@@ -27,15 +27,17 @@ def refused(error: CpsAuthError) -> ResponseReturnValue:
 def answer_refusal(error: CpsAuthError) -> ResponseReturnValue:
     """Answer a refusal: with the one public message, unless it may be explained."""
     explanation = explain(error, current_language()) if may_be_explained(error) else None
-    page = render_page("refused.html", explanation=explanation, login=url_for("cps.login"))
-    return page, http_status(error), _headers(error)
+    return _page(explanation), http_status(error), _headers(error)
 
 
 def answer_remotely(error: CpsAuthError) -> ResponseReturnValue:
     """Answer a refused login from elsewhere: the same page whatever the reason was."""
+    return _page(None), remote_status(error), _headers(error)
+
+
+def _page(explanation: Explanation | None) -> str:
     login = current_state().settings.origin + url_for("cps.login")  # this may be another host
-    page = render_page("refused.html", explanation=None, login=login)
-    return page, remote_status(error), _headers(error)
+    return render_page("refused.html", explanation=explanation, login=login)
 
 
 def answer_script(error: CpsAuthError) -> ResponseReturnValue:

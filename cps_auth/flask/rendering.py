@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import render_template, url_for
 from flask_login import current_user
 from markupsafe import Markup
 
 from cps_auth.flask.csrf import TOKEN_FIELD, form_token
+from cps_auth.flask.destination import this_page
 from cps_auth.flask.language import current_language
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
@@ -53,7 +54,7 @@ def watch_script() -> Markup:
     ).format(
         src=url_for("cps.static", filename="cps.js"),
         status=url_for("cps.status"),
-        closed=url_for("cps.closed", next=_here()),
+        closed=url_for("cps.closed", next=this_page()),
         unknown=tr.gettext("The connection was lost. This page is hidden until it is back."),
     )
 
@@ -71,8 +72,8 @@ def _guard_script() -> Markup:
         heartbeat=url_for("cps.heartbeat"),
         removed=url_for("cps.card_removed"),
         token=form_token(GUARD),
-        closed=url_for("cps.closed", next=_here()),
-        every=int(current_state().settings.heartbeat.total_seconds() / 5),
+        closed=url_for("cps.closed", next=this_page()),
+        every=max(1, int(current_state().settings.heartbeat.total_seconds() / 5)),
     )
 
 
@@ -90,10 +91,3 @@ def token_field(purpose: str) -> Markup:
 def logout_token() -> Markup:
     """Return the hidden field that the logout form needs."""
     return token_field(LOGOUT)
-
-
-def _here() -> str:
-    """Return this page as a `next=` value; only a GET can be come back to."""
-    if request.method != "GET":
-        return current_state().settings.after_login
-    return request.full_path.rstrip("?")

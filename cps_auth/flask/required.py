@@ -7,12 +7,14 @@ from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from flask import current_app, redirect, request, url_for
+from flask import abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from cps_auth.errors import HolderNotAllowed
 from cps_auth.flask import audit
+from cps_auth.flask.browser import opens_a_page
+from cps_auth.flask.destination import this_page
 from cps_auth.flask.refusal import answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
@@ -37,8 +39,9 @@ def cps_required(
 
     Returns:
         A decorator. Without a login it answers as `login_required`; with the wrong card 403;
-        with a login that is too old it asks for the PIN again. A TLS client certificate says
-        nothing about when the PIN was typed: with `max_age` such a login is always too old.
+        with a login that is too old it asks for the PIN again (and tells a program 401). A TLS
+        client certificate says nothing about when the PIN was typed: with `max_age` such a
+        login is always too old. Views may be `async`, as Flask's own.
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
@@ -54,7 +57,8 @@ def cps_required(
                 return answer_refusal(refusal)
             if max_age is not None and not _is_fresh(user, max_age):
                 return _ask_again(user)
-            return view(*args, **kwargs)
+            shown: R = current_app.ensure_sync(view)(*args, **kwargs)
+            return shown
 
         return checked
 
@@ -62,14 +66,15 @@ def cps_required(
 
 
 def _ask_again(user: CpsUser) -> ResponseReturnValue:
-    """Lead back through the login, to this page where it can be come back to."""
+    """Lead a person back through the login, to this page where it can be come back to."""
     state = current_state()
     if state.local is None and not state.settings.web_eid:
         refusal = HolderNotAllowed(reason="no-way-in-asks-for-the-pin")
         audit.access_refused(refusal, user.session)
         return answer_refusal(refusal)
-    here = request.full_path.rstrip("?") if request.method == "GET" else state.settings.after_login
-    return redirect(url_for("cps.login", next=here, again=1), code=303)
+    if not opens_a_page(request):
+        abort(401)
+    return redirect(url_for("cps.login", next=this_page(), again=1), code=303)
 
 
 def _is_fresh(user: CpsUser, max_age: timedelta) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from cps_auth.login.challenge import CLOCK_STEP_BACK
 from cps_auth.model import (
     CardIdentity,
     Practitioner,
@@ -147,7 +148,7 @@ def why_over(
         idle: how long its person may do nothing.
         silence: how long a browser that guards it may say nothing.
         guarded: whether the watcher that guards its card is still running.
-        at: now, aware UTC.
+        at: now, aware UTC. A clock that was set back tells no age: the session is over.
     """
     if row.ended_at is not None:
         return row.end_reason or EndReason.LOGOUT
@@ -155,7 +156,8 @@ def why_over(
         return EndReason.WATCHER_STOPPED
     if row.heartbeat_at is not None and at - row.heartbeat_at > silence:
         return EndReason.HEARTBEAT_LOST
-    if at >= row.expires_at:
+    times = (row.created_at, row.last_seen_at, row.heartbeat_at or row.created_at)
+    if at >= row.expires_at or max(times) - at > CLOCK_STEP_BACK:
         return EndReason.EXPIRED
     return EndReason.IDLE if at - row.last_seen_at > idle else None
 

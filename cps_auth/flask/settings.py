@@ -46,6 +46,7 @@ DEFAULTS: Mapping[str, object] = {
 }
 """Every key there is; `docs/flask.md` explains them. Another `CPS_…` key is refused."""
 
+_LONGEST_S = timedelta(days=3660).total_seconds()
 _STORE_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -167,9 +168,15 @@ def _language(value: object) -> str:
 
 def _duration(app: Flask, key: str) -> timedelta:
     value = app.config[key]
-    if not isinstance(value, timedelta) or value <= timedelta(0):
-        raise ConfigurationError(f"{key} must be a positive timedelta")
-    return value
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int) and not isinstance(value, bool):  # as in Flask's own settings
+        seconds = value
+    else:
+        raise ConfigurationError(f"{key} must be a timedelta, or a number of seconds")
+    if not 1 <= seconds <= _LONGEST_S:
+        raise ConfigurationError(f"{key} must be between 1 second and 10 years")
+    return timedelta(seconds=seconds)
 
 
 def _grace(app: Flask, key: str) -> timedelta:

@@ -12,8 +12,8 @@ from flask.typing import ResponseReturnValue
 from cps_auth.errors import CpsAuthError, PeerNotAllowed, RequestMalformed
 from cps_auth.flask.browser import check_own_page
 from cps_auth.flask.csrf import browser_id, check_form_token, known_browser_id, session_id
+from cps_auth.flask.destination import asked_or_after_login
 from cps_auth.flask.limits import check_rate
-from cps_auth.flask.next_page import next_or
 from cps_auth.flask.opening import let_in, make_session, note_refusal, user_of
 from cps_auth.flask.refusal import answer_script
 from cps_auth.flask.rendering import GUARD, WEB_EID
@@ -68,7 +68,7 @@ def log_in() -> ResponseReturnValue:
     except CpsAuthError as refusal:
         note_refusal(state, refusal, WayIn.WEB_EID)
         return answer_script(refusal)
-    asked = next_or(request.args.get("next"), state.settings.after_login)
+    asked = asked_or_after_login(request.args.get("next"))
     return {"next": asked}, _NO_STORE
 
 

@@ -21,7 +21,8 @@ LIFETIME = timedelta(seconds=300)
 """Default life of a challenge, as in Web eID's validators."""
 
 CLOCK_STEP_BACK = timedelta(seconds=5)
-"""A challenge from further in the future than this was not issued by this clock."""
+"""What is from further in the future than this was not written by this clock, nor by that of
+another host that keeps time."""
 
 SITE_ORIGIN_MAX = 255
 """Characters of a website's origin that Web eID's native application accepts."""

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 
 from cps_auth.card.port import Card
 from cps_auth.errors import ChallengeExpired, ContactlessNotEnough
-from cps_auth.login.challenge import check_fresh, issue_challenge
+from cps_auth.login.challenge import CLOCK_STEP_BACK, check_fresh, issue_challenge
 from cps_auth.login.proof import check_signature
 from cps_auth.model import (
     CardIdentity,
@@ -209,11 +209,11 @@ def accept_tls_proof(
         The verified holder; its card serial is the certificate's gipCardID.
 
     Raises:
-        ChallengeExpired: it was reported too long ago, or after `at`.
+        ChallengeExpired: it was reported too long ago, or well after `at`.
         CertificateRefused: any leaf; steps 3 to 5.
         HolderNotAllowed: step 6.
     """
-    if not timedelta(0) <= at - proof.reported_at <= TLS_PROOF_LIFETIME:
+    if not -CLOCK_STEP_BACK <= at - proof.reported_at <= TLS_PROOF_LIFETIME:
         raise ChallengeExpired
     judged = judge.judge(proof.unverified_certificate_der, at=at)
     allow(judged.certificate.practitioner)

@@ -86,7 +86,7 @@ def mtls(make_app, remote_visit, igc: FakeIgcSante) -> MtlsVisitor:
     [
         {"CPS_STORE": "memcached://host"},
         {"CPS_WEB_EID": "yes"},
-        {"CPS_LOCKOUT": 5},
+        {"CPS_LOCKOUT": "5"},
         {"CPS_REQUESTS_PER_MINUTE": 0},
         {"CPS_TRUST": "relative/folder"},
         {"CPS_REVOCATION_GRACE": timedelta(days=32)},

@@ -62,7 +62,12 @@ def test_an_origin_is_accepted(make_app, origin: str) -> None:
         {"CPS_READER": 3},
         {"CPS_AFTER_LOGIN": "//evil.test"},
         {"CPS_LANGUAGE": "de"},
-        {"CPS_SESSION_IDLE": 3600},
+        {"CPS_SESSION_IDLE": "3600"},
+        {"CPS_SESSION_IDLE": True},
+        {"CPS_SESSION_IDLE": -(10**30)},
+        {"CPS_SESSION_LIFETIME": 10**30},
+        {"CPS_SESSION_LIFETIME": timedelta.max},
+        {"CPS_HEARTBEAT": timedelta(milliseconds=10)},
         {"CPS_FORM_LIFETIME": timedelta(0)},
     ],
 )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import redis
 
 from cps_auth.errors import (
     ChallengeExpired,
@@ -193,6 +194,55 @@ def test_nothing_outlives_a_restart_of_redis(redis_server, new_session) -> None:
     with pytest.raises(ChallengeUnknown):
         stores.challenges.take("browser")
     assert stores.sessions.find(opened) is None
+
+
+@pytest.mark.system
+def test_a_redis_short_of_memory_leaves_no_session_that_nothing_could_end(
+    redis_server, new_session
+) -> None:
+    """T44: without the set of open sessions a pulled card finds none, so none goes on."""
+    stores = open_redis_stores(redis_server.url, form_lifetime=MINUTE)
+    at = datetime.now(UTC)
+    new = new_session(reader="a", watch_id="w")
+    opened, closed = (stores.sessions.create(new, at=at, lifetime=MINUTE) for _ in range(2))
+    stores.sessions.end(closed, EndReason.LOGOUT, at=at)
+    with redis.Redis.from_url(redis_server.url) as client:
+        (dropped,) = client.keys("*:open")
+        client.delete(dropped)
+    assert stores.sessions.end_watch("w", EndReason.CARD_REMOVED, at=at) == ()
+    assert stores.sessions.find(opened) is None
+    told = stores.sessions.find(closed)
+    assert told is not None
+    assert told.end_reason is EndReason.LOGOUT
+
+
+@pytest.mark.system
+def test_redis_forgets_everything_in_the_end(redis_server, new_session) -> None:
+    """T50: no key is without an end, not even of a run of the server that is over."""
+    stores = open_redis_stores(redis_server.url, form_lifetime=MINUTE)
+    at = datetime.now(UTC)
+    for lifetime in (timedelta(hours=2), MINUTE):
+        stores.sessions.create(new_session(), at=at, lifetime=lifetime)
+    stores.challenges.put("browser", issue_challenge("https://a.test", at=at))
+    stores.forms.issue("browser", "content", at=at)
+    stores.rates.add("refusals", "192.0.2.7", window=MINUTE, at=at)
+    with redis.Redis.from_url(redis_server.url) as client:
+        lives = {key: client.pttl(key) for key in client.keys("*")}
+        (of_the_set,) = client.keys("*:open")
+    assert min(lives.values()) > 0, lives
+    assert lives[of_the_set] > 2 * 3600 * 1000
+
+
+@pytest.mark.system
+def test_an_expired_session_of_redis_still_tells_why(redis_server, new_session) -> None:
+    """The next login tidies up, and does not take the reason away."""
+    stores = open_redis_stores(redis_server.url, form_lifetime=MINUTE)
+    at = datetime.now(UTC)
+    expired = stores.sessions.create(new_session(), at=at, lifetime=MINUTE)
+    later = at + 2 * MINUTE
+    stores.sessions.create(new_session(), at=later, lifetime=MINUTE)
+    assert stores.sessions.find(expired) is not None
+    assert len(stores.sessions.live(at=later)) == 1
 
 
 def test_a_spoiled_file_is_our_error(tmp_path: Path) -> None:
