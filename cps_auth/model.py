@@ -75,6 +75,7 @@ class CardEventKind(enum.Enum):
     CARD_INSERTED = "card-inserted"
     CARD_REMOVED = "card-removed"
     CARD_SWAPPED = "card-swapped"
+    RESUMED = "resumed"  # the computer slept; cards that are there now come next, as swapped
     WATCHER_STOPPED = "watcher-stopped"
 
 

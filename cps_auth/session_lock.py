@@ -133,6 +133,7 @@ _OF_ANY_READER: Mapping[CardEventKind, LockEvent] = {
     CardEventKind.SERVICE_LOST: LockEvent.SERVICE_LOST,
     CardEventKind.SERVICE_BACK: LockEvent.SERVICE_BACK,
     CardEventKind.WATCHER_STOPPED: LockEvent.WATCHER_STOPPED,
+    CardEventKind.RESUMED: LockEvent.RESUMED,
 }
 
 _OF_OUR_READER: Mapping[CardEventKind, LockEvent] = {

@@ -49,8 +49,8 @@ class ChipDoc(CardApplication):
     def sign(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
         """Sign by PSS where the card lets this key, else by raw RSA: RSASSA-PKCS1-v1_5.
 
-        A card says that it has no PSS for the key by refusing the algorithm or the operation;
-        neither costs a PIN attempt.
+        A card says that it has no PSS for the key by refusing the algorithm or the operation,
+        with whatever status word; neither costs a PIN attempt.
         """
         signature = self._sign_pss(key, challenge)
         if signature is None:
@@ -66,7 +66,7 @@ class ChipDoc(CardApplication):
             PERFORM_SECURITY_OPERATION, *_COMPUTE_SIGNATURE, digest_of(challenge), le=256
         )
         response = self.send(pso)
-        if response.status.value in _NOT_THIS_WAY:
+        if not response.status.is_ok:
             return None
         value = require_signature(response, "PSO COMPUTE DIGITAL SIGNATURE")
         return CardSignature(SignatureAlgorithm.PS256, value)
@@ -88,10 +88,6 @@ class ChipDoc(CardApplication):
             self.send(command).require_ok("CHANGE REFERENCE DATA")
         finally:
             padded[:] = bytes(len(padded))
-
-
-_NOT_THIS_WAY = frozenset({0x6981, 0x6985, 0x6A80, 0x6A81, 0x6A86, 0x6A88, 0x6D00})
-"""Refusals of the operation itself, not of the PIN (ISO/IEC 7816-4:2005 section 5.1.3)."""
 
 
 def _padded(digest_info: bytes, size: int) -> bytes:

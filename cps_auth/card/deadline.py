@@ -5,14 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError, Future
+from typing import Any, Final, TypeVar
 
 _T = TypeVar("_T")
 _Job = tuple[Callable[[], Any], Future[Any], Callable[[Any], object]]
 
+_MOST_LEFT_BEHIND: Final = 16
+"""Threads that hang at once: a pcscd that is stopped for hours must not cost one a retry."""
+_left_behind: set[DeadlineThread] = set()
 
-def _nothing(_: object) -> None:
+
+def nothing(_: object) -> None:
     """Undo nothing."""
 
 
@@ -26,13 +30,19 @@ class DeadlineThread:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._current: Future[Any] | None = None
         self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more calls: stopped, or left behind with one that hangs."""
+        return self._is_over
 
     def call(
         self,
         timeout_s: float,
         call: Callable[[], _T],
-        undo: Callable[[_T], object] = _nothing,
+        undo: Callable[[_T], object] = nothing,
     ) -> _T:
         """Return what `call` returns, or give it up after `timeout_s` seconds.
 
@@ -42,22 +52,40 @@ class DeadlineThread:
             undo: called in the thread with a result that came too late.
 
         Raises:
-            TimeoutError: given up now, or an earlier call was; the thread does no more.
+            TimeoutError: given up now, or an earlier call was, and the thread does no more; or
+                too many threads hang already.
         """
         if self._is_over:
             raise TimeoutError
         if self._thread is None:
+            if len(_left_behind) >= _MOST_LEFT_BEHIND:
+                raise TimeoutError
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         outcome: Future[_T] = Future()
+        self._current = outcome
         self._jobs.put((call, outcome, undo))
         try:
             return outcome.result(timeout_s)
+        except CancelledError:
+            raise TimeoutError from None
         except TimeoutError:
-            if outcome.cancel():
-                self.stop()
+            if self.give_up():
                 raise
             return outcome.result()  # it came at the last moment
+
+    def give_up(self) -> bool:
+        """Leave the thread behind with the call that it makes. May be called by any thread.
+
+        Returns:
+            Whether it was, and its caller gets a TimeoutError; False when no call is made now.
+        """
+        _left_behind.add(self)  # before: the call may return at any moment
+        if self._current is None or not self._current.cancel():
+            _left_behind.discard(self)
+            return False
+        self.stop()
+        return True
 
     def stop(self) -> None:
         """Let the thread end, once it is idle. May be called twice."""
@@ -72,4 +100,5 @@ class DeadlineThread:
                 outcome.set_result(result)
             else:
                 undo(result)
+                _left_behind.discard(self)
             del job, call, outcome, undo, result  # they may hold a PIN while this thread waits

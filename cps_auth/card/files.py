@@ -1,7 +1,7 @@
 """Files of a card: SELECT and READ BINARY, with as few commands as the card bears.
 
 First the short way: SELECT that asks for nothing, READ BINARY until an answer is shorter than
-asked. Where the card refuses that, the way of ANS's own module: ask for the file's size first.
+asked. Where the card refuses either, the way of ANS's own module: ask for the file's size first.
 
 Every read is bounded: no file is longer than `MAX_FILE_BYTES`, whatever the card says.
 """
@@ -24,6 +24,7 @@ _SIZE = 0x80  # in file control parameters: number of data bytes
 _MORE_WAITS = 0x61  # SW1 under T=0: there is data that nobody need fetch
 _END_OF_FILE = 0x6282  # end reached before the bytes asked for
 _OUTSIDE = 0x6B00  # the offset is at the end or beyond
+_NOT_HERE = frozenset({0x6A82, 0x6E00})  # no such file; no such application: not the way of asking
 _WHOLE, _CAREFUL = 256, 0xE7  # bytes per READ BINARY; ANS's module asks for at most E7
 
 
@@ -33,7 +34,7 @@ class CardFiles:
     def __init__(self, transport: Transport, dialect: Dialect) -> None:
         self._transport = transport
         self._dialect = dialect
-        self._reads_short = True  # until the card refuses
+        self._reads_short = self._selects_silently = True  # until the card refuses
 
     def select(self, path: bytes) -> None:
         """Make a DF or EF current.
@@ -45,9 +46,14 @@ class CardFiles:
             CardMisbehaved: it is not there.
             CardRemoved, ReaderServiceLost: from the transport.
         """
-        status = exchange(self._transport, self._dialect.select(path)).status
-        if not status.is_ok and status.sw1 != _MORE_WAITS:
-            raise CardMisbehaved(f"SELECT {path.hex().upper()}", str(status))
+        if self._selects_silently:
+            status = exchange(self._transport, self._dialect.select(path)).status
+            if status.is_ok or status.sw1 == _MORE_WAITS:
+                return
+            if status.value in _NOT_HERE:
+                raise CardMisbehaved(_select(path), str(status))
+        exchange(self._transport, self._dialect.describe(path)).require_ok(_select(path))
+        self._selects_silently = False
 
     def read(self, path: bytes, *, offset: int = 0, length: int | None = None) -> bytes:
         """Return the content of a transparent file, unverified.
@@ -117,7 +123,7 @@ class CardFiles:
         return self._size(path)
 
     def _size(self, path: bytes) -> int:
-        what = f"SELECT {path.hex().upper()}"
+        what = _select(path)
         response = exchange(self._transport, self._dialect.describe(path))
         templates = read_all(response.require_ok(what))
         is_template = templates and templates[0].tag == self._dialect.template_tag
@@ -145,9 +151,10 @@ class CardFiles:
 
     def _read_binary(self, offset: int, wanted: int) -> bytes:
         response = exchange(self._transport, self._command(offset >> 8, offset & 0xFF, wanted))
-        if response.status.value == _OUTSIDE and offset:
+        status = response.status.value
+        if offset and not response.data and status in (_OUTSIDE, _END_OF_FILE):
             return b""
-        if response.status.value != _END_OF_FILE:
+        if status != _END_OF_FILE or not response.data:
             response.require_ok("READ BINARY")
         if len(response.data) > wanted:
             raise CardMisbehaved("READ BINARY answered more than was asked")
@@ -155,6 +162,10 @@ class CardFiles:
 
     def _command(self, p1: int, p2: int, wanted: int) -> Command:
         return Command(self._dialect.cla, _READ_BINARY, p1, p2, le=wanted)
+
+
+def _select(path: bytes) -> str:
+    return f"SELECT {path.hex().upper()}"
 
 
 def _smaller(size: int | None, offset: int, length: int | None) -> int | None:

@@ -1,6 +1,7 @@
 """PC/SC: the readers and the service; the cards are in `cps_auth.card.pcsc_transport`.
 
-Every question but `wait_for_change` has a deadline, since a stopped pcscd never answers.
+Every question has a deadline, since a stopped pcscd never answers: `wait_for_change` too, a few
+seconds after its timeout.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from cps_auth.card import pcsc_errors as codes
-from cps_auth.card.deadline import DeadlineThread
+from cps_auth.card.deadline import DeadlineThread, nothing
 from cps_auth.card.pcsc_library import PROTOCOLS, scard
 from cps_auth.card.pcsc_transport import BUSY_AFTER_S, PcscTransport
 from cps_auth.errors import CardBusy, ReaderServiceLost
@@ -25,14 +26,11 @@ _PNP = "\\\\?PnP?\\Notification"
 _UNUSABLE = scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE | scard.SCARD_STATE_IGNORE
 _LIST_TRIES = 3  # a reader may go between listing the readers and asking for their states
 _CANCEL_RETRY_S = 0.005
+_CANCEL_S = 0.5  # a pcscd that runs wakes a waiting thread in a millisecond
 _ANSWER_S = 5.0  # pcscd answers a question about readers at once, or it is stopped
 
 _T = TypeVar("_T")
 _States = tuple[int, list[tuple[str, int, list[int]]]]
-
-
-def _nothing(_: object) -> None:
-    """Undo nothing."""
 
 
 class PcscService:
@@ -45,6 +43,7 @@ class PcscService:
             ReaderServiceLost: pcscd does not run, or refuses us.
         """
         self._thread = DeadlineThread("cps-auth-pcsc")
+        self._is_closed = False
         try:
             self._context = self._establish()
         except ReaderServiceLost:
@@ -85,6 +84,14 @@ class PcscService:
     def cancel(self) -> None:
         """End the blocked `wait_for_change` of another thread at once, or else the next one."""
         self._cancelled.set()
+        messenger = DeadlineThread("cps-auth-cancel")
+        try:
+            messenger.call(_CANCEL_S, self._wake)
+        except TimeoutError:
+            self._thread.give_up()  # a stopped pcscd wakes nobody
+        messenger.stop()
+
+    def _wake(self) -> None:
         scard.SCardCancel(self._context)
         while not self._idle.wait(_CANCEL_RETRY_S):  # it had not begun to block yet
             scard.SCardCancel(self._context)
@@ -119,9 +126,17 @@ class PcscService:
 
     def close(self) -> None:
         """Release the connection. Never raises, may be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        hangs = self._thread.is_over
+        thread = DeadlineThread("cps-auth-pcsc") if hangs else self._thread
         with contextlib.suppress(TimeoutError):
-            self._thread.call(_ANSWER_S, lambda: scard.SCardReleaseContext(self._context))
-        self._thread.stop()
+            # Not waited for where a call hangs: it is released when that call returns
+            thread.call(
+                0.0 if hangs else _ANSWER_S, lambda: scard.SCardReleaseContext(self._context)
+            )
+        thread.stop()
 
     def _establish(self) -> int:
         def establish() -> tuple[int, int]:
@@ -132,9 +147,14 @@ class PcscService:
             raise codes.service_error(code, "SCardEstablishContext")
         return context
 
-    def _ask(self, call: Callable[[], _T], undo: Callable[[_T], object] = _nothing) -> _T:
+    def _ask(
+        self,
+        call: Callable[[], _T],
+        undo: Callable[[_T], object] = nothing,
+        waiting_s: float = 0.0,
+    ) -> _T:
         try:
-            return self._thread.call(_ANSWER_S, call, undo)
+            return self._thread.call(waiting_s + _ANSWER_S, call, undo)
         except TimeoutError:
             raise ReaderServiceLost("pcscd does not answer") from None
 
@@ -153,7 +173,8 @@ class PcscService:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
-            self._known(self._status_change(int(left_s * 1000) + 1, expected))
+            waiting = partial(self._status_change, int(left_s * 1000) + 1, expected)
+            self._known(self._ask(waiting, waiting_s=left_s))
             now = self.snapshot()
             if now != _without_generations(seen):
                 return now

@@ -21,6 +21,7 @@ from cps_auth.card.pkcs11_selection import (
     authentication_certificate,
     choose_seat,
     explain_absence,
+    holds_a_cps,
     reader_of,
 )
 from cps_auth.card.port import CardListener, ReaderService, Watch
@@ -82,13 +83,17 @@ class Pkcs11Cards:
 
         Raises:
             ReaderServiceLost, NoReader, NoCard, CardRemoved, UnsupportedCard, SeveralCards
+            ContactlessNotEnough: the only card is read without contact, and the module has
+                nothing to say of it.
             ModuleUnusable: the module cannot be loaded, crashed or did not answer in time.
         """
         snapshot, lost = self._look()
         process = self._start()
         try:
-            slots = self._slots(process)
-            seat = choose_seat(self._seats(process, slots, snapshot, reader))
+            slots, seat = self._search(process, snapshot, reader)
+            if seat is None and holds_a_cps(snapshot, reader):
+                # Asked too early after an insertion, some modules are wrong once
+                slots, seat = self._search(process, snapshot, reader)
             if seat is not None and seat.reader is not None:
                 self._presence.require(seat.reader)
         except ModuleUnusable:
@@ -134,8 +139,16 @@ class Pkcs11Cards:
             longest_deadline_s=max(self._open_deadline_s, self._prove_deadline_s),
         )
 
+    def _search(
+        self, process: ModuleProcess, snapshot: Snapshot, reader: str | None
+    ) -> tuple[tuple[wire.SlotSeen, ...], Seat | None]:
+        slots = self._slots(process)
+        return slots, choose_seat(self._seats(process, slots, snapshot, reader))
+
     def _slots(self, process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
         reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
+        if isinstance(reply, wire.Failed):
+            reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
         if not isinstance(reply, wire.SlotsSeen):
             raise ModuleUnusable(f"slots: {reply.name if isinstance(reply, wire.Failed) else ''}")
         return reply.slots

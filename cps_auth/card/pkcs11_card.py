@@ -141,6 +141,7 @@ class Pkcs11Card:
             slot_id=self._seat.slot.slot_id,
             serial=self._seat.token.serial,
             modulus=rsa_modulus(self._seat.certificate),
+            key_id=self._seat.certificate.key_id,
             digest_info=SHA256_DIGEST_INFO + digest_of(challenge),
             on_pin_pad=pin is None,
         )

@@ -26,6 +26,7 @@ from cps_auth.card import pkcs11_wire as wire
 _MEMORY_LIMIT_BYTES: Final = 2 << 30  # an attribute of absurd size fails instead of swapping
 _NO_CORE_DUMP: Final = 1
 """It would hold the PIN. At 0 Linux still pipes it to a collector, at 1 not (fs/coredump.c)."""
+_LISTS_ASKED_FOR: Final = 2  # the first one may be wrong (ANS Cryptolib, release note 1347)
 _OBJECTS_READ_AT_MOST: Final = 64
 _CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
 _DETAIL_CHARACTERS_AT_MOST: Final = 200
@@ -119,9 +120,10 @@ class Module:
         return token
 
     def _token(self, slot_id: int) -> pkcs11.Token:
-        for slot in self._library.get_slots():
-            if slot.slot_id == slot_id:
-                return slot.get_token()
+        for _ in range(_LISTS_ASKED_FOR):
+            for slot in self._library.get_slots():
+                if slot.slot_id == slot_id:
+                    return slot.get_token()
         raise pkcs11.TokenNotPresent
 
 
@@ -150,12 +152,20 @@ def _certificates(token: pkcs11.Token) -> Iterator[wire.CertificateSeen]:
 
 
 def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMixin:
-    """Return the key whose modulus is the certificate's: labels and identifiers can lie."""
+    """Return the key whose modulus is the certificate's: labels and identifiers can lie.
+
+    Of keys that hide it, the one with the certificate's CKA_ID; the signature tells if that lied.
+    """
+    of_same_id = None
     for key in _objects(session, ObjectClass.PRIVATE_KEY):
         modulus = _attribute(key, Attribute.MODULUS).lstrip(b"\0")
         if isinstance(key, pkcs11.SignMixin) and modulus == request.modulus:
             return key
-    raise NoPrivateKey
+        if isinstance(key, pkcs11.SignMixin) and not modulus and request.key_id:
+            of_same_id = key if _attribute(key, Attribute.ID) == request.key_id else of_same_id
+    if of_same_id is None:
+        raise NoPrivateKey
+    return of_same_id
 
 
 def _sign(key: pkcs11.SignMixin, token: pkcs11.Token, digest_info: bytes) -> wire.Signed:

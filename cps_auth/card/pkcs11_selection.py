@@ -12,15 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.card import pkcs11_wire as wire
+from cps_auth.card.atr import kind_of
 from cps_auth.card.pin import PUK, Code
 from cps_auth.errors import (
     CardUnavailable,
+    ContactlessNotEnough,
     NoCard,
     NoReader,
     SeveralCards,
     UnsupportedCard,
 )
-from cps_auth.model import ReaderState, Snapshot
+from cps_auth.model import CardKind, ReaderState, Snapshot
 
 SLOT_DESCRIPTION_BYTES: Final = 64
 """Length of CK_SLOT_INFO.slotDescription. Source: PKCS#11 v2.40 section 3.2."""
@@ -46,13 +48,22 @@ class Seat:
 
 
 def reader_of(slot: wire.SlotSeen, readers: Iterable[ReaderState]) -> ReaderState | None:
-    """Return the one PC/SC reader that the slot stands for, None when that is not certain."""
-    described = [reader for reader in readers if _cut(reader.name) == slot.description]
+    """Return the one PC/SC reader that the slot stands for, None when that is not certain.
+
+    Of readers whose long names begin alike, it is the only one that holds a card.
+    """
+    described = [reader for reader in readers if slot.description in _cuts(reader.name)]
+    if len(described) > 1:
+        described = [reader for reader in described if reader.atr is not None]
     return described[0] if len(described) == 1 else None
 
 
-def _cut(name: str) -> str:
-    return name.encode()[:SLOT_DESCRIPTION_BYTES].decode("utf-8", "replace").rstrip()
+def _cuts(name: str) -> tuple[str, ...]:
+    """Return the name as modules cut it; some keep the last byte for a zero, as in C."""
+    return tuple(
+        name.encode()[:size].decode("utf-8", "replace").rstrip()
+        for size in (SLOT_DESCRIPTION_BYTES, SLOT_DESCRIPTION_BYTES - 1)
+    )
 
 
 # --- The certificate -------------------------------------------------------------
@@ -144,9 +155,39 @@ def explain_absence(
     readers = [state for state in snapshot.readers if reader in (None, state.name)]
     present = [state for state in readers if state.atr is not None]
     if present:
-        return UnsupportedCard((present[0].atr or b"").hex().upper())
+        return _unusable(present, snapshot, slots)
     has_slot = any(reader in (None, slot.description) for slot in slots)
     return NoCard() if readers or has_slot else NoReader(reader)
+
+
+def _unusable(
+    present: Sequence[ReaderState], snapshot: Snapshot, slots: Sequence[wire.SlotSeen]
+) -> CardUnavailable:
+    """Return why none of the cards that are there can be used."""
+    for slot in slots:
+        alike = [state.name for state in snapshot.readers if _may_be(slot, state)]
+        if len(alike) > 1:
+            return SeveralCards(tuple(alike))
+    if all(_kind(state).is_contactless for state in present):
+        return ContactlessNotEnough()
+    return UnsupportedCard((present[0].atr or b"").hex().upper())
+
+
+def _may_be(slot: wire.SlotSeen, state: ReaderState) -> bool:
+    return state.atr is not None and slot.description in _cuts(state.name)
+
+
+def holds_a_cps(snapshot: Snapshot, reader: str | None) -> bool:
+    """Tell whether a card that is one by its answer to reset is in the named, or any, reader."""
+    return any(
+        _kind(state) is not CardKind.UNKNOWN
+        for state in snapshot.readers
+        if reader in (None, state.name)
+    )
+
+
+def _kind(state: ReaderState) -> CardKind:
+    return kind_of(state.atr or b"")
 
 
 def attempts_left(token: wire.TokenSeen, code: Code) -> int | None:

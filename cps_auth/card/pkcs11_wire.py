@@ -37,6 +37,7 @@ class Prove(Message, frozen=True, tag=True):
     slot_id: int
     serial: str  # of the token that may see the PIN
     modulus: bytes  # of the certificate's key, big-endian, no leading zero
+    key_id: bytes  # CKA_ID of the certificate, empty when it has none
     digest_info: bytes  # what CKM_RSA_PKCS pads and signs
     on_pin_pad: bool = False
 

@@ -1,13 +1,15 @@
 """Tells what happens at the readers: a pure comparison of two snapshots, and one thread.
 
-The thread sleeps inside the PC/SC service and never polls. It outlives the service, and
+The thread sleeps inside the PC/SC service and never polls a reader. It outlives the service, and
 whatever happens to it, the listener hears WATCHER_STOPPED last: silence never means "still here".
+Every few seconds it asks whether the service still answers, and whether the computer slept.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,7 +19,9 @@ from cps_auth.model import CardEvent, CardEventKind, ReaderState, Snapshot
 
 _log = logging.getLogger(__name__)
 
-_WAIT_S = 3600.0
+_WAIT_S = 10.0
+_NEVER = -1  # an event count that PC/SC never gives
+_SLEPT_S = 1.0  # what the two clocks may differ by without a suspend in between
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 2.0
 _STOP_RETRY_S = 0.01  # a cancel may come just before the thread begins to wait
@@ -68,18 +72,30 @@ def with_generations(before: Snapshot, after: Snapshot, latest: int) -> tuple[Sn
     return replace(after, readers=tuple(numbered)), latest
 
 
+def asleep_s() -> float:
+    """Return for how many seconds this computer was suspended since it started (Linux)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 class CardWatcher:
     """One thread that tells a listener every change, from the moment that it is made.
 
     Cards already present are told first, as inserted. Implements `cps_auth.card.port.Watch`.
     """
 
-    def __init__(self, services: Callable[[], ReaderService], listener: CardListener) -> None:
+    def __init__(
+        self,
+        services: Callable[[], ReaderService],
+        listener: CardListener,
+        *,
+        asleep_s: Callable[[], float] = asleep_s,
+    ) -> None:
         """Start the thread.
 
         Args:
             services: makes a PC/SC service, again each time that the last one was lost.
             listener: called in the thread, one event at a time.
+            asleep_s: tells for how many seconds the computer was suspended so far.
         """
         self._services = services
         self._listener = listener
@@ -87,6 +103,8 @@ class CardWatcher:
         self._service: ReaderService | None = None
         self._told = Snapshot()
         self._generation = 0
+        self._asleep_s = asleep_s
+        self._slept_s = asleep_s()
         self._thread = threading.Thread(target=self._run, name="cps-auth-cards", daemon=True)
         self._thread.start()
 
@@ -135,10 +153,24 @@ class CardWatcher:
             self._tell(fresh)
             while not self._stopping.is_set():
                 fresh = service.wait_for_change(fresh, _WAIT_S)
+                self._notice_sleep()
                 self._tell(fresh)
         finally:
             self._service = None
             service.close()
+
+    def _notice_sleep(self) -> None:
+        """After a suspend, tell it, and take no card for the one that was there before.
+
+        Without power nothing counts insertions: whoever swapped cards meanwhile was not seen.
+        """
+        slept_s = self._asleep_s()
+        if slept_s - self._slept_s < _SLEPT_S:
+            return
+        self._slept_s = slept_s
+        self._listener(CardEvent(CardEventKind.RESUMED))
+        unseen = (replace(state, event_count=_NEVER) for state in self._told.readers)
+        self._told = replace(self._told, readers=tuple(unseen))
 
     def _tell(self, fresh: Snapshot, reason: str = "") -> None:
         after, self._generation = with_generations(self._told, fresh, self._generation)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from smartcard import scard
 
-from cps_auth.card import pcsc, pcsc_transport
+from cps_auth.card import pcsc, pcsc_transport, watch
 from cps_auth.card.open import open_cards
 from cps_auth.card.pcsc import PcscService
 from cps_auth.errors import (
@@ -95,6 +96,10 @@ def other_program(private_pcscd: Any) -> Iterator[OtherProgram]:
     program = OtherProgram(private_pcscd.insert().reader)
     yield program
     program.close()
+
+
+def _handles() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 class Heard:
@@ -363,5 +368,68 @@ def test_pcscd_stopped(private_pcscd: Any, monkeypatch: pytest.MonkeyPatch) -> N
         os.kill(private_pcscd.pid, signal.SIGCONT)
     monkeypatch.undo()
     monkeypatch.setenv("PCSCLITE_CSOCK_NAME", private_pcscd.env["PCSCLITE_CSOCK_NAME"])
+    with open_cards().open_card() as card:
+        assert card.pin_attempts_left() == 3
+
+
+def test_watcher_of_a_stopped_pcscd(private_pcscd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pcscd that hangs is told as lost although it closes nothing, and then as back."""
+    monkeypatch.setattr(pcsc, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(watch, "_WAIT_S", 0.3)
+    private_pcscd.insert()
+    heard = Heard()
+    watcher = open_cards().watch(heard)
+    heard.await_kind(K.CARD_INSERTED)
+    os.kill(private_pcscd.pid, signal.SIGSTOP)
+    try:
+        _, lost = heard.await_kind(K.SERVICE_LOST)
+        assert "does not answer" in lost.reason
+    finally:
+        os.kill(private_pcscd.pid, signal.SIGCONT)
+    heard.await_kind(K.SERVICE_BACK)
+    heard.await_kind(K.CARD_INSERTED)
+    watcher.stop()
+    heard.await_kind(K.WATCHER_STOPPED)
+
+
+def test_watcher_stopped_with_a_stopped_pcscd(
+    private_pcscd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher ends although the pcscd that it waits for hangs; what it left behind ends too."""
+    monkeypatch.setattr(watch, "_WAIT_S", 3.0)
+    heard = Heard()
+    before, threads = _handles(), set(threading.enumerate())
+    watcher = open_cards().watch(heard)
+    heard.await_kind(K.READER_ADDED)
+    os.kill(private_pcscd.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        watcher.stop()
+        assert time.monotonic() - began < pcsc._ANSWER_S
+        heard.await_kind(K.SERVICE_LOST)
+        heard.await_kind(K.WATCHER_STOPPED)
+    finally:
+        os.kill(private_pcscd.pid, signal.SIGCONT)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive(), thread.name
+    assert _handles() <= before
+
+
+def test_a_busy_card_leaves_no_connection(
+    other_program: OtherProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each card that was given up because another program kept it is let go of afterwards."""
+    monkeypatch.setattr(pcsc, "BUSY_AFTER_S", 0.2)
+    open_cards().readers()
+    before, threads = _handles(), set(threading.enumerate())
+    with other_program.holding_the_card():
+        for _ in range(5):
+            with pytest.raises(CardBusy):
+                open_cards().open_card()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive(), thread.name
+    assert _handles() <= before
     with open_cards().open_card() as card:
         assert card.pin_attempts_left() == 3

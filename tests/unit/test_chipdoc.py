@@ -112,18 +112,22 @@ def test_no_pss_algorithm(status: str) -> None:
     script.finish()
 
 
-@pytest.mark.parametrize("status", ["6985", "6A80", "6981", "6D00"])
+@pytest.mark.parametrize(
+    "status", ["6985", "6A80", "6981", "6D00", "6982", "6983", "6984", "6700", "6900", "6F00"]
+)
 def test_no_pss_operation(status: str) -> None:
-    """So does one that takes the algorithm and refuses the operation."""
+    """So does one that takes the algorithm and refuses the operation, in whatever words.
+
+    6982 is what an access rule "never" of this key says (ISO/IEC 7816-4:2005 table 6).
+    """
     card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, status), *RAW)
     assert card.prove(bytearray(b"1234"), CHALLENGE).algorithm is SignatureAlgorithm.RS256
     script.finish()
 
 
-@pytest.mark.parametrize("status", ["6982", "6F00", "6983", "9000"])
-def test_signature_refused(status: str) -> None:
-    """A refusal that is not about the way of signing ends it; the PIN is not sent again."""
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, status))
+def test_signature_empty() -> None:
+    """An answer without a signature ends it; the PIN is not sent again."""
+    card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, "9000"))
     with pytest.raises(CardMisbehaved):
         card.prove(bytearray(b"1234"), CHALLENGE)
     script.finish()

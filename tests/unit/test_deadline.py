@@ -58,3 +58,45 @@ def test_the_thread_ends() -> None:
         if thread.name in ("idle", "stuck"):
             thread.join(DEADLINE_S)
             assert not thread.is_alive()
+
+
+def test_given_up_from_elsewhere() -> None:
+    """Another thread may end the waiting; the call is undone when it returns after all."""
+    go, inside, undone = threading.Event(), threading.Event(), threading.Event()
+    thread = DeadlineThread("test")
+    assert not thread.give_up()
+
+    def slow() -> bool:
+        inside.set()
+        return go.wait(DEADLINE_S)
+
+    def impatient() -> None:
+        assert inside.wait(DEADLINE_S)
+        assert thread.give_up()
+
+    helper = threading.Thread(target=impatient)
+    helper.start()
+    with pytest.raises(TimeoutError):
+        thread.call(DEADLINE_S, slow, lambda _: undone.set())
+    helper.join()
+    assert thread.is_over
+    assert not undone.is_set()
+    go.set()
+    assert undone.wait(DEADLINE_S)
+
+
+def test_not_too_many_hang() -> None:
+    """While many calls hang no more are tried; when they return, all is as before."""
+    go = threading.Event()
+    before = threading.active_count()
+    for _ in range(40):
+        with pytest.raises(TimeoutError):
+            DeadlineThread("hangs").call(0.001, lambda: go.wait(DEADLINE_S))
+    assert threading.active_count() - before <= 16
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name == "hangs":
+            thread.join(DEADLINE_S)
+    fresh = DeadlineThread("test")
+    assert fresh.call(DEADLINE_S, lambda: 7) == 7
+    fresh.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cps_auth.card.dialect import CHIPDOC, IAS_ECC
+from cps_auth.card.dialect import CHIPDOC, IAS_ECC, Dialect
 from cps_auth.card.files import MAX_FILE_BYTES, CardFiles
 from cps_auth.errors import CardMisbehaved
 
@@ -119,6 +119,31 @@ def test_every_card_has_a_way(size: int, past_the_end: str, quiet: bool) -> None
     content = bytes(n % 251 for n in range(size))
     card = ShortWay(content, bytes.fromhex(past_the_end), quiet=quiet)
     assert CardFiles(card, IAS_ECC).read(PATH) == content  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+@pytest.mark.parametrize("kind", [IAS_ECC, CHIPDOC])
+def test_a_file_is_selected_either_way(protocol: int, kind: Dialect) -> None:
+    """A card that wants to describe every file it selects is let; the refusal is remembered."""
+    card = ShortWay(b"content", b"\x90\x00", quiet=False)
+    card.protocol = protocol
+    files = CardFiles(card, kind)  # type: ignore[arg-type]  # as above
+    for _ in range(2):
+        files.select(PATH)
+        assert files.read_current(2, 3) == b"nte"
+    assert card.selects == [0x0C, kind.template_p2, kind.template_p2]
+
+
+def test_a_file_that_ends_before_it_began() -> None:
+    """End of file without a byte is a refusal, not an empty file: the size is asked for first."""
+
+    class Curt(ShortWay):
+        def transmit(self, command: bytes) -> bytes:
+            answer = super().transmit(command)
+            return answer if answer[-2:] == b"\x90\x00" else b"\x62\x82"
+
+    content = bytes(range(101))
+    assert CardFiles(Curt(content, b"\x62\x82"), IAS_ECC).read(PATH) == content  # type: ignore[arg-type]  # as above
 
 
 def test_an_object_is_read_without_padding() -> None:

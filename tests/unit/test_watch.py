@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cps_auth.card.watch import CardWatcher, changes, with_generations
+from cps_auth.card.watch import CardWatcher, asleep_s, changes, with_generations
 from cps_auth.errors import ConfigurationError
 from cps_auth.model import CardEvent, CardEventKind, ReaderState, Snapshot
 from hardware_mocks.igc import FakeIgcSante
@@ -165,6 +165,34 @@ def test_cards_already_there(readers: VirtualReaders, heard: Heard, card: Virtua
     heard.expect(K.READER_ADDED, K.CARD_INSERTED)
     watcher.stop()
     heard.expect(K.WATCHER_STOPPED)
+
+
+def test_the_computer_slept(readers: VirtualReaders, heard: Heard, card: VirtualCard) -> None:
+    """After a suspend that is told, and a card that is there is none that was there before."""
+    asleep_s = [5.0]
+    readers.insert("a", card)
+    watcher = CardWatcher(readers.service, heard, asleep_s=lambda: asleep_s[0])
+    heard.expect(K.READER_ADDED)
+    inserted = heard.next()
+    asleep_s[0] += 0.5  # clocks are not read at one moment
+    readers.add_reader("b")
+    heard.expect(K.READER_ADDED)
+    asleep_s[0] += 60
+    readers.add_reader("c")
+    heard.expect(K.RESUMED)
+    swapped = heard.next()
+    assert (swapped.kind, swapped.reader) == (K.CARD_SWAPPED, "a")
+    assert swapped.generation > inserted.generation
+    heard.expect(K.READER_ADDED)
+    readers.remove("a")
+    heard.expect(K.CARD_REMOVED)
+    watcher.stop()
+    heard.expect(K.WATCHER_STOPPED)
+
+
+def test_time_asleep() -> None:
+    """What the clocks of this computer say of its suspends does not run while it is awake."""
+    assert 0 <= asleep_s() - asleep_s() + 1e-3 < 0.5
 
 
 @pytest.mark.usefixtures("watcher")
