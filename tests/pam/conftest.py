@@ -20,7 +20,7 @@ from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.virtual_readers import VirtualReaders
 from pam_helper.answering import answer
 from pam_helper.authority import Authority
-from pam_helper.lockers import DesktopSession, Died, Locking, Sessions
+from pam_helper.lockers import DesktopSession, Gone, Locking, Sessions
 from pam_helper.one_time_codes import OneTimeCodes
 from pam_helper.owners import Owners
 from pam_helper.server import Server, listen
@@ -42,7 +42,8 @@ class ObedientDesktop:
     locks: bool = True  # whether the locker locks
     ends: bool = True  # whether a terminated session ends
     name: str = "obedient"
-    died: Died | None = None  # of the last lock
+    needs_logind: bool = False
+    gone: Gone | None = None  # of the last lock
 
     def log_in(self, account: str, *, kind: str = "x11") -> DesktopSession:
         """Open a session, as a login program does after PAM."""
@@ -54,10 +55,10 @@ class ObedientDesktop:
         """See `pam_helper.lockers.Desktop`."""
         return self.there.get(account, frozenset()) if self.answers else None
 
-    def lock(self, sessions: Sessions, died: Died) -> Sessions:
+    def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
         """See `pam_helper.lockers.Locker`."""
         self.done.append("lock")
-        self.died = died
+        self.gone = gone
         confirmed = sessions if self.locks else frozenset()
         self.locked |= confirmed
         return confirmed

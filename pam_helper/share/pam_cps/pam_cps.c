@@ -12,6 +12,8 @@
  *                         PAM_AUTHINFO_UNAVAIL   no daemon, no reader, no card, or a login from afar
  *                         PAM_USER_UNKNOWN       a name that no account of ours can have
  *                         PAM_AUTH_ERR           wrong PIN, or an answer that is none
+ *                         PAM_PERM_DENIED        revoked card, no access here, or a set-uid
+ *                                                program that somebody else runs
  *                         PAM_MAXTRIES           card blocked, or one attempt left
  *                         PAM_CONV_ERR           the program could not ask the person
  *                         PAM_SYSTEM_ERR         anything nobody foresaw, rubbish from the daemon
@@ -24,6 +26,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,6 +41,7 @@
 
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
+#include <security/pam_modutil.h>
 
 #include "reply.h"
 
@@ -258,6 +262,20 @@ static int authenticate(const struct client *client) {
     return verify(client, answer.lines[last]);
 }
 
+/*
+ * Whether who runs this program may ask for the account. A set-uid one (su, sudo, polkit's) has
+ * root's privilege at the daemon, and types what its user typed: for that user's account only.
+ */
+static bool may_ask(const struct client *client) {
+    uid_t runs_it = getuid();
+    if (runs_it == 0 || runs_it == geteuid()) return true; /* the daemon sees who it is */
+    const struct passwd *account = pam_modutil_getpwnam(client->pamh, client->user);
+    if (account != NULL && account->pw_uid == runs_it) return true;
+    pam_syslog(client->pamh, LOG_NOTICE, "uid %u asks for %s by a set-uid program: refused",
+               (unsigned)runs_it, client->user);
+    return false;
+}
+
 /* The account and the service, if they can be written in a request. */
 static int describe(struct client *client) {
     const void *service = NULL, *host = NULL;
@@ -272,7 +290,7 @@ static int describe(struct client *client) {
     if (pam_get_item(client->pamh, PAM_RHOST, &host) == PAM_SUCCESS && host != NULL &&
         !is_this_machine(host))
         return PAM_AUTHINFO_UNAVAIL;
-    return PAM_SUCCESS;
+    return may_ask(client) ? PAM_SUCCESS : PAM_PERM_DENIED;
 }
 
 static bool read_arguments(struct client *client, int argc, const char **argv) {

@@ -133,6 +133,23 @@ def test_no_card_no_daemon_no_account_from_afar(
     assert dead["said"] == [["error", "The CPS card service does not answer."]]
 
 
+@pytest.mark.parametrize(("asker", "may"), [("nobody", False), ("games", True), (None, True)])
+def test_a_set_uid_program_asks_for_who_runs_it(
+    enrolled: InstalledPc, asker: str | None, may: bool
+) -> None:
+    """What `su` is told by another user reaches no card: its privilege is not its user's."""
+    (enrolled.root / "etc/pam.d/su").write_text(
+        "@include cps-auth\naccount required pam_permit.so\nsession required pam_permit.so\n"
+    )
+    become = ["setpriv", f"--reuid={asker}", "--clear-groups"] if asker else []
+    command = enrolled.in_private_mounts(*become, "su", "games", "-c", "id")
+    for typed in (b"9999\n", b"1234\n"):
+        subprocess.run(command, input=typed, capture_output=True, timeout=60, check=False)
+        expected = 2 if may and typed == b"9999\n" else 3
+        assert f"{expected} attempts left" in enrolled.pam()["said"][0][1]
+    assert ("outcome=verified" in enrolled.log()) is may
+
+
 def test_another_way_in_is_no_card_login(enrolled: InstalledPc) -> None:
     """acct_mgmt says yes only in the transaction in which the card did."""
     (enrolled.root / "etc/pam.d/other-way").write_text(
