@@ -166,7 +166,12 @@ def _is_graphical(session: DesktopSession) -> bool:
 
 
 def _environment(session: DesktopSession, user: pwd.struct_passwd) -> Mapping[str, str]:
-    """Return a fresh environment: nothing of the daemon's own reaches the user's process."""
+    """Return a fresh environment: nothing of the daemon's own reaches the user's process.
+
+    logind does not tell Wayland's socket, nor where a display manager put the X11 cookie (GDM and
+    SDDM: in the runtime folder): they are looked for where these are.
+    """
+    home = Path(user.pw_dir)
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": user.pw_dir,
@@ -180,7 +185,12 @@ def _environment(session: DesktopSession, user: pwd.struct_passwd) -> Mapping[st
     }
     if session.display:
         environment["DISPLAY"] = session.display
-    authority = Path(user.pw_dir) / ".Xauthority"
-    if authority.is_file():
+    runtime = Path(environment["XDG_RUNTIME_DIR"])
+    screens = [path for path in runtime.glob("wayland-*") if path.is_socket()]
+    if session.kind == "wayland" and len(screens) == 1:
+        environment["WAYLAND_DISPLAY"] = screens[0].name
+    cookies = (runtime / "gdm/Xauthority", *runtime.glob("xauth_*"), home / ".Xauthority")
+    authority = next((path for path in cookies if path.is_file()), None)
+    if authority is not None:
         environment["XAUTHORITY"] = str(authority)
     return environment
