@@ -47,6 +47,7 @@
 
 #define SOCKET_PATH "/run/cps-auth/auth.sock"
 #define CONNECT_WITHIN_MS 2000
+#define ALIVE_WITHIN_MS 2000 /* one that is stopped holds nobody up for longer */
 #define ANSWER_WITHIN_MS 22000 /* the daemon gives a card up before that */
 #define RETRY_CONNECT_MS 20    /* its queue is full */
 #define PIN_DIGITS 4
@@ -143,9 +144,9 @@ static bool receive_all(int fd, struct reply *reply, int64_t deadline_ms) {
 
 /* Ask one question; `secret` is NULL or a buffer of `secret_length` characters. */
 static bool ask(const struct client *client, const char *verb, const char *secret,
-                size_t secret_length, struct reply *reply) {
+                size_t secret_length, int64_t within_ms, struct reply *reply) {
     uint8_t request[MAX_REQUEST + 1 + MAX_SECRET];
-    int64_t deadline_ms = now_ms() + ANSWER_WITHIN_MS;
+    int64_t deadline_ms = now_ms() + within_ms;
     int written = snprintf((char *)request, MAX_REQUEST, "cps1 %s %s %s\n", verb, client->user,
                            client->service);
     if (written <= 0 || written >= MAX_REQUEST || secret_length > MAX_SECRET) return false;
@@ -203,7 +204,7 @@ static int verify(const struct client *client, const char *text) {
     struct reply reply;
     bool answered = false;
     bool is_pin = looks_like_pin(typed, PIN_DIGITS);
-    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, &reply);
+    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, ANSWER_WITHIN_MS, &reply);
     explicit_bzero(typed, strlen(typed));
     free(typed);
     if (!is_pin) {
@@ -228,7 +229,7 @@ static int use_code(const struct client *client, const char *text) {
     bool is_code = normalise_code(typed, code, sizeof code);
     explicit_bzero(typed, strlen(typed));
     free(typed);
-    if (is_code) answered = ask(client, "code", code, sizeof code, &reply);
+    if (is_code) answered = ask(client, "code", code, sizeof code, ANSWER_WITHIN_MS, &reply);
     explicit_bzero(code, sizeof code);
     if (!is_code) {
         tell_own(client, NOT_A_CODE);
@@ -249,7 +250,8 @@ static int use_code(const struct client *client, const char *text) {
 static int authenticate(const struct client *client) {
     struct reply reply;
     struct answer answer;
-    if (!ask(client, "probe", NULL, 0, &reply)) {
+    if (!ask(client, "ping", NULL, 0, ALIVE_WITHIN_MS, &reply) ||
+        !ask(client, "probe", NULL, 0, ANSWER_WITHIN_MS, &reply)) {
         tell_own(client, NO_ANSWER);
         return PAM_AUTHINFO_UNAVAIL;
     }
