@@ -245,10 +245,14 @@ class BoundSession:
             self._lock.feed(LockEvent.SESSION_ENDED)
 
     def _end(self) -> None:
-        """End what no locker has locked, and go on until it is over."""
-        open_sessions = self._sessions() - self._locked
-        over = self._locking.desktop.terminate(open_sessions) if open_sessions else frozenset()
-        if open_sessions <= over and self._known() is not None:
+        """End what no locker has locked, and go on until it is over; not what came since."""
+        known = self._known()
+        left = self._to_lock - self._locked
+        if known is not None:
+            ids = {session.session_id for session in known}
+            left = frozenset(session for session in left if session.session_id in ids)
+        over = self._locking.desktop.terminate(left) if left else frozenset()
+        if left <= over and known is not None:
             self._lock.feed(LockEvent.SESSION_ENDED)
         else:
             _log.critical("session of %s is open and could not be ended", self.account)

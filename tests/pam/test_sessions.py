@@ -148,6 +148,22 @@ def test_a_session_that_does_not_end_is_tried_again(
     _await(lambda: _phase(pc) is LockPhase.ENDED)
 
 
+@pytest.mark.usefixtures("session")
+def test_what_is_opened_while_another_session_is_being_ended_stays(
+    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new session of the account is not taken for the one that no locker could lock."""
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    pc.desktop.locks = pc.desktop.ends = False
+    pc.readers.remove(READER)
+    _await(lambda: pc.desktop.done.count("terminate") > 2)
+    new = DesktopSession("c9", "/session/c9", "root", 0, ":9", "x11")
+    pc.desktop.there["root"] = frozenset({new})
+    pc.desktop.ends = True
+    _await(lambda: _phase(pc) is LockPhase.ENDED)
+    assert pc.desktop.there["root"] == {new}
+
+
 def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> None:
     """A session that one locker confirmed is not asked of the next; only the rest is ended."""
     asked: list[tuple[str, Sessions]] = []

@@ -47,7 +47,7 @@
 
 #define SOCKET_PATH "/run/cps-auth/auth.sock"
 #define CONNECT_WITHIN_MS 2000
-#define ALIVE_WITHIN_MS 2000 /* one that is stopped holds nobody up for longer */
+#define ALIVE_WITHIN_MS 1500 /* one that is stopped holds nobody up for longer */
 #define ANSWER_WITHIN_MS 22000 /* the daemon gives a card up before that */
 #define RETRY_CONNECT_MS 20    /* its queue is full */
 #define PIN_DIGITS 4
