@@ -30,7 +30,7 @@ SIDES = [PamSide(None, MODULE_PLACE, "en"), PamSide(b"\x7fELF", MODULE_PLACE, "f
 def _tree(root: Path) -> dict[str, tuple[int, bytes | None]]:
     return {
         str(path.relative_to(root)): (
-            path.stat().st_mode,
+            path.lstat().st_mode,
             path.read_bytes() if path.is_file() else None,
         )
         for path in root.rglob("*")
@@ -116,6 +116,22 @@ def test_a_changed_file_is_neither_overwritten_nor_removed(root: Path) -> None:
         _install(root)
     assert _tree(root) == before
     _uninstall(root)
+    assert _tree(root) == before
+
+
+def test_units_that_were_enabled_leave_no_links(root: Path) -> None:
+    """What `systemctl enable` makes goes, with the folder if nobody else uses it."""
+    others = root / "etc/systemd/system/sockets.target.wants/other.socket"
+    others.parent.mkdir()
+    others.symlink_to("/lib/systemd/system/other.socket")
+    before = _tree(root)
+    _install(root, want_module=False)
+    enable = ["systemctl", f"--root={root}", "enable", "cps-auth.socket", "cps-auth.service"]
+    subprocess.run(enable, check=True, capture_output=True, timeout=60)
+    links = sorted(path for path in root.rglob("*.wants/cps-auth.*"))
+    assert len(links) == 2
+    _uninstall(root)
+    assert not any(link.is_symlink() for link in links)
     assert _tree(root) == before
 
 
