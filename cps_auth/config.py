@@ -48,7 +48,7 @@ class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     lockers: Annotated[tuple[Locker, ...], msgspec.Meta(min_length=1)] = ("logind", "screensaver")
     command: tuple[str, ...] = ()  # argv of the "command" locker, run as the session's user
-    confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0  # then the next one
+    confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0  # then the next one
     on_idle: bool = True  # also when logind says that nobody uses the session
     # What follows when a locked screen opens and no card has done it; absent: "accept" where a
     # password counts everywhere, "lock-again" as soon as `pam.card_required` names a service.

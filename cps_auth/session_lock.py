@@ -158,10 +158,28 @@ class SessionLock:
             reader: name of the reader that holds the card.
             perform: does what an action says; called outside the lock, must not raise.
         """
+        self._begin(holder.practitioner.ps_idnat, reader, perform)
+
+    @classmethod
+    def left_open(cls, ps_idnat: str, perform: Callable[[LockAction], None]) -> SessionLock:
+        """Take over a session that nobody has watched for a while; to be fed what locks it.
+
+        Args:
+            ps_idnat: of the holder who opened it, and who alone may open it again.
+            perform: as for the constructor.
+
+        Returns:
+            An open session, bound to no reader.
+        """
+        lock = cls.__new__(cls)
+        lock._begin(ps_idnat, "", perform)
+        return lock
+
+    def _begin(self, ps_idnat: str, reader: str, perform: Callable[[LockAction], None]) -> None:
         self._mutex = threading.Lock()
         self._perform = perform
         self._phase = LockPhase.OPEN
-        self.holder = holder
+        self._ps_idnat = ps_idnat
         self.reader = reader
 
     @property
@@ -203,10 +221,10 @@ class SessionLock:
             True if the session is open; False if the holder is another person, or the
             session is over.
         """
-        if holder.practitioner.ps_idnat != self.holder.practitioner.ps_idnat:
+        if holder.practitioner.ps_idnat != self._ps_idnat:
             return False
         with self._mutex:
-            self.holder, self.reader = holder, reader
+            self.reader = reader
         self._step(LockEvent.VERIFIED_LOGIN)
         return self._phase is LockPhase.OPEN
 

@@ -20,7 +20,7 @@ from cps_auth.errors import ConfigurationError, HolderNotAllowed
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import Practitioner
 from pam_helper.protocol import Name
-from pam_helper.root_file import replace_file
+from pam_helper.root_file import exclusive, replace_file
 
 ACCOUNTS_PATH = Path("/etc/cps-auth/accounts.toml")
 MAX_ACCOUNTS_BYTES = 1024 * 1024
@@ -106,17 +106,18 @@ def add_holder(practitioner: Practitioner, account: str, path: Path, *, at: date
     Raises:
         ConfigurationError: the file or the new entry is unusable; nothing was changed.
     """
-    try:
-        before = read_protected(path, MAX_ACCOUNTS_BYTES)
-    except FileNotFoundError:
-        before = b""
-    if account in _decode(path, before).of(practitioner.ps_idnat):
-        return False
-    after = before + _entry(practitioner.ps_idnat, account, at)
-    if account not in _decode(path, after).of(practitioner.ps_idnat):
-        raise ConfigurationError(f"{path}: the new entry cannot be read back")
-    replace_file(path, after)
-    return True
+    with exclusive(path):
+        try:
+            before = read_protected(path, MAX_ACCOUNTS_BYTES)
+        except FileNotFoundError:
+            before = b""
+        if account in _decode(path, before).of(practitioner.ps_idnat):
+            return False
+        after = before + _entry(practitioner.ps_idnat, account, at)
+        if account not in _decode(path, after).of(practitioner.ps_idnat):
+            raise ConfigurationError(f"{path}: the new entry cannot be read back")
+        replace_file(path, after)
+        return True
 
 
 def _entry(ps_idnat: str, account: str, at: datetime) -> bytes:

@@ -124,7 +124,7 @@ class Authority:
                 admit(card, judge=self.judge(), allow=self._allow(request, trace), at=self.clock())
                 return card.pin_attempts_left()
 
-        attempts_left = self._worker.run(look)
+        attempts_left = self._worker.run(request.account, look)
         if attempts_left == 0:
             raise PinBlocked
         if attempts_left == 1:
@@ -172,7 +172,7 @@ class Authority:
             finally:
                 wipe(own_pin)
 
-        holder, reader, before = self._worker.run(log_in)
+        holder, reader, before = self._worker.run(request.account, log_in)
         trace.holder = holder
         if request.service not in STEP_UP_SERVICES:
             self.sessions.bind(request.account, holder, reader)

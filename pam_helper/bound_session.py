@@ -29,26 +29,33 @@ _log = logging.getLogger(__name__)
 class BoundSession:
     """All local sessions of one account, opened by one holder. Safe to use from any thread."""
 
-    def __init__(self, account: str, holder: VerifiedHolder, reader: str, locking: Locking) -> None:
-        """Bind the account's session, which a verified login has just opened.
+    def __init__(self, account: str, opened: VerifiedHolder | str, reader: str, locking: Locking):
+        """Follow the account's session, which a verified login has just opened, or lock it.
 
         Args:
             account: the Unix account.
-            holder: the verified login.
-            reader: name of the reader that holds the card.
+            opened: the verified login; or, of a session that nobody has watched since it was
+                opened and that is locked at once, the PS_IdNat of its holder.
+            reader: name of the reader that holds the card, "" for none.
             locking: how this machine locks.
         """
         self.account = account
-        self._lock = SessionLock(holder, reader, self._perform)
         self._locking = locking
         self._waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._again: Callable[[], object] | None = None
-        self._waiting.put(self._learn)
         self._lockers_left: list[Locker] = []
+        self._to_lock: Sessions = frozenset()  # of this round
         self._locked: Sessions = frozenset()
         self._hinted: Sessions = frozenset()  # of those, which say so themselves
         self._last_seen: Sessions = frozenset()
         self._verified_s = time.monotonic()
+        if isinstance(opened, str):
+            self._lock = SessionLock.left_open(opened, self._perform)
+            self._verified_s -= SETTLE_S  # it is there, or over
+            self.feed(LockEvent.WATCHER_STOPPED)
+        else:
+            self._lock = SessionLock(opened, reader, self._perform)
+            self._waiting.put(self._learn)
         self._thread = threading.Thread(target=self._run, name=f"session {account}", daemon=True)
         self._thread.start()
 
@@ -91,6 +98,9 @@ class BoundSession:
             if self._locking.locks_again and known - self._locked - (hinted or frozenset()):
                 self._lock.feed(LockEvent.OPENED_OTHERWISE)
             return
+        self._opened_without_card()
+
+    def _opened_without_card(self) -> None:
         if self._locking.locks_again:
             _log.critical("session of %s was opened without its card", self.account)
             self._lock.feed(LockEvent.OPENED_OTHERWISE)
@@ -182,12 +192,24 @@ class BoundSession:
             case LockAction.NOTHING:
                 pass
 
-    def _died(self, session: DesktopSession) -> None:
-        _log.critical("the locker of session %s is gone", session.session_id)
-        self.feed(LockEvent.LOCKER_DIED)
+    def _gone(self, session: DesktopSession, ended_well: bool) -> None:
+        """Hear, on the locker's thread, that it covers a session no more."""
+        self._waiting.put(lambda: self._uncovered(session, ended_well))
+
+    def _uncovered(self, session: DesktopSession, ended_well: bool) -> None:
+        if self.phase is LockPhase.LOCKED and ended_well:
+            self._opened_without_card()
+            return
+        if self.phase is not LockPhase.OPEN:
+            _log.critical("the locker of session %s is gone", session.session_id)
+        self._lock.feed(LockEvent.LOCKER_DIED)
 
     def _ask_first(self) -> None:
-        self._lockers_left = list(self._locking.lockers)
+        known = self._known()
+        lockers = self._locking.lockers
+        # Without logind nobody waits for those who could only wait for it.
+        self._lockers_left = [one for one in lockers if known is not None or not one.needs_logind]
+        self._last_seen = self._to_lock = self._last_seen if known is None else known
         self._locked = self._hinted = frozenset()
         self._ask_next()
 
@@ -195,14 +217,15 @@ class BoundSession:
         if not self._lockers_left:
             self._give_up_or_try_again()
             return
-        open_sessions = self._sessions() - self._locked
-        if not open_sessions and not self._locked:
+        if not self._to_lock:
             self._nothing_to_lock()
             return
+        open_sessions = self._to_lock - self._locked
         locker = self._lockers_left.pop(0)
-        confirmed = locker.lock(open_sessions, self._died) if open_sessions else frozenset()
+        confirmed = locker.lock(open_sessions, self._gone)
         self._locked |= confirmed
-        self._hinted |= self._locking.desktop.hinted(confirmed) or frozenset()
+        if confirmed:
+            self._hinted |= self._locking.desktop.hinted(confirmed) or frozenset()
         _log.info("%s locked %d of %d", locker.name, len(confirmed), len(open_sessions))
         everything = open_sessions <= confirmed
         self._lock.feed(LockEvent.LOCK_CONFIRMED if everything else LockEvent.LOCK_REFUSED)
@@ -222,10 +245,14 @@ class BoundSession:
             self._lock.feed(LockEvent.SESSION_ENDED)
 
     def _end(self) -> None:
-        """End what no locker has locked, and go on until it is over."""
-        open_sessions = self._sessions() - self._locked
-        over = self._locking.desktop.terminate(open_sessions) if open_sessions else frozenset()
-        if open_sessions <= over and self._known() is not None:
+        """End what no locker has locked, and go on until it is over; not what came since."""
+        known = self._known()
+        left = self._to_lock - self._locked
+        if known is not None:
+            ids = {session.session_id for session in known}
+            left = frozenset(session for session in left if session.session_id in ids)
+        over = self._locking.desktop.terminate(left) if left else frozenset()
+        if left <= over and known is not None:
             self._lock.feed(LockEvent.SESSION_ENDED)
         else:
             _log.critical("session of %s is open and could not be ended", self.account)

@@ -22,6 +22,44 @@ _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 
 
+class _Turns:
+    """One at a time; who has waited while others were served comes before those."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: list[tuple[object, str]] = []  # ticket and asker, as they came
+        self._holder: object | None = None
+        self._served: dict[str, int] = {}  # asker: number of its last turn
+        self._turns = 0
+
+    def take(self, asker: str, within_s: float) -> object | None:
+        """Wait for a turn; return its ticket, None if it did not come in time."""
+        ticket = object()
+        with self._changed:
+            self._queue.append((ticket, asker))
+            its_turn = self._changed.wait_for(lambda: self._is_next(ticket), within_s)
+            self._queue.remove((ticket, asker))
+            if not its_turn:
+                self._changed.notify_all()  # the next one may be another now
+                return None
+            self._holder = ticket
+            self._turns += 1
+            self._served[asker] = self._turns
+            return ticket
+
+    def give_back(self) -> None:
+        """End the turn."""
+        with self._changed:
+            self._holder = None
+            self._changed.notify_all()
+
+    def _is_next(self, ticket: object) -> bool:
+        if self._holder is not None:
+            return False
+        first, _ = min(self._queue, key=lambda waiting: self._served.get(waiting[1], 0))
+        return first is ticket
+
+
 class CardWorker:
     """Runs one card operation at a time. Safe to use from several threads."""
 
@@ -34,26 +72,28 @@ class CardWorker:
         """
         self._turn_within_s = turn_within_s
         self._done_within_s = done_within_s
-        self._turn = threading.Lock()
+        self._turns = _Turns()
         self._mutex = threading.Lock()
         self._stuck = 0
 
-    def run(self, operation: Callable[[Callable[[], bool]], _Result]) -> _Result:
+    def run(self, asker: str, operation: Callable[[Callable[[], bool]], _Result]) -> _Result:
         """Return what the operation returns, or raise what it raises.
 
         Args:
+            asker: the account for which it is done: the requests of one never hold up
+                another's for longer than the one that is being done.
             operation: does the work; it is given a question, "is this still wanted?", which it
                 asks before it does what cannot be undone.
 
         Raises:
             CardBusy: another operation did not end in time, or this one did not.
         """
-        if not self._turn.acquire(timeout=self._turn_within_s):
+        if self._turns.take(asker, self._turn_within_s) is None:
             raise CardBusy
         try:
             return self._run(operation)
         finally:
-            self._turn.release()
+            self._turns.give_back()
 
     def _run(self, operation: Callable[[Callable[[], bool]], _Result]) -> _Result:
         with self._mutex:

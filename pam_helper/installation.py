@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cps_auth.errors import ConfigurationError
 from pam_helper.manifest import PLACE, Manifest, read_manifest, sha256_hex, write_manifest
+from pam_helper.root_file import unfinished
 from pam_helper.system_files import InstalledFile
 
 _SUFFIX = "~"
@@ -59,20 +60,35 @@ def install(
         ConfigurationError: a file is in the way, or cannot be written.
     """
     steps = plan(root, files)
-    manifest = read_manifest(root)
-    if any(step.what != "keep" for step in steps):
-        _make_folders(root, Path(PLACE).parent, manifest, 0o700)
-    for file, step in zip(files, steps, strict=True):
-        if step.what == "keep":
-            continue
-        _make_folders(root, Path(file.place).parent, manifest)
-        manifest.files[file.place] = sha256_hex(file.content)
-        write_manifest(root, manifest)
-        after_step(f"about to write {file.place}")
-        with _as_configuration_error(root):
+    new = [file for file, step in zip(files, steps, strict=True) if step.what != "keep"]
+    if not new:
+        return steps
+    with _as_configuration_error(root):
+        manifest = _begin(root, new)
+        for file in new:
+            after_step(f"about to write {file.place}")
             _write(below(root, file.place), file)
-        after_step(f"wrote {file.place}")
+            after_step(f"wrote {file.place}")
+    manifest.files |= {file.place: (sha256_hex(file.content),) for file in new}
+    write_manifest(root, manifest)
     return steps
+
+
+def _begin(root: Path, new: Sequence[InstalledFile]) -> Manifest:
+    """Write down what will be there, then make its folders."""
+    own = below(root, str(Path(PLACE).parent))
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    manifest = read_manifest(root)
+    for file in new:
+        earlier = manifest.files.get(file.place, ())
+        manifest.files[file.place] = (*earlier, sha256_hex(file.content))
+    places = {str(folder) for file in new for folder in Path(file.place).parents}
+    missing = sorted(place for place in places if not below(root, place).exists())
+    manifest.folders = tuple(dict.fromkeys((*manifest.folders, *missing)))
+    write_manifest(root, manifest)
+    for place in missing:
+        below(root, place).mkdir(mode=0o755)
+    return manifest
 
 
 def uninstall(
@@ -93,7 +109,7 @@ def uninstall(
     """
     manifest = read_manifest(root)
     steps = [step for place in manifest.files for step in _removal_steps(root, place, manifest)]
-    if not dry_run and (manifest.files or manifest.folders):
+    if not dry_run:
         with _as_configuration_error(root):
             _remove(root, steps, manifest, after_step)
     return steps
@@ -141,27 +157,22 @@ def _remove(
 ) -> None:
     for place in manifest.files:
         with contextlib.suppress(FileNotFoundError):
-            _unfinished(below(root, place)).unlink()
+            _partial(below(root, place)).unlink()
     for step in steps:
         if step.what == "remove":
             below(root, step.place).unlink()
             after_step(f"removed {step.place}")
-    below(root, PLACE).unlink()
-    for folder in reversed(manifest.folders):
+    for folder in sorted(manifest.folders, reverse=True):
         with contextlib.suppress(OSError):  # in use by others, or not there
             below(root, folder).rmdir()
+    manifest_place = below(root, PLACE)
+    for path in (unfinished(manifest_place), manifest_place):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # holds what was enrolled, or is not there
+        manifest_place.parent.rmdir()
 
 
-def _make_folders(root: Path, folder: Path, manifest: Manifest, mode: int = 0o755) -> None:
-    """Make a folder and its parents, and write down which."""
-    missing = [one for one in (folder, *folder.parents) if not below(root, str(one)).exists()]
-    with _as_configuration_error(root):
-        for one in reversed(missing):
-            below(root, str(one)).mkdir(mode=mode if one == folder else 0o755)
-            manifest.folders += (str(one),)
-
-
-def _unfinished(path: Path) -> Path:
+def _partial(path: Path) -> Path:
     return path.with_name(path.name + _SUFFIX)
 
 
@@ -176,7 +187,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _write(path: Path, file: InstalledFile) -> None:
-    new = _unfinished(path)
+    new = _partial(path)
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pam_helper.lockers import DesktopSession, Died, Sessions
+from pam_helper.lockers import DesktopSession, Gone, Sessions
 
 _DIES_WITHIN_S = 0.1
 """A process that ends closes its descriptors this much before its end can be seen."""
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 class CommandLocker:
     """Locks the graphical sessions of X11 or Wayland with a command from the settings."""
+
+    needs_logind = False
 
     def __init__(self, argv: Sequence[str], confirm_within_s: float, name: str = "command") -> None:
         """Lock with a command.
@@ -46,14 +48,14 @@ class CommandLocker:
         self._argv = tuple(argv)
         self._within_s = confirm_within_s
 
-    def lock(self, sessions: Sessions, died: Died) -> Sessions:
+    def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
         """Run the command for each session at once; see `Locker`."""
         deadline_s = time.monotonic() + self._within_s
         started = {session: self._start(session) for session in sessions if _is_graphical(session)}
         return frozenset(
             session
             for session, attempt in started.items()
-            if attempt is not None and attempt.is_confirmed(deadline_s, partial(died, session))
+            if attempt is not None and attempt.is_confirmed(deadline_s, partial(gone, session))
         )
 
     def _start(self, session: DesktopSession) -> _Attempt | None:
@@ -98,12 +100,12 @@ class _Attempt:
         self._covered = reading
         self._alive = alive
 
-    def is_confirmed(self, deadline_s: float, died: Callable[[], None]) -> bool:
+    def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
         """Wait for one of the two proofs; the process is left running and reaped when it ends.
 
         Args:
             deadline_s: on the monotonic clock.
-            died: called when a confirmed locker is gone.
+            gone: called when a confirmed locker is gone; see `Gone`.
         """
         confirmed = False
         try:
@@ -112,10 +114,10 @@ class _Attempt:
         finally:
             os.close(self._covered)
             threading.Thread(
-                target=self._outlive, args=(died if confirmed else None,), daemon=True
+                target=self._outlive, args=(gone if confirmed else None,), daemon=True
             ).start()
 
-    def _outlive(self, died: Callable[[], None] | None) -> None:
+    def _outlive(self, tell: Callable[[bool], None] | None) -> None:
         """Reap the process; say when the locker is gone, if one stayed to be watched.
 
         One that went into the background is seen by the descriptor that it inherited. One whose
@@ -124,14 +126,13 @@ class _Attempt:
         """
         ended_before = self._process.poll() is not None
         gone, _, _ = select.select([self._alive], [], [], 0)
-        if died is None or (ended_before and gone):
+        if tell is None or (ended_before and gone):
             self._process.wait()
         elif ended_before:
             os.read(self._alive, 1)
-            died()
+            tell(False)
         else:
-            self._process.wait()
-            died()
+            tell(self._process.wait() == 0)
         os.close(self._alive)
 
     def _wait(self, deadline_s: float) -> bool:
@@ -165,7 +166,12 @@ def _is_graphical(session: DesktopSession) -> bool:
 
 
 def _environment(session: DesktopSession, user: pwd.struct_passwd) -> Mapping[str, str]:
-    """Return a fresh environment: nothing of the daemon's own reaches the user's process."""
+    """Return a fresh environment: nothing of the daemon's own reaches the user's process.
+
+    logind does not tell Wayland's socket, nor where a display manager put the X11 cookie (GDM and
+    SDDM: in the runtime folder): they are looked for where these are.
+    """
+    home = Path(user.pw_dir)
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": user.pw_dir,
@@ -179,7 +185,12 @@ def _environment(session: DesktopSession, user: pwd.struct_passwd) -> Mapping[st
     }
     if session.display:
         environment["DISPLAY"] = session.display
-    authority = Path(user.pw_dir) / ".Xauthority"
-    if authority.is_file():
+    runtime = Path(environment["XDG_RUNTIME_DIR"])
+    screens = [path for path in runtime.glob("wayland-*") if path.is_socket()]
+    if session.kind == "wayland" and len(screens) == 1:
+        environment["WAYLAND_DISPLAY"] = screens[0].name
+    cookies = (runtime / "gdm/Xauthority", *runtime.glob("xauth_*"), home / ".Xauthority")
+    authority = next((path for path in cookies if path.is_file()), None)
+    if authority is not None:
         environment["XAUTHORITY"] = str(authority)
     return environment

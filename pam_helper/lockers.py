@@ -21,8 +21,9 @@ class DesktopSession:
 
 Sessions = frozenset[DesktopSession]
 
-Died = Callable[[DesktopSession], None]
-"""Told, from any thread, that a locker which had confirmed covers the session no more."""
+Gone = Callable[[DesktopSession, bool], None]
+"""Told, from any thread, that a locker which had confirmed covers the session no more; True if
+it ended as a locker does that has let somebody in, False if it died or that cannot be told."""
 
 
 class Locker(Protocol):
@@ -32,12 +33,16 @@ class Locker(Protocol):
     def name(self) -> str:
         """Return its name in the settings and in the log."""
 
-    def lock(self, sessions: Sessions, died: Died) -> Sessions:
+    @property
+    def needs_logind(self) -> bool:
+        """Whether it can do nothing while logind does not answer."""
+
+    def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
         """Lock, and wait for the confirmation or for this locker's deadline.
 
         Args:
             sessions: what is to be locked; not empty.
-            died: called for a confirmed session whose locker is gone, if that can be seen.
+            gone: called for a confirmed session whose locker is gone, if that can be seen.
 
         Returns:
             Those that are confirmed to be locked. All others count as open. Never raises.

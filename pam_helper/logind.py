@@ -29,7 +29,7 @@ from jeepney.io.blocking import (  # type: ignore[import-untyped]  # as above
     open_dbus_connection,
 )
 
-from pam_helper.lockers import DesktopSession, Died, Sessions
+from pam_helper.lockers import DesktopSession, Gone, Sessions
 
 BUS_NAME = "org.freedesktop.login1"
 MANAGER = DBusAddress(
@@ -58,6 +58,7 @@ class LogindLocker:
     """Locks with `Session.Lock`, confirmed by the session's own `LockedHint`."""
 
     name = "logind"
+    needs_logind = True
 
     def __init__(self, confirm_within_s: float) -> None:
         """Lock with logind.
@@ -67,7 +68,7 @@ class LogindLocker:
         """
         self._within_s = confirm_within_s
 
-    def lock(self, sessions: Sessions, _died: Died) -> Sessions:
+    def lock(self, sessions: Sessions, _gone: Gone) -> Sessions:
         """Send every session its Lock signal and wait for the hints; see `Locker`.
 
         A hint that goes again is told by `desktop_events`.

@@ -1,6 +1,7 @@
 """What `install` wrote, so that `uninstall` takes exactly that away: a small file of root's.
 
-It is written before each change, so an installation that was interrupted can be undone, too.
+It is written before anything changes, so an installation that was interrupted can be undone, too:
+a file may then hold what we wrote before, or what we were about to write.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _MAX_BYTES = 256 * 1024
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     """What is ours on a system. Places are absolute, below its root folder."""
 
-    files: dict[str, str] = {}  # place: SHA-256 of what we wrote, hexadecimal
+    files: dict[str, tuple[str, ...]] = {}  # place: SHA-256 of what we wrote, hexadecimal
     folders: tuple[str, ...] = ()  # that we made, outermost first
     profile: bool = False  # whether pam-auth-update(8) was asked to use ours
 
     def wrote(self, place: str, content: bytes) -> bool:
         """Whether this is what we wrote there."""
-        return self.files.get(place) == sha256_hex(content)
+        return sha256_hex(content) in self.files.get(place, ())
 
 
 def sha256_hex(content: bytes) -> str:

@@ -1,29 +1,25 @@
 """One-time codes: the administrator's way in for somebody whose card is forgotten or blocked.
 
 A code is twelve characters from `secrets`, 60 bits, shown once to the administrator and kept
-as a salted scrypt hash only (RFC 7914; in the standard library, so no dependency is added).
-Codes are few, live for hours, and each works once: it is struck off on disk before it is
-believed.
+as a salted Argon2id hash only (RFC 9106; of `cryptography`). Codes are few, live for hours, and
+each works once: it is struck off on disk before it is believed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import hmac
 import os
 import secrets
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
+from cryptography.exceptions import InvalidKey, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
 from pam_helper.protocol import CODE_CHARACTERS
-from pam_helper.root_file import replace_file
+from pam_helper.root_file import exclusive, replace_file
 
 CODES_PATH = Path("/var/lib/cps-auth/codes.json")
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -33,16 +29,15 @@ LIFETIME = timedelta(hours=8)
 MAX_LIFETIME = timedelta(hours=24)
 MAX_CODES_BYTES = 256 * 1024
 
-_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1
-"""16 MiB and some 50 ms each (RFC 7914 section 2; OWASP's floor for interactive use)."""
+_MEMORY_KIB, _ITERATIONS, _LANES = 19 * 1024, 2, 1
+"""19 MiB and some 50 ms each (OWASP Password Storage Cheat Sheet, Argon2id)."""
 
 
 class StoredCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One code that was issued and not used yet."""
 
     account: str
-    salt: bytes
-    scrypt: bytes
+    argon2: str  # PHC string: the parameters, the salt and the hash
     issued_at: datetime
     expires_at: datetime
 
@@ -52,7 +47,11 @@ class StoredCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def is_of(self, code: bytearray) -> bool:
         """Whether this is the code that was typed."""
-        return hmac.compare_digest(self.scrypt, _hash(code, self.salt))
+        try:
+            Argon2id.verify_phc_encoded(code, self.argon2)  # type: ignore[arg-type]  # see _hash
+        except InvalidKey:
+            return False
+        return True
 
 
 class OneTimeCodes:
@@ -84,13 +83,13 @@ class OneTimeCodes:
         if not timedelta(0) < lifetime <= MAX_LIFETIME:
             raise ConfigurationError(f"a one-time code lives for at most {MAX_LIFETIME}")
         code = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))
-        salt = secrets.token_bytes(16)
-        digest = _hash(bytearray(code, "ascii"), salt)
-        with self._exclusive():
+        hashed = _hash(bytearray(code, "ascii"))
+        self._make_folder()
+        with exclusive(self._path):
             kept = [stored for stored in self._read() if stored.is_live(at)]
             if sum(stored.account == account for stored in kept) >= MAX_PER_ACCOUNT:
                 raise ConfigurationError(f"{account} has {MAX_PER_ACCOUNT} unused one-time codes")
-            self._write([*kept, StoredCode(account, salt, digest, at, at + lifetime)])
+            self._write([*kept, StoredCode(account, hashed, at, at + lifetime)])
         return "-".join(code[start : start + 4] for start in range(0, CODE_CHARACTERS, 4))
 
     def left(self, account: str, *, at: datetime) -> int:
@@ -112,7 +111,8 @@ class OneTimeCodes:
         Raises:
             ConfigurationError: the file cannot be read or written; the code is not accepted.
         """
-        with self._exclusive():
+        self._make_folder()
+        with exclusive(self._path):
             stored = self._read()
             live = [one for one in stored if one.account == account and one.is_live(at)]
             used = next((one for one in live if one.is_of(code)), None)
@@ -127,7 +127,8 @@ class OneTimeCodes:
         Raises:
             ConfigurationError
         """
-        with self._exclusive():
+        self._make_folder()
+        with exclusive(self._path):
             stored = self._read()
             kept = [one for one in stored if one.account != account]
             self._write(kept)
@@ -145,19 +146,22 @@ class OneTimeCodes:
     def _write(self, codes: list[StoredCode]) -> None:
         replace_file(self._path, msgspec.json.encode(codes))
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _make_folder(self) -> None:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(f"{self._path}: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
 
 
-def _hash(code: bytearray, salt: bytes) -> bytes:
-    return hashlib.scrypt(code, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, dklen=32)
+def _hash(code: bytearray) -> str:
+    try:
+        argon2 = Argon2id(
+            salt=os.urandom(16),
+            length=32,
+            iterations=_ITERATIONS,
+            lanes=_LANES,
+            memory_cost=_MEMORY_KIB,
+        )
+        return argon2.derive_phc_encoded(code)  # type: ignore[arg-type]  # it takes any buffer
+    except UnsupportedAlgorithm:  # a cryptography that was built with an OpenSSL before 3.2
+        raise ConfigurationError("this build of cryptography has no Argon2id") from None

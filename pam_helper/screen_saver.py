@@ -1,7 +1,9 @@
 """The desktop's own screen locker by its D-Bus name, on the session's bus, as the session's user.
 
-Run as a program, by `CommandLocker`: a user's bus refuses root. It asks for the lock, then
-watches `GetActive`, and ends with 0 only once a screen saver has said that it covers the screen.
+Run as a program, by `CommandLocker`: a user's bus refuses root. It asks for the lock, and keeps
+to what `CommandLocker` expects of a locker: once a screen saver has said that it covers the
+screen it closes XSS_SLEEP_LOCK_FD and goes on for as long as that is so. It ends with 0 when the
+screen saver says that the screen is open again, with 1 when nobody says so any more.
 
 Source: the Idle Inhibition Service draft of freedesktop.org (org.freedesktop.ScreenSaver), and
 the same three calls under the names of GNOME, MATE, Cinnamon and Xfce.
@@ -9,12 +11,16 @@ the same three calls under the names of GNOME, MATE, Cinnamon and Xfce.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 
 from jeepney import (  # type: ignore[import-untyped]  # jeepney ships no types
     DBusAddress,
+    MatchRule,
+    Message,
     MessageType,
     new_method_call,
 )
@@ -38,20 +44,41 @@ _CALL_WITHIN_S = 1.0
 _LOOK_AGAIN_S = 0.05
 
 
-def lock(within_s: float) -> bool:
-    """Ask every screen saver on the session bus to lock; whether one said that it has.
+def lock(bus: DBusConnection, within_s: float) -> DBusAddress | None:
+    """Ask every screen saver on the session bus to lock; return one that said that it has.
 
     Args:
+        bus: the session bus.
         within_s: how long to wait for it.
     """
     deadline_s = time.monotonic() + within_s
-    with open_dbus_connection(bus="SESSION") as bus:
-        asked = [saver for saver in _present(bus) if _call(bus, saver, "Lock") is not None]
-        while asked and time.monotonic() < deadline_s:
-            if any(_call(bus, saver, "GetActive") == (True,) for saver in asked):
-                return True
-            time.sleep(_LOOK_AGAIN_S)
-    return False
+    asked = [saver for saver in _present(bus) if _call(bus, saver, "Lock") is not None]
+    while asked and time.monotonic() < deadline_s:
+        for saver in asked:
+            if _call(bus, saver, "GetActive") == (True,):
+                return saver
+        time.sleep(_LOOK_AGAIN_S)
+    return None
+
+
+def await_open(bus: DBusConnection, saver: DBusAddress) -> bool:
+    """Wait until a screen saver covers the screen no more; False if it does not say.
+
+    Args:
+        bus: the session bus.
+        saver: what `lock` returned.
+    """
+    rules = (
+        MatchRule(type="signal", interface=saver.interface, member="ActiveChanged"),
+        MatchRule(type="signal", sender="org.freedesktop.DBus", member="NameOwnerChanged"),
+    )
+    signals: deque[Message] = deque()
+    with bus.filter(MatchRule(type="signal"), queue=signals):
+        for rule in rules:
+            bus.send_and_get_reply(message_bus.AddMatch(rule), timeout=_CALL_WITHIN_S)
+        while (active := _call(bus, saver, "GetActive")) == (True,):
+            bus.recv_until_filtered(signals)
+    return active == (False,)
 
 
 def _present(bus: DBusConnection) -> Iterator[DBusAddress]:
@@ -70,9 +97,24 @@ def _call(bus: DBusConnection, saver: DBusAddress, method: str) -> tuple[object,
     return None if reply.header.message_type is MessageType.error else tuple(reply.body)
 
 
+def main(within_s: float, covered: int) -> bool:
+    """Lock and stay; whether the screen saver let somebody in.
+
+    Args:
+        within_s: how long to wait for the lock.
+        covered: descriptor that is closed when the screen is covered.
+    """
+    with open_dbus_connection(bus="SESSION") as bus:
+        saver = lock(bus, within_s)
+        if saver is None:
+            return False
+        os.close(covered)
+        return await_open(bus, saver)
+
+
 if __name__ == "__main__":
     try:
-        locked = lock(float(sys.argv[1]))
+        opened = main(float(sys.argv[1]), int(os.environ["XSS_SLEEP_LOCK_FD"]))
     except Exception as error:  # no bus, a bus that hangs up: all of it means "not locked"
         sys.exit(f"{type(error).__name__}")
-    sys.exit(0 if locked is True else 1)
+    sys.exit(0 if opened is True else 1)

@@ -10,8 +10,8 @@ from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
-from pam_helper.bound_session import AGAIN_S, BoundSession
-from pam_helper.lockers import DesktopSession, Locking, Sessions
+from pam_helper.bound_session import BoundSession
+from pam_helper.lockers import Locking
 from pam_helper.owners import Owners
 
 REOPEN_WITHIN_S = 8.0
@@ -79,9 +79,8 @@ class BoundSessions:
             if old is None or old.phase is LockPhase.ENDED:
                 self._bound[account] = BoundSession(account, holder, reader, self._locking)
         if old is None:
-            # What an earlier daemon locked, no table of ours knows as locked.
-            self._locking.desktop.unlock(self._locking.desktop.sessions(account) or frozenset())
-        elif self._bound[account] is not old:
+            return
+        if self._bound[account] is not old:
             old.close(0)
         elif not old.reopen(holder, reader, REOPEN_WITHIN_S):
             raise CardBusy
@@ -142,9 +141,17 @@ class BoundSessions:
         Args:
             within_s: how long to wait for it; it goes on behind where logind is not there yet.
         """
-        thread = threading.Thread(target=self._lock_left_open, name="left open", daemon=True)
-        thread.start()
-        thread.join(within_s)
+        deadline_s = time.monotonic() + within_s
+        left = {}
+        for account, ps_idnat in self._owners.all().items():
+            _log.warning("session of %s was left unwatched: locking it", account)
+            left[account] = BoundSession(account, ps_idnat, "", self._locking)
+        with self._mutex:
+            self._bound |= left
+        for account, session in left.items():
+            session.settle(max(0.0, deadline_s - time.monotonic()))
+            if session.phase is LockPhase.ENDED:
+                self._drop(account)
 
     def close(self, within_s: float) -> None:
         """Lock every open session and wait until it is confirmed, or for so long."""
@@ -159,33 +166,6 @@ class BoundSessions:
             if session.phase not in _QUIET:
                 _log.critical("session of %s is %s", session.account, session.phase.value)
 
-    def _lock_left_open(self) -> None:
-        left = set(self._owners.all())
-        while left := {account for account in left if not self._is_dealt_with(account)}:
-            if self._closing.wait(AGAIN_S):
-                return
-
-    def _is_dealt_with(self, account: str) -> bool:
-        """Lock what is open of an account; whether nothing is left to do."""
-        sessions = self._locking.desktop.sessions(account)
-        with self._mutex:
-            if account in self._bound:  # its holder has been verified meanwhile
-                return True
-            if sessions is not None and not sessions:
-                self._owners.forget(account)
-                return True
-        _log.warning("session of %s was left unwatched: locking it", account)
-        return sessions is not None and self._lock_now(sessions)
-
-    def _lock_now(self, sessions: Sessions) -> bool:
-        """Walk the lockers once, for sessions that are bound to no card any more."""
-        for locker in self._locking.lockers:
-            if sessions:
-                sessions -= locker.lock(sessions, _nobody_to_tell)
-        if sessions:
-            sessions -= self._locking.desktop.terminate(sessions)
-        return not sessions
-
     def _drop(self, account: str) -> None:
         with self._mutex:
             session = self._bound.pop(account, None)
@@ -197,8 +177,3 @@ class BoundSessions:
     def _all(self) -> list[BoundSession]:
         with self._mutex:
             return list(self._bound.values())
-
-
-def _nobody_to_tell(session: DesktopSession) -> None:
-    """Log that a session which is bound to no card lost its locker."""
-    _log.critical("the locker of session %s is gone", session.session_id)

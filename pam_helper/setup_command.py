@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from cps_auth.config import CONFIG_PATH, read_settings
 from cps_auth.errors import ConfigurationError
-from pam_helper import installation, pam_auth_update, stack_trial
+from pam_helper import installation, pam_auth_update, stack_trial, units
 from pam_helper.installation import Step, below
 from pam_helper.manifest import read_manifest, write_manifest
 from pam_helper.system_files import (
@@ -79,7 +79,7 @@ def install(
 def uninstall(
     options: SetupOptions, after_step: Callable[[str], None] = lambda _: None
 ) -> Iterator[Step]:
-    """Uninstall: the logins first, then the files.
+    """Uninstall: the logins first, then the service, then the files.
 
     Yields:
         What is done, or would be.
@@ -102,7 +102,12 @@ def uninstall(
             write_manifest(root, manifest)
             after_step("switched the profile off")
         yield Step("profile", "/etc/pam.d/common-auth", "as before")
+    yield from (Step("remove", f"/{link.relative_to(root)}") for link in units.enabled_links(root))
+    if not options.dry_run and manifest.files:
+        units.switch_off(root)
     yield from installation.uninstall(root, dry_run=options.dry_run, after_step=after_step)
+    if not options.dry_run and manifest.files:
+        units.forget(root)
 
 
 def _try_profile(root: Path, side: PamSide, files: tuple[InstalledFile, ...]) -> str:

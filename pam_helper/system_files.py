@@ -54,12 +54,15 @@ class PamSide:
         """
         if self.module is not None:
             return (f"[success={on_success} default={on_refusal}] pam_cps.so lang={self.language}",)
-        probe = "1" if on_refusal == "ignore" else on_refusal
+        # After both, pam_permit ends the stack: pam_exec has no answer to pam_setcred(3), and a
+        # stack that it ended would fail there.
+        probe, verify = ("2", "1") if on_refusal == "ignore" else (on_refusal, on_refusal)
         run = f"pam_exec.so quiet stdout {HELPER}"
         typed = f"pam_exec.so quiet expose_authtok stdout {HELPER}"
         return (
             f"[success=ignore default={probe}] {run} probe {self.language}",
-            f"[success={on_success} default={on_refusal}] {typed} verify {self.language}",
+            f"[success=ignore default={verify}] {typed} verify {self.language}",
+            f"[success={on_success} default={on_refusal}] pam_permit.so",
         )
 
 

@@ -6,7 +6,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,65 +20,16 @@ from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.virtual_readers import VirtualReaders
 from pam_helper.answering import answer
 from pam_helper.authority import Authority
-from pam_helper.lockers import DesktopSession, Died, Locking, Sessions
+from pam_helper.lockers import Locking
 from pam_helper.one_time_codes import OneTimeCodes
 from pam_helper.owners import Owners
 from pam_helper.server import Server, listen
 from pam_helper.sessions import BoundSessions
 from pam_helper.watching import Watching
+from tests.pam.obedient_desktop import ObedientDesktop
 
 READER = "Reader 0"
 DEADLINE_S = 10.0
-
-
-@dataclass
-class ObedientDesktop:
-    """A logind and a locker in memory: what a test lets happen, happens."""
-
-    there: dict[str, Sessions] = field(default_factory=dict)
-    locked: set[DesktopSession] = field(default_factory=set)
-    done: list[str] = field(default_factory=list)
-    answers: bool = True  # whether the desktop can be asked at all
-    locks: bool = True  # whether the locker locks
-    ends: bool = True  # whether a terminated session ends
-    name: str = "obedient"
-    died: Died | None = None  # of the last lock
-
-    def log_in(self, account: str, *, kind: str = "x11") -> DesktopSession:
-        """Open a session, as a login program does after PAM."""
-        session = DesktopSession(f"c-{account}", f"/session/{account}", account, 1, ":9", kind)
-        self.there[account] = self.there.get(account, frozenset()) | {session}
-        return session
-
-    def sessions(self, account: str) -> Sessions | None:
-        """See `pam_helper.lockers.Desktop`."""
-        return self.there.get(account, frozenset()) if self.answers else None
-
-    def lock(self, sessions: Sessions, died: Died) -> Sessions:
-        """See `pam_helper.lockers.Locker`."""
-        self.done.append("lock")
-        self.died = died
-        confirmed = sessions if self.locks else frozenset()
-        self.locked |= confirmed
-        return confirmed
-
-    def hinted(self, sessions: Sessions) -> Sessions | None:
-        """See `pam_helper.lockers.Desktop`."""
-        return frozenset(self.locked & sessions) if self.answers else None
-
-    def unlock(self, sessions: Sessions) -> None:
-        """See `pam_helper.lockers.Desktop`."""
-        self.done.append("unlock")
-        self.locked -= sessions
-
-    def terminate(self, sessions: Sessions) -> Sessions:
-        """See `pam_helper.lockers.Desktop`."""
-        self.done.append("terminate")
-        if not self.ends:
-            return frozenset()
-        for session in sessions:
-            self.there[session.account] -= {session}
-        return sessions
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,6 +45,29 @@ def test_enrolling_keeps_what_stands_there(path: Path) -> None:
     assert accounts.of("30B0000044/CPET0004") == {"a"}
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_enrolling_at_once_loses_nobody(path: Path) -> None:
+    """Two administrators who enrol at the same time both find their entry, and no lock stays."""
+    numbers = [str(number) for number in range(6)]
+    threads = [
+        threading.Thread(target=add_holder, args=(_holder(number), "a", path), kwargs={"at": AT})
+        for number in numbers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(entry.ps_idnat for entry in read_accounts(path).holder) == sorted(numbers)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_in_the_locks_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """Nothing is made or opened where a link leads."""
+    (tmp_path / ".accounts.toml.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError):
+        add_holder(_holder("1"), "a", path, at=AT)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_holder_with_other_accounts_is_told_apart(path: Path) -> None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import signal
 import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +30,7 @@ SIDES = [PamSide(None, MODULE_PLACE, "en"), PamSide(b"\x7fELF", MODULE_PLACE, "f
 def _tree(root: Path) -> dict[str, tuple[int, bytes | None]]:
     return {
         str(path.relative_to(root)): (
-            path.stat().st_mode,
+            path.lstat().st_mode,
             path.read_bytes() if path.is_file() else None,
         )
         for path in root.rglob("*")
@@ -45,7 +52,12 @@ class Interrupted(BaseException):
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A bare system: the folders that every Debian has."""
-    for folder in ("etc/pam.d", "usr/lib/x86_64-linux-gnu/security", "etc/systemd/system"):
+    for folder in (
+        "etc/pam.d",
+        "usr/lib/x86_64-linux-gnu/security",
+        "etc/systemd/system",
+        "var/lib",
+    ):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "usr/lib/x86_64-linux-gnu/security/pam_unix.so").touch()
     (tmp_path / "etc/pam.d/login").write_text("auth required pam_unix.so\n")
@@ -107,6 +119,22 @@ def test_a_changed_file_is_neither_overwritten_nor_removed(root: Path) -> None:
     assert _tree(root) == before
 
 
+def test_units_that_were_enabled_leave_no_links(root: Path) -> None:
+    """What `systemctl enable` makes goes, with the folder if nobody else uses it."""
+    others = root / "etc/systemd/system/sockets.target.wants/other.socket"
+    others.parent.mkdir()
+    others.symlink_to("/lib/systemd/system/other.socket")
+    before = _tree(root)
+    _install(root, want_module=False)
+    enable = ["systemctl", f"--root={root}", "enable", "cps-auth.socket", "cps-auth.service"]
+    subprocess.run(enable, check=True, capture_output=True, timeout=60)
+    links = sorted(path for path in root.rglob("*.wants/cps-auth.*"))
+    assert len(links) == 2
+    _uninstall(root)
+    assert not any(link.is_symlink() for link in links)
+    assert _tree(root) == before
+
+
 def test_a_stack_that_is_in_use_is_not_taken_away(root: Path) -> None:
     """A service whose included file went would let nobody in: uninstall refuses, and names it."""
     _install(root)
@@ -157,6 +185,60 @@ def test_interrupted_anywhere_it_can_be_finished_or_undone(root: Path) -> None:
             break
     assert steps > 10
     assert _install(root) == {"keep"}
+
+
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.symlink"}
+
+
+def _killed_before_change(number: int, change: Callable[[], object]) -> bool:
+    """Run in a process that is killed just before its n-th change of a file; whether it was."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # nothing else runs in the child
+        child = os.fork()
+    if child == 0:
+        count = 0
+
+        def watch(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & 0o1103
+            if writes or event in CHANGES:
+                count += 1
+                if count == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(watch)
+            change()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("killed", ["install", "update", "uninstall"])
+def test_killed_before_any_change_it_can_be_undone(
+    root: Path, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL, which runs no clean-up: uninstall leaves the system as it was, install finishes."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    login, settings = root / "etc/pam.d/login", root / "etc/cps-auth/config.toml"
+    before, number, was_killed = _tree(root), 0, True
+    while was_killed:
+        number += 1
+        if killed != "install":
+            _install(root, want_module=False)
+        if killed == "update":
+            settings.write_text('language = "en"\n')
+        change = _uninstall if killed == "uninstall" else partial(_install, want_module=False)
+        was_killed = _killed_before_change(number, partial(change, root))
+        assert login.read_text() == "auth required pam_unix.so\n"
+        if number % 2:  # finished first
+            change(root)
+        if killed == "update":
+            settings.write_bytes((SHARE / "config.toml").read_bytes())
+        _uninstall(root)
+        assert _tree(root) == before, number
+    assert number > 15
 
 
 def test_a_half_written_file_is_no_service_and_goes(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,9 @@ def test_no_file_holds_a_code(codes: OneTimeCodes, tmp_path: Path) -> None:
     code = codes.issue("a", LIFETIME, at=AT)
     path = tmp_path / "state" / "codes.json"
     assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["codes.json"]
+    (stored,) = json.loads(path.read_bytes())
+    assert stored["argon2"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     for part in (code, code.replace("-", ""), code[:4]):
         assert part.encode() not in path.read_bytes()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockPhase
 from pam_helper import bound_session
-from pam_helper.lockers import DesktopSession, Died, Locking, Sessions
+from pam_helper.authority import Trace
+from pam_helper.lockers import DesktopSession, Gone, Locking, Sessions
 from pam_helper.owners import Owners
+from pam_helper.protocol import Request
 from pam_helper.sessions import BoundSessions
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
@@ -144,15 +148,33 @@ def test_a_session_that_does_not_end_is_tried_again(
     _await(lambda: _phase(pc) is LockPhase.ENDED)
 
 
+@pytest.mark.usefixtures("session")
+def test_what_is_opened_while_another_session_is_being_ended_stays(
+    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new session of the account is not taken for the one that no locker could lock."""
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    pc.desktop.locks = pc.desktop.ends = False
+    pc.readers.remove(READER)
+    _await(lambda: pc.desktop.done.count("terminate") > 2)
+    new = DesktopSession("c9", "/session/c9", "root", 0, ":9", "x11")
+    pc.desktop.there["root"] = frozenset({new})
+    pc.desktop.ends = True
+    _await(lambda: _phase(pc) is LockPhase.ENDED)
+    assert pc.desktop.there["root"] == {new}
+
+
 def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> None:
     """A session that one locker confirmed is not asked of the next; only the rest is ended."""
     asked: list[tuple[str, Sessions]] = []
 
     class Partial:
+        needs_logind = False
+
         def __init__(self, name: str, kind: str) -> None:
             self.name, self._kind = name, kind
 
-        def lock(self, sessions: Sessions, _died: Died) -> Sessions:
+        def lock(self, sessions: Sessions, _gone: Gone) -> Sessions:
             asked.append((self.name, sessions))
             return frozenset(session for session in sessions if session.kind == self._kind)
 
@@ -180,15 +202,55 @@ def test_a_locker_that_crashes_is_not_a_lock(
     monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
     real, crashes = pc.desktop.lock, [RuntimeError("first"), RuntimeError("second")]
 
-    def crash(sessions: Sessions, died: Died) -> Sessions:
+    def crash(sessions: Sessions, gone: Gone) -> Sessions:
         if crashes:
             raise crashes.pop()
-        return real(sessions, died)
+        return real(sessions, gone)
 
     pc.desktop.lock = crash
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     assert pc.desktop.locked == {session}
+
+
+@pytest.mark.parametrize("policy", ["lock-again", "accept"])
+@pytest.mark.parametrize("ended_well", [True, False])
+def test_a_locker_that_goes(
+    pc: CabinetPc, session: DesktopSession, policy: str, ended_well: bool
+) -> None:
+    """One that died is put back; one that a password has ended only if no password counts."""
+    pc.sessions._locking = Locking(pc.desktop, (pc.desktop,), policy == "lock-again")
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.sessions._bound["root"]._locking = pc.sessions._locking
+    pc.desktop.locked.clear()
+    pc.desktop.gone(session, ended_well)
+    pc.sessions._bound["root"].settle(10)
+    if policy == "accept" and ended_well:
+        assert (_phase(pc), pc.desktop.locked) == (LockPhase.ENDED, set())
+    else:
+        assert (_phase(pc), pc.desktop.locked) == (LockPhase.LOCKED, {session})
+
+
+@pytest.mark.usefixtures("session")
+def test_while_logind_is_silent_nobody_waits_for_those_who_need_it(pc: CabinetPc) -> None:
+    """A locker that talks to logind is left out of the round; the next one is asked at once."""
+    asked: list[str] = []
+
+    class AsksLogind:
+        name, needs_logind = "logind", True
+
+        def lock(self, _sessions: Sessions, _gone: Gone) -> Sessions:
+            asked.append(self.name)
+            return frozenset()
+
+    bound = pc.sessions._bound["root"]
+    bound.settle(10)
+    bound._locking = Locking(pc.desktop, (AsksLogind(), pc.desktop))
+    pc.desktop.answers = False
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert (asked, pc.desktop.done) == ([], ["lock"])
 
 
 def test_a_card_pulled_before_the_session_is_there_locks_it_when_it_comes(
@@ -244,13 +306,43 @@ def test_a_new_daemon_locks_what_the_old_one_left(pc: CabinetPc, session: Deskto
     successor.lock_left_open(within_s=10)
     assert pc.desktop.locked == {session}
     assert owners.owner_of("root") == "899900000011"
+    successor.close(10)
+
+
+def test_what_an_old_daemon_left_is_watched_as_any_other(
+    pc: CabinetPc, session: DesktopSession
+) -> None:
+    """A cover that falls is put back; a colleague does not get in, the holder does."""
+    owners = Owners(pc.folder / "sessions.json")
+    successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)
+    successor.lock_left_open(within_s=10)
+    left = successor._bound["root"]
+    assert left.phase is LockPhase.LOCKED
+    pc.desktop.locked.clear()
+    pc.desktop.gone(session, False)
+    left.settle(10)
+    assert pc.desktop.locked == {session}
+    holder = pc.authority.verify(
+        Request("verify", "root", "sudo"), bytearray(PIN), Trace(), lambda: True
+    )
+    other = replace(holder, practitioner=replace(holder.practitioner, ps_idnat="899900000029"))
+    with pytest.raises(HolderNotAllowed):
+        successor.may_open("root")(other.practitioner)
+    with pytest.raises(CardBusy):
+        left.reopen(other, READER, 10) or successor.bind("root", other, READER)
+    assert pc.desktop.locked == {session}
+    successor.bind("root", holder, READER)
+    assert left.phase is LockPhase.OPEN
+    assert pc.desktop.locked == set()
+    successor.close(10)
+    assert pc.desktop.locked == {session}
 
 
 def test_a_new_daemon_waits_for_logind_to_lock(
     pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While logind does not answer a new daemon goes on trying."""
-    monkeypatch.setattr("pam_helper.sessions.AGAIN_S", 0.01)
+    monkeypatch.setattr("pam_helper.bound_session.AGAIN_S", 0.01)
     pc.desktop.answers = False
     owners = Owners(pc.folder / "sessions.json")
     successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)

@@ -12,6 +12,8 @@
  *                         PAM_AUTHINFO_UNAVAIL   no daemon, no reader, no card, or a login from afar
  *                         PAM_USER_UNKNOWN       a name that no account of ours can have
  *                         PAM_AUTH_ERR           wrong PIN, or an answer that is none
+ *                         PAM_PERM_DENIED        revoked card, no access here, or a set-uid
+ *                                                program that somebody else runs
  *                         PAM_MAXTRIES           card blocked, or one attempt left
  *                         PAM_CONV_ERR           the program could not ask the person
  *                         PAM_SYSTEM_ERR         anything nobody foresaw, rubbish from the daemon
@@ -24,6 +26,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,11 +41,13 @@
 
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
+#include <security/pam_modutil.h>
 
 #include "reply.h"
 
 #define SOCKET_PATH "/run/cps-auth/auth.sock"
 #define CONNECT_WITHIN_MS 2000
+#define ALIVE_WITHIN_MS 1500 /* one that is stopped holds nobody up for longer */
 #define ANSWER_WITHIN_MS 22000 /* the daemon gives a card up before that */
 #define RETRY_CONNECT_MS 20    /* its queue is full */
 #define PIN_DIGITS 4
@@ -139,9 +144,9 @@ static bool receive_all(int fd, struct reply *reply, int64_t deadline_ms) {
 
 /* Ask one question; `secret` is NULL or a buffer of `secret_length` characters. */
 static bool ask(const struct client *client, const char *verb, const char *secret,
-                size_t secret_length, struct reply *reply) {
+                size_t secret_length, int64_t within_ms, struct reply *reply) {
     uint8_t request[MAX_REQUEST + 1 + MAX_SECRET];
-    int64_t deadline_ms = now_ms() + ANSWER_WITHIN_MS;
+    int64_t deadline_ms = now_ms() + within_ms;
     int written = snprintf((char *)request, MAX_REQUEST, "cps1 %s %s %s\n", verb, client->user,
                            client->service);
     if (written <= 0 || written >= MAX_REQUEST || secret_length > MAX_SECRET) return false;
@@ -199,7 +204,7 @@ static int verify(const struct client *client, const char *text) {
     struct reply reply;
     bool answered = false;
     bool is_pin = looks_like_pin(typed, PIN_DIGITS);
-    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, &reply);
+    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, ANSWER_WITHIN_MS, &reply);
     explicit_bzero(typed, strlen(typed));
     free(typed);
     if (!is_pin) {
@@ -224,7 +229,7 @@ static int use_code(const struct client *client, const char *text) {
     bool is_code = normalise_code(typed, code, sizeof code);
     explicit_bzero(typed, strlen(typed));
     free(typed);
-    if (is_code) answered = ask(client, "code", code, sizeof code, &reply);
+    if (is_code) answered = ask(client, "code", code, sizeof code, ANSWER_WITHIN_MS, &reply);
     explicit_bzero(code, sizeof code);
     if (!is_code) {
         tell_own(client, NOT_A_CODE);
@@ -245,7 +250,8 @@ static int use_code(const struct client *client, const char *text) {
 static int authenticate(const struct client *client) {
     struct reply reply;
     struct answer answer;
-    if (!ask(client, "probe", NULL, 0, &reply)) {
+    if (!ask(client, "ping", NULL, 0, ALIVE_WITHIN_MS, &reply) ||
+        !ask(client, "probe", NULL, 0, ANSWER_WITHIN_MS, &reply)) {
         tell_own(client, NO_ANSWER);
         return PAM_AUTHINFO_UNAVAIL;
     }
@@ -256,6 +262,20 @@ static int authenticate(const struct client *client) {
     if (answer.next == NEXT_CODE) return use_code(client, answer.lines[last]);
     if (answer.result != PAM_SUCCESS) return PAM_SYSTEM_ERR;
     return verify(client, answer.lines[last]);
+}
+
+/*
+ * Whether who runs this program may ask for the account. A set-uid one (su, sudo, polkit's) has
+ * root's privilege at the daemon, and types what its user typed: for that user's account only.
+ */
+static bool may_ask(const struct client *client) {
+    uid_t runs_it = getuid();
+    if (runs_it == 0 || runs_it == geteuid()) return true; /* the daemon sees who it is */
+    const struct passwd *account = pam_modutil_getpwnam(client->pamh, client->user);
+    if (account != NULL && account->pw_uid == runs_it) return true;
+    pam_syslog(client->pamh, LOG_NOTICE, "uid %u asks for %s by a set-uid program: refused",
+               (unsigned)runs_it, client->user);
+    return false;
 }
 
 /* The account and the service, if they can be written in a request. */
@@ -272,7 +292,7 @@ static int describe(struct client *client) {
     if (pam_get_item(client->pamh, PAM_RHOST, &host) == PAM_SUCCESS && host != NULL &&
         !is_this_machine(host))
         return PAM_AUTHINFO_UNAVAIL;
-    return PAM_SUCCESS;
+    return may_ask(client) ? PAM_SUCCESS : PAM_PERM_DENIED;
 }
 
 static bool read_arguments(struct client *client, int argc, const char **argv) {

@@ -156,14 +156,58 @@ def test_bus_gone(fault: Fault, record: Record) -> None:
     record("D-Bus gone", "locked, by the command", seconds, "connects again by itself")
 
 
+def test_bus_stopped(fault: Fault, record: Record) -> None:
+    """D-Bus is there and answers nobody: the locker that needs it is not waited for."""
+    fault.pc.end_daemon()
+    fault.configure("exec touch $0/up", name='logind", "command')
+    fault.pc.start_daemon()
+    fault.log_in()
+    os.kill(fault.logind.bus_pid, signal.SIGSTOP)
+    try:
+        fault.card.remove()
+        seconds = _await(fault.is_covered, "the lock")
+    finally:
+        os.kill(fault.logind.bus_pid, signal.SIGCONT)
+    fault.pcscd.insert(persona=fault.card.card)
+    fault.log_in()
+    record("D-Bus stopped, card pulled", "locked, by the command", seconds, "card and PIN unlock")
+
+
+def test_daemon_stopped(fault: Fault, record: Record) -> None:
+    """A login is refused; the lock comes when it goes on, or with the next daemon."""
+    os.kill(fault.pc.daemon_pid, signal.SIGSTOP)
+    try:
+        fault.card.remove()
+        seconds = fault.refused_in_s()
+    finally:
+        os.kill(fault.pc.daemon_pid, signal.SIGCONT)
+    _await(fault.is_covered, "the lock")
+    fault.pcscd.insert(persona=fault.card.card)
+    fault.log_in()
+    record("daemon stopped", "refused", seconds, "it goes on: locked; card and PIN unlock")
+
+
+def test_no_locker_at_all(fault: Fault, record: Record) -> None:
+    """The settings as installed, and no desktop that hears of a lock: the session is ended."""
+    fault.pc.end_daemon()
+    (fault.pc.root / "etc/cps-auth/config.toml").write_text('language = "en"\n')
+    fault.logind.end(fault.path)
+    fault.pc.start_daemon()
+    fault.path = str(fault.logind.session("c2"))
+    fault.log_in()
+    fault.card.remove()
+    seconds = _await(lambda: "Terminate" in fault.logind.calls(fault.path), "the end")
+    record("no locker answers", "session ended", seconds, "a new session by card and PIN")
+
+
 def test_locker_missing(fault: Fault, record: Record) -> None:
     """The configured locker was uninstalled: the session is ended."""
     fault.pc.end_daemon()
     (fault.pc.root / "etc/cps-auth/config.toml").write_text(
         'language = "en"\n[lock]\nlockers = ["command"]\ncommand = ["/nonexistent"]\n'
     )
-    fault.pc.start_daemon()
     fault.logind.end(fault.path)
+    fault.pc.start_daemon()
     fault.path = str(fault.logind.session("c2"))
     fault.log_in()
     fault.card.remove()

@@ -24,7 +24,7 @@ ACCOUNT = "games"
 DEADLINE_S = 20.0
 
 
-def _ignore(_session: DesktopSession) -> None:
+def _ignore(_session: DesktopSession, _ended_well: bool) -> None:
     """Nobody needs to know that a locker is gone."""
 
 

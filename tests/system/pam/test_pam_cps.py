@@ -133,6 +133,23 @@ def test_no_card_no_daemon_no_account_from_afar(
     assert dead["said"] == [["error", "The CPS card service does not answer."]]
 
 
+@pytest.mark.parametrize(("asker", "may"), [("nobody", False), ("games", True), (None, True)])
+def test_a_set_uid_program_asks_for_who_runs_it(
+    enrolled: InstalledPc, asker: str | None, may: bool
+) -> None:
+    """What `su` is told by another user reaches no card: its privilege is not its user's."""
+    (enrolled.root / "etc/pam.d/su").write_text(
+        "@include cps-auth\naccount required pam_permit.so\nsession required pam_permit.so\n"
+    )
+    become = ["setpriv", f"--reuid={asker}", "--clear-groups"] if asker else []
+    command = enrolled.in_private_mounts(*become, "su", "games", "-c", "id")
+    for typed in (b"9999\n", b"1234\n"):
+        subprocess.run(command, input=typed, capture_output=True, timeout=60, check=False)
+        expected = 2 if may and typed == b"9999\n" else 3
+        assert f"{expected} attempts left" in enrolled.pam()["said"][0][1]
+    assert ("outcome=verified" in enrolled.log()) is may
+
+
 def test_another_way_in_is_no_card_login(enrolled: InstalledPc) -> None:
     """acct_mgmt says yes only in the transaction in which the card did."""
     (enrolled.root / "etc/pam.d/other-way").write_text(
@@ -180,16 +197,17 @@ def test_a_one_time_code_lets_in_once(pc: InstalledPc) -> None:
 class Impostor:
     """Root's daemon gone bad: answers every connection with the same bytes."""
 
-    def __init__(self, path: Path, reply: bytes, *, linger: bool) -> None:
+    def __init__(self, path: Path, reply: bytes, *, linger: bool = False) -> None:
         script = (
             "import socket,sys\n"
             "s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen(9);print(flush=True)\n"
             "keep=[]\n"
             "while True:\n"
-            "  c,_=s.accept();c.recv(4096)\n"
-            "  try: c.sendall(bytes.fromhex(sys.argv[2]))\n"
+            "  c,_=s.accept();asked=c.recv(4096)\n"
+            "  alive=b'PAM_AUTHINFO_UNAVAIL alive - -\\n' if b' ping ' in asked else b''\n"
+            "  try: c.sendall(alive or bytes.fromhex(sys.argv[2]))\n"
             "  except OSError: pass\n"
-            "  keep.append(c) if sys.argv[3] else c.close()\n"
+            "  keep.append(c) if sys.argv[3] and not alive else c.close()\n"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", script, str(path), reply.hex(), "x" * linger],
@@ -222,7 +240,7 @@ class Impostor:
 )
 def test_no_other_words_open(pc: InstalledPc, reply: bytes) -> None:
     """Whatever root's socket says but the one line, at any step, is no login and never IGNORE."""
-    impostor = Impostor(pc.root / "run/auth.sock", reply, linger=False)
+    impostor = Impostor(pc.root / "run/auth.sock", reply)
     try:
         seen = pc.pam("1234")
     finally:
@@ -253,7 +271,7 @@ def test_another_users_socket_sees_no_pin(pc: InstalledPc) -> None:
 
 
 def test_a_daemon_that_never_answers_is_given_up(pc: InstalledPc) -> None:
-    """A stopped daemon holds a login program for its deadline, not for ever."""
+    """One whose card never answers holds a login program for its deadline, not for ever."""
     impostor = Impostor(pc.root / "run/auth.sock", b"", linger=True)
     started_s = time.monotonic()
     try:
@@ -261,6 +279,21 @@ def test_a_daemon_that_never_answers_is_given_up(pc: InstalledPc) -> None:
     finally:
         impostor.stop()
     assert 20 < time.monotonic() - started_s < 30
+
+
+def test_a_stopped_daemon_holds_nobody_up(enrolled: InstalledPc) -> None:
+    """It is asked whether it is there before anything else; once it goes on, all is as before."""
+    os.kill(enrolled.daemon_pid, signal.SIGSTOP)
+    started_s = time.monotonic()
+    try:
+        seen = enrolled.pam("1234")
+    finally:
+        took_s = time.monotonic() - started_s
+        os.kill(enrolled.daemon_pid, signal.SIGCONT)
+    assert seen["authenticate"] == AUTHINFO_UNAVAIL
+    assert seen["said"] == [["error", "The CPS card service does not answer."]]
+    assert took_s < 10, "as long as a card may take"
+    assert enrolled.pam("1234")["authenticate"] == SUCCESS
 
 
 @pytest.fixture

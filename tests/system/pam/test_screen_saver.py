@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -46,7 +48,7 @@ def saver(bus: str) -> Iterator[Any]:
         stdout=subprocess.DEVNULL,
     )
 
-    def start(on_lock: str) -> None:
+    def start(on_lock: str) -> Any:
         deadline_s = time.monotonic() + DEADLINE_S
         methods = (("Lock", "", "", on_lock), ("GetActive", "", "b", "ret = self.active"))
         address = DBusAddress(PLACE, NAME, "org.freedesktop.DBus.Mock")
@@ -61,24 +63,77 @@ def saver(bus: str) -> Iterator[Any]:
                 )
             prepare = new_method_call(DBusAddress(PLACE, NAME, NAME), "Prepare")
             connection.send_and_get_reply(prepare)
+        return mock
 
     try:
         yield start
     finally:
-        mock.terminate()
+        mock.kill()
         mock.wait(DEADLINE_S)
 
 
+class Locking:
+    """The program as `CommandLocker` runs it."""
+
+    def __init__(self, bus: str) -> None:
+        covered, writing = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pam_helper.screen_saver", "0.5"],
+            env={"DBUS_SESSION_BUS_ADDRESS": bus, "XSS_SLEEP_LOCK_FD": str(writing)},
+            cwd=Path(__file__).parents[3],
+            pass_fds=(writing,),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        with os.fdopen(covered) as reading:
+            reading.read()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.2)
+        self.covers = self.process.returncode is None
+
+    def end(self) -> int:
+        """Return how it ends."""
+        try:
+            return self.process.wait(DEADLINE_S)
+        finally:
+            self.process.kill()
+
+
+def _open_again(bus: str) -> None:
+    """Do as a person who has typed a password."""
+    with open_dbus_connection(bus) as connection:
+        mock = DBusAddress(PLACE, NAME, "org.freedesktop.DBus.Mock")
+        connection.send_and_get_reply(new_method_call(DBusAddress(PLACE, NAME, NAME), "Prepare"))
+        said = (NAME, "ActiveChanged", "b", [("b", False)])
+        connection.send_and_get_reply(new_method_call(mock, "EmitSignal", "sssav", said))
+
+
+def test_it_ends_well_when_the_screen_is_open_again(bus: str, saver: Any) -> None:
+    """ActiveChanged, and GetActive says no: the locker is gone, and did not die."""
+    saver("self.active = True")
+    locking = Locking(bus)
+    assert locking.covers
+    _open_again(bus)
+    assert locking.end() == 0
+
+
+def test_it_ends_badly_when_the_screen_saver_dies(bus: str, saver: Any) -> None:
+    """Nobody says any more that the screen is covered."""
+    mock = saver("self.active = True")
+    locking = Locking(bus)
+    assert locking.covers
+    mock.kill()
+    assert locking.end() == 1
+
+
 def _locks(bus: str) -> bool:
-    done = subprocess.run(
-        [sys.executable, "-m", "pam_helper.screen_saver", "0.5"],
-        env={"DBUS_SESSION_BUS_ADDRESS": bus},
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode == 0
+    locking = Locking(bus)
+    if locking.covers:
+        locking.process.kill()
+        locking.process.wait(DEADLINE_S)
+        return True
+    assert locking.end() == 1
+    return False
 
 
 def test_a_screen_saver_that_covers_the_screen_is_believed(bus: str, saver: Any) -> None:

@@ -26,6 +26,16 @@ def test_card_and_pin_authenticate(enrolled: InstalledPc) -> None:
     assert len(said.splitlines()) == 3, said  # the line before, the prompt, pamtester's own
 
 
+@pytest.mark.parametrize("stack", ["cps-auth", "cps-auth-or-password"])
+def test_what_a_login_calls_after_it_succeeds(enrolled: InstalledPc, stack: str) -> None:
+    """A login whose credentials cannot be set is none, though card and PIN were right."""
+    (enrolled.root / "etc/pam.d/whole").write_text(f"@include {stack}\nauth required pam_deny.so\n")
+    seen = enrolled.pam("1234", service="whole", calls="authenticate,setcred")
+    assert (seen["authenticate"], seen["setcred"]) == (0, 0), enrolled.log()
+    seen = enrolled.pam("9999", service="whole", calls="authenticate,setcred")
+    assert 0 not in (seen["authenticate"], seen["setcred"])
+
+
 def test_a_locker_that_runs_as_the_user_authenticates(enrolled: InstalledPc) -> None:
     """The account itself may ask, without any privilege."""
     yes, said = enrolled.pamtester(b"1234\n", as_user=ACCOUNT)
@@ -38,6 +48,23 @@ def test_somebody_else_may_not_ask_for_the_account(enrolled: InstalledPc) -> Non
     assert not yes
     assert "not allowed" in said
     assert "outcome=peer-not-allowed" in enrolled.log()
+
+
+@pytest.mark.parametrize(("asker", "may"), [("nobody", False), ("games", True), (None, True)])
+def test_a_set_uid_program_asks_for_who_runs_it(
+    enrolled: InstalledPc, asker: str | None, may: bool
+) -> None:
+    """What `su` is told by another user reaches no card: its privilege is not its user's."""
+    (enrolled.root / "etc/pam.d/su").write_text(
+        "@include cps-auth\naccount required pam_permit.so\nsession required pam_permit.so\n"
+    )
+    become = ["setpriv", f"--reuid={asker}", "--clear-groups"] if asker else []
+    command = enrolled.in_private_mounts(*become, "su", "games", "-c", "id")
+    for typed in (b"9999\n", b"1234\n"):
+        subprocess.run(command, input=typed, capture_output=True, timeout=60, check=False)
+        expected = 2 if may and typed == b"9999\n" else 3
+        assert f"{expected} attempts left" in enrolled.pamtester(b"")[1]
+    assert ("outcome=verified" in enrolled.log()) is may
 
 
 def test_a_wrong_pin_is_refused(enrolled: InstalledPc) -> None:
