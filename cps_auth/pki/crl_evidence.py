@@ -24,7 +24,7 @@ def nobody_else(_issuer: x509.Certificate) -> tuple[x509.Certificate, ...]:
 
 @dataclass(frozen=True)
 class ListEvidence:
-    """The newest of the lists that speak about a certificate, a delta list applied.
+    """What the newest lists that speak about a certificate say, delta lists applied.
 
     Attributes:
         revoked: since when and why, None when it is not.
@@ -58,6 +58,9 @@ def find_evidence(
 ) -> ListEvidence:
     """Return what the lists say about a certificate, even when they are out of date.
 
+    Lists of several scopes (for all, for a distribution point) or keys are all asked: one that
+    revokes is enough, and of others the one that is good for longest is evidence.
+
     Args:
         child, issuer: neighbours in a verified chain.
         lists: where to look.
@@ -82,11 +85,23 @@ def find_evidence(
     if not complete:
         doubts += [Doubt.MALFORMED] * lists.has_malformed + [Doubt.DELTA] * bool(deltas)
         raise NoEvidence(max(doubts, key=_CLOSENESS.__getitem__))
-    newest = complete[0] if len(complete) == 1 else max(complete, key=_age_order)
-    evidence = _combined(newest, deltas, child.serial_number, at)
-    if any(crl.doubt_under(issuer) is not None for crl in (newest, *deltas)):
+    newest = _newest_of_each(complete)
+    found = [_combined(crl, deltas, child.serial_number, at) for crl in newest]
+    revoking = [evidence for evidence in found if evidence.revoked is not None]
+    evidence = max(revoking or found, key=lambda one: one.next_update)
+    if any(crl.doubt_under(issuer) is not None for crl in (*newest, *deltas)):
         return replace(evidence, signed_by_issuer=False)
     return evidence
+
+
+def _newest_of_each(complete: Sequence[Crl]) -> Sequence[Crl]:
+    """Return the newest list of each scope and key: only within these can numbers be compared."""
+    if len(complete) == 1:
+        return complete
+    newest: dict[tuple[str, str | None], Crl] = {}
+    for crl in sorted(complete, key=_age_order):
+        newest[crl.scope, _signer(crl)] = crl
+    return tuple(newest.values())
 
 
 _CLOSENESS = {doubt: rank for rank, doubt in enumerate(Doubt)}
