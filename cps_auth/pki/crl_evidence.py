@@ -11,6 +11,7 @@ from cryptography import x509
 from cps_auth.pki.crl import Crl, Lists
 from cps_auth.pki.crl_entries import REMOVED
 from cps_auth.pki.crl_form import Doubt, scope_doubt
+from cps_auth.pki.crl_numbers import ScopedKey
 from cps_auth.pki.signatures import Signer, signer_of
 
 OtherSigners = Callable[[x509.Certificate], Iterable[x509.Certificate]]
@@ -127,17 +128,21 @@ def _doubt(
     return scope_doubt(crl.form, child) or _rollback(crl, signer, lists)
 
 
+def number_key(crl: Crl, signer: Signer) -> ScopedKey:
+    """Return within what the numbers of a list rise. Those of delta lists rise apart."""
+    scope = crl.scope if crl.form.base_number is None else f"{crl.scope}-delta"
+    return signer.key_sha256_hex, scope
+
+
 def _rollback(crl: Crl, signer: Signer, lists: Lists) -> Doubt | None:
     """Say whether a verified list is older than one that was seen; remember it if not."""
-    form = crl.form
-    key = (signer.key_sha256_hex, crl.scope)
+    key = number_key(crl, signer)
+    number = -1 if crl.form.number is None else crl.form.number
     try:
         highest = lists.numbers.highest(key)
-        number = -1 if form.number is None else form.number
         if highest is not None and number < highest:
-            # a delta list has the number of the complete list that it makes
-            return Doubt.ROLLBACK if form.base_number is None else None
-        if form.base_number is None and number >= 0:
+            return Doubt.ROLLBACK
+        if number >= 0:
             lists.numbers.saw(key, number)
     except ValueError:
         return Doubt.NUMBERS_UNREADABLE

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.crl import Crl, CrlStore, Lists
+from cps_auth.pki.crl_evidence import number_key
 from cps_auth.pki.crl_form import Doubt
 from cps_auth.pki.names import shown_name
 from cps_auth.pki.signatures import signer_of
@@ -108,7 +109,7 @@ def _date_doubt(crl: Crl, at: datetime) -> Doubt | None:
 
 def _rollback(crl: Crl, authority: x509.Certificate, lists: Lists) -> Doubt | None:
     try:
-        highest = lists.numbers.highest((signer_of(authority).key_sha256_hex, crl.scope))
+        highest = lists.numbers.highest(number_key(crl, signer_of(authority)))
     except ValueError:
         return Doubt.NUMBERS_UNREADABLE
     number = -1 if crl.form.number is None else crl.form.number

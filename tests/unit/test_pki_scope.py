@@ -84,7 +84,7 @@ USERS = _point(url=None, only_contains_user_certs=True)
 
 @pytest.mark.parametrize("other", [_point(), USERS], ids=["point", "users"])
 def test_lists_of_two_scopes(igc: FakeIgcSante, other: tuple[x509.ExtensionType, bool]) -> None:
-    """Numbers of two scopes cannot be compared: either list revokes, the current one is evidence."""
+    """Numbers of two scopes cannot be compared: either revokes, the current one is evidence."""
     line = Revocation(_serial(igc), igc.made_at - HOUR)
     stale = {"this_update": igc.made_at - 3 * HOUR, "next_update": igc.made_at - HOUR}
     for whole_number, other_number in ((5, 1000), (1000, 5)):
