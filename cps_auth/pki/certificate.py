@@ -20,7 +20,7 @@ _Read = TypeVar("_Read")
 
 _Part = tuple[str, Callable[[x509.Certificate], object]]
 
-CERTIFICATE_MAX_BYTES = 16 * 1024
+CERTIFICATE_MAX_BYTES = 8 * 1024
 """Real ones are under 2.5 KB."""
 
 SERIAL_MAX_BITS = 160

@@ -90,7 +90,7 @@ def find_fault(
 def _find_issuer(
     child: x509.Certificate, child_der: bytes, known: Sequence[x509.Certificate]
 ) -> x509.Certificate | Fault:
-    wanted = issuer_key(child)
+    wanted = issuer_key(child, child_der)
     named = [issuer for issuer in known if name_key(issuer.subject) == wanted]
     if not named:
         return Fault.UNKNOWN_ISSUER

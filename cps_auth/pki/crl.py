@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -32,12 +31,11 @@ class Crl:
 
     Attributes:
         form: all that it says but its entries.
-        entries: sorted; none when they could not be understood (then the form has a doubt).
     """
 
-    def __init__(self, form: Form, entries: Entries) -> None:
+    def __init__(self, form: Form, entries: Entries | None = None) -> None:
         self.form = form
-        self.entries = entries
+        self._entries = entries
         self.scope = form.scope
         self._doubts: dict[Signer, Doubt | None] = {}
         self._signature_doubts: dict[str, Doubt | None] = {}  # by key_sha256_hex
@@ -47,7 +45,7 @@ class Crl:
 
     @classmethod
     def parse(cls, unverified_crl: bytes) -> Crl:
-        """Read a list from DER or PEM.
+        """Read a list from DER or PEM, its entries only once a signature on it was verified.
 
         Raises:
             ValueError: it cannot be read, or is longer than CRL_MAX_BYTES.
@@ -56,17 +54,9 @@ class Crl:
             raise ValueError("list: too long")
         try:
             crl, der = _load(unverified_crl)
-            form = read_form(crl)
-            try:
-                entries = read_entries(der, revoked_part(der))
-            except (OfAnotherIssuer, NotUnderstood) as odd:
-                partial = isinstance(odd, OfAnotherIssuer)
-                doubt = Doubt.PARTIAL if partial else Doubt.UNKNOWN_EXTENSION
-                form = msgspec.structs.replace(form, doubt=form.doubt or doubt)
-                entries = Entries(b"", 0, 0, 1)
+            read = cls(read_form(crl, der))
         except Exception as error:  # the library documents no closed list, and reads lazily
             raise ValueError(f"list: unreadable, {type(error).__name__}") from None
-        read = cls(form, entries)
         read._source = crl, der
         return read
 
@@ -93,16 +83,21 @@ class Crl:
         """Return the CRLNumber, None when absent."""
         return self.form.number
 
-    def lists(self, serial: int) -> bool:
-        """Return whether a certificate of this issuer with this serial number is on the list."""
-        return self.entries.find(serial) is not None
+    @property
+    def entries(self) -> Entries:
+        """Return the entries, sorted.
 
-    def entry(self, serial: int) -> tuple[datetime, str]:
-        """Return since when, and the reason word of RFC 5280 section 5.3.1, for a listed one."""
-        found = self.entries.find(serial)
-        if found is None:
-            raise KeyError(serial)
-        return found
+        Raises:
+            LookupError: nobody's signature on this list was verified yet.
+        """
+        if self._entries is None:
+            raise LookupError("list: not verified")
+        return self._entries
+
+    @property
+    def entry_count(self) -> int | None:
+        """Return how many entries there are, None when nobody's signature was verified yet."""
+        return None if self._entries is None else self._entries.count
 
     def doubt_under(self, issuer: x509.Certificate) -> Doubt | None:
         """Return why this is not a list signed by this issuer, None when it is.
@@ -131,14 +126,22 @@ class Crl:
             return Doubt.OTHER_KEY
         if not is_signed_with(*self._source, signer.key):
             return Doubt.BAD_SIGNATURE
+        der = self._source[1]
+        self._source = None  # no other key can have made this signature
+        try:
+            self._entries = entries = read_entries(der, revoked_part(der))
+        except OfAnotherIssuer:
+            return Doubt.PARTIAL
+        except NotUnderstood:
+            return Doubt.UNKNOWN_EXTENSION
+        except (ValueError, IndexError):
+            return Doubt.MALFORMED
         if self._file is not None:
             file, version = self._file
-            entries = self.entries
             header = Header(
                 version, signer.key_sha256_hex, self.form, entries.count, entries.serial_width
             )
             write_index(file, header, entries)
-        self._source = None  # no other key can have made this signature
         return None
 
 
@@ -189,10 +192,6 @@ class CrlStore:
     def named(self, issuer: x509.Name) -> tuple[Crl, ...]:
         """Return the lists that bear this issuer's name; nothing else about them is known."""
         return self.current().by_issuer.get(name_key(issuer), ())
-
-    def has_malformed(self) -> bool:
-        """Return whether something that should be a list cannot be read."""
-        return self.current().has_malformed
 
     def current(self) -> Lists:
         """Return all lists as they are now, for one judgement."""

@@ -7,6 +7,7 @@ date as the list writes it, padded, and the reason. The block is bytes, or a fil
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,17 +15,17 @@ from cps_auth.pki.der import (
     BOOLEAN,
     ENUMERATED,
     INTEGER,
+    OCTET_STRING,
     SEQUENCE,
     UTC_TIME,
     Element,
     element_at,
-    elements,
-    inside,
 )
 
 DATE_WIDTH = 16  # tag and at most fifteen characters: RFC 5280 section 5.1.2.4
 SERIAL_BYTES = 20  # RFC 5280 section 4.1.2.2
 SERIAL_MAX_BYTES = 64  # a list with longer ones cannot be read
+EXTENSIONS_MAX = 8  # of one entry; RFC 5280 section 5.3 knows four
 
 REASONS = {
     0: "unspecified",
@@ -42,6 +43,7 @@ REASONS = {
 
 REMOVED = "removeFromCRL"
 
+_REASON_HEAD = bytes([OCTET_STRING, 3, ENUMERATED, 1])
 _REASON_OID, _INVALIDITY_OID, _ISSUER_OID = (bytes([0x55, 0x1D, last]) for last in (21, 24, 29))
 
 
@@ -123,14 +125,16 @@ def _records(der: bytes, start: int, end: int, width: int) -> list[bytes]:
     at = start
     while at < end:
         # the common shape, short lengths throughout, without a call: 300,000 times
-        content, after = at + 2, at + 2 + der[at + 1]
-        if der[at + 1] > 0x7F:
+        tag, size, inner, long = der[at : at + 4]
+        content, after = at + 2, at + 2 + size
+        if size > 0x7F:
             _, _, content, after = element_at(der, at, end)
-        serial, serial_end = content + 2, content + 2 + der[content + 1]
+            inner, long = der[content : content + 2]
+        serial, serial_end = content + 2, content + 2 + long
         date_end = serial_end + 2 + der[serial_end + 1]
-        if der[content + 1] > SERIAL_MAX_BYTES + 1 or not date_end <= after <= end:
+        if long > SERIAL_MAX_BYTES + 1 or not date_end <= after <= end:
             raise ValueError("entry: longer than any that we know")
-        if der[at] != SEQUENCE or der[content] != INTEGER:
+        if tag != SEQUENCE or inner != INTEGER:
             raise ValueError("entry: not DER")
         extensions = der[date_end:after]
         reason = reasons.get(extensions)
@@ -138,31 +142,47 @@ def _records(der: bytes, start: int, end: int, width: int) -> list[bytes]:
             reason = bytes([_reason(extensions)])
             if len(reasons) < 4096:
                 reasons[extensions] = reason
-        if der[serial] < 0x80:  # a negative one is nobody's that we accept
-            number = der[serial:serial_end].lstrip(b"\0").rjust(width, b"\0")
+        first = der[serial]
+        if first < 0x80:  # a negative one is nobody's that we accept
+            number = der[serial:serial_end].lstrip(b"\0") if first == 0 else der[serial:serial_end]
             date = der[serial_end : serial_end + 1] + der[serial_end + 2 : date_end]
-            records.append(number + date.ljust(DATE_WIDTH, b"\0") + reason)
+            records.append(number.rjust(width, b"\0") + date.ljust(DATE_WIDTH, b"\0") + reason)
         at = after
     return records
 
 
 def _reason(extensions: bytes) -> int:
-    whole = element_at(extensions, 0, len(extensions))
+    """Return the reason code of an entry, 0 when it gives none."""
     reason = 0
-    for extension in inside(extensions, whole):
-        parts = list(inside(extensions, extension))
-        oid = extensions[parts[0].content : parts[0].end]
-        value = parts[-1]
+    for start, end in _each(extensions):
+        # short lengths throughout, but for those of a long value, which is not looked into
+        oid_end = start + 2 + extensions[start + 1]
+        oid, critical = extensions[start + 2 : oid_end], extensions[oid_end] == BOOLEAN
         if oid == _ISSUER_OID:
             raise OfAnotherIssuer
         if oid == _REASON_OID:
-            code = next(elements(extensions, value.content, value.end))
-            if code.tag != ENUMERATED or code.end - code.content != 1:
+            value = extensions[oid_end + 3 * critical : end]
+            if len(value) != 5 or value[:4] != _REASON_HEAD:
                 raise ValueError("entry: reason")
-            reason = extensions[code.content]
-        elif oid != _INVALIDITY_OID and any(part.tag == BOOLEAN for part in parts):
+            reason = value[4]
+        elif critical and oid != _INVALIDITY_OID:
             raise NotUnderstood
     return reason
+
+
+def _each(extensions: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the content of each extension of an entry starts and ends."""
+    at = element_at(extensions, 0, len(extensions)).content
+    for _ in range(EXTENSIONS_MAX):
+        if at >= len(extensions):
+            return
+        start, end = at + 2, at + 2 + extensions[at + 1]
+        if extensions[at + 1] > 0x7F:
+            _, _, start, end = element_at(extensions, at, len(extensions))
+        yield start, end
+        at = end
+    if at < len(extensions):
+        raise ValueError("entry: more extensions than there are")
 
 
 def _date(padded: bytes) -> datetime:

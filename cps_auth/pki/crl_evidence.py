@@ -11,6 +11,7 @@ from cryptography import x509
 from cps_auth.pki.crl import Crl, Lists
 from cps_auth.pki.crl_entries import REMOVED
 from cps_auth.pki.crl_form import Doubt, scope_doubt
+from cps_auth.pki.crl_numbers import ScopedKey
 from cps_auth.pki.signatures import Signer, signer_of
 
 OtherSigners = Callable[[x509.Certificate], Iterable[x509.Certificate]]
@@ -24,7 +25,7 @@ def nobody_else(_issuer: x509.Certificate) -> tuple[x509.Certificate, ...]:
 
 @dataclass(frozen=True)
 class ListEvidence:
-    """The newest of the lists that speak about a certificate, a delta list applied.
+    """What the newest lists that speak about a certificate say, delta lists applied.
 
     Attributes:
         revoked: since when and why, None when it is not.
@@ -58,6 +59,9 @@ def find_evidence(
 ) -> ListEvidence:
     """Return what the lists say about a certificate, even when they are out of date.
 
+    Lists of several scopes (for all, for a distribution point) or keys are all asked: one that
+    revokes is enough, and of others the one that is good for longest is evidence.
+
     Args:
         child, issuer: neighbours in a verified chain.
         lists: where to look.
@@ -82,11 +86,23 @@ def find_evidence(
     if not complete:
         doubts += [Doubt.MALFORMED] * lists.has_malformed + [Doubt.DELTA] * bool(deltas)
         raise NoEvidence(max(doubts, key=_CLOSENESS.__getitem__))
-    newest = complete[0] if len(complete) == 1 else max(complete, key=_age_order)
-    evidence = _combined(newest, deltas, child.serial_number, at)
-    if any(crl.doubt_under(issuer) is not None for crl in (newest, *deltas)):
+    newest = _newest_of_each(complete)
+    found = [_combined(crl, deltas, child.serial_number, at) for crl in newest]
+    revoking = [evidence for evidence in found if evidence.revoked is not None]
+    evidence = max(revoking or found, key=lambda one: one.next_update)
+    if any(crl.doubt_under(issuer) is not None for crl in (*newest, *deltas)):
         return replace(evidence, signed_by_issuer=False)
     return evidence
+
+
+def _newest_of_each(complete: Sequence[Crl]) -> Sequence[Crl]:
+    """Return the newest list of each scope and key: only within these can numbers be compared."""
+    if len(complete) == 1:
+        return complete
+    newest: dict[tuple[str, str | None], Crl] = {}
+    for crl in sorted(complete, key=_age_order):
+        newest[crl.scope, _signer(crl)] = crl
+    return tuple(newest.values())
 
 
 _CLOSENESS = {doubt: rank for rank, doubt in enumerate(Doubt)}
@@ -112,17 +128,21 @@ def _doubt(
     return scope_doubt(crl.form, child) or _rollback(crl, signer, lists)
 
 
+def number_key(crl: Crl, signer: Signer) -> ScopedKey:
+    """Return within what the numbers of a list rise. Those of delta lists rise apart."""
+    scope = crl.scope if crl.form.base_number is None else f"{crl.scope}-delta"
+    return signer.key_sha256_hex, scope
+
+
 def _rollback(crl: Crl, signer: Signer, lists: Lists) -> Doubt | None:
     """Say whether a verified list is older than one that was seen; remember it if not."""
-    form = crl.form
-    key = (signer.key_sha256_hex, crl.scope)
+    key = number_key(crl, signer)
+    number = -1 if crl.form.number is None else crl.form.number
     try:
         highest = lists.numbers.highest(key)
-        number = -1 if form.number is None else form.number
         if highest is not None and number < highest:
-            # a delta list has the number of the complete list that it makes
-            return Doubt.ROLLBACK if form.base_number is None else None
-        if form.base_number is None and number >= 0:
+            return Doubt.ROLLBACK
+        if number >= 0:
             lists.numbers.saw(key, number)
     except ValueError:
         return Doubt.NUMBERS_UNREADABLE

@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 from cryptography import x509
 
-from cps_auth.pki.der import SEQUENCE, Element, element_at, elements
+from cps_auth.pki.der import SEQUENCE, Element, element_at, elements, inside
 from cps_auth.pki.links import extension_of
-from cps_auth.pki.names import general_name_key, name_key, shown_name
+from cps_auth.pki.names import NAME_MAX_BYTES, general_name_key, name_key, shown_name
 
 
 class Doubt(enum.Enum):
@@ -66,6 +66,11 @@ class Form(msgspec.Struct, frozen=True):
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
+EXTENSIONS_MAX_BYTES = 4096
+"""Of a list, without those of its entries; those of real lists are under 500 bytes."""
+
+_EXTENSIONS = 0xA0  # RFC 5280 section 5.1: crlExtensions [0] EXPLICIT
+
 _KNOWN = (
     x509.AuthorityKeyIdentifier,
     x509.CRLNumber,
@@ -75,25 +80,46 @@ _KNOWN = (
 )
 
 
-def read_form(crl: x509.CertificateRevocationList) -> Form:
-    """Read a parsed list. Reading may fail as the library fails."""
+def read_form(crl: x509.CertificateRevocationList, der: bytes) -> Form:
+    """Read a parsed list. Reading may fail as the library fails.
+
+    Args:
+        crl: what was parsed.
+        der: the bytes that it was parsed from.
+
+    Raises:
+        ValueError: not DER, or a name or extensions that nobody's list has.
+    """
+    _check_sizes(der)
+    issuer = crl.issuer
     number = extension_of(crl, x509.CRLNumber)
     base = extension_of(crl, x509.DeltaCRLIndicator)
     authority = extension_of(crl, x509.AuthorityKeyIdentifier)
     point = extension_of(crl, x509.IssuingDistributionPoint)
     identifier = authority.key_identifier if authority else None
     return Form(
-        issuer_key=name_key(crl.issuer),
-        issuer_name=shown_name(crl.issuer),
+        issuer_key=name_key(issuer),
+        issuer_name=shown_name(issuer),
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
         number=number.crl_number if number else None,
         base_number=base.crl_number if base else None,
         authority_key_hex=identifier.hex() if identifier else None,
         only=_only(point),
-        points=None if point is None else _points(point, crl.issuer),
+        points=None if point is None else _points(point, issuer),
         doubt=_doubt(crl, point),
     )
+
+
+def _check_sizes(der: bytes) -> None:
+    """Measure what would cost time to read, before anybody's signature is verified."""
+    signed = element_at(der, element_at(der, 0, len(der)).content, len(der))
+    parts = list(inside(der, signed))
+    issuer = [part for part in parts if part.tag == SEQUENCE][1]
+    longest = ((issuer, NAME_MAX_BYTES), (parts[-1], EXTENSIONS_MAX_BYTES))
+    for part, most in longest if parts[-1].tag == _EXTENSIONS else longest[:1]:
+        if part.end - part.start > most:
+            raise ValueError("list: a name or extensions too long")
 
 
 def _doubt(

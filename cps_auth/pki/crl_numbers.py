@@ -5,16 +5,13 @@ In memory, and in a small file where there is a folder that only we and root may
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from cps_auth.pki.protected import is_protected, replace_file
+from cps_auth.pki.protected import is_protected, locked, replace_file
 
 _FILE, _LOCK = "numbers.json", "numbers.lock"
 _MAX_BYTES = 1024 * 1024
@@ -92,7 +89,7 @@ class ListNumbers:
         if folder is None:
             return
         try:
-            with _locked(folder / _LOCK):
+            with locked(folder / _LOCK):
                 on_disk = _read(folder / _FILE) if (folder / _FILE).exists() else {}
                 on_disk[key] = max(number, on_disk.get(key, -1))
                 text = {":".join(name): str(value) for name, value in on_disk.items()}
@@ -112,10 +109,3 @@ def _read(file: Path) -> dict[ScopedKey, int]:
         }
     except (OSError, ValueError) as error:
         raise ValueError("numbers: unreadable") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

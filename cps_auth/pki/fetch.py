@@ -76,11 +76,7 @@ def fetch_list(url: str, trust: TrustStore, limits: Limits = LIST_LIMITS) -> byt
 
 
 class OnlineOcsp:
-    """Asks the responders of a trust store; see `cps_auth.pki.ocsp.OcspSource`.
-
-    Open sessions are judged again and again, so for a moment an answer is given again (it is
-    judged each time), and after a silence nobody is asked.
-    """
+    """Asks the responders of a trust store; see `cps_auth.pki.ocsp.OcspSource`."""
 
     def __init__(
         self,
@@ -88,43 +84,51 @@ class OnlineOcsp:
         limits: Limits = ANSWER_LIMITS,
         ask_again_after_s: float = ASK_AGAIN_AFTER_S,
     ) -> None:
-        self._urls = tuple(url for url in trust.ocsp_urls if is_http(url))
-        self._limits = limits
+        urls = tuple(url for url in trust.ocsp_urls if is_http(url))
+        hosts = {urlsplit(url).netloc for url in urls}
+        self._responders = [_Responder(url, hosts, limits, ask_again_after_s) for url in urls]
+
+    def answers(self, child: x509.Certificate, issuer: x509.Certificate) -> Iterable[Answer]:
+        """Yield what each responder answers; the next is asked only when that was no evidence."""
+        for responder in self._responders:
+            answer = responder.answer(child, issuer)
+            if answer is not None:
+                yield answer
+
+
+class _Responder:
+    """One address. Open sessions are judged again and again, so for a moment an answer is given
+    again (it is judged each time), and after a silence it is not asked."""
+
+    def __init__(self, url: str, hosts: set[str], limits: Limits, ask_again_after_s: float) -> None:
+        self._url, self._hosts, self._limits = url, hosts, limits
         self._ask_again_after_s = ask_again_after_s
         self._mutex = threading.Lock()
         self._given: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
         self._silent_until_s = -math.inf
 
-    def answers(self, child: x509.Certificate, issuer: x509.Certificate) -> Iterable[Answer]:
-        """Return the answer of the first responder that gave one, none when nobody did."""
+    def answer(self, child: x509.Certificate, issuer: x509.Certificate) -> Answer | None:
+        """Return its answer about a certificate, None when it gave none."""
         about = child.fingerprint(hashes.SHA256()) + issuer.fingerprint(hashes.SHA256())
         asked_s = time.monotonic()
         with self._mutex:
             given_s, known = self._given.get(about, (-math.inf, None))
             if known is not None and asked_s - given_s < self._ask_again_after_s:
-                return (known,)
+                return known
             if asked_s < self._silent_until_s:
-                return ()
-        answers = self._ask(child, issuer)
+                return None
+        question = make_question(child, issuer)
+        try:
+            unverified = _exchange("POST", self._url, question.der, self._hosts, self._limits)
+        except FetchFailed:
+            self._silent_until_s = time.monotonic() + self._ask_again_after_s
+            return None
+        answer = Answer(unverified, question.nonce)
         with self._mutex:
-            for answer in answers:
-                self._given[about] = asked_s, answer
-                if len(self._given) > _REMEMBERED:
-                    self._given.popitem(last=False)
-            if not answers:
-                self._silent_until_s = time.monotonic() + self._ask_again_after_s
-        return answers
-
-    def _ask(self, child: x509.Certificate, issuer: x509.Certificate) -> tuple[Answer, ...]:
-        hosts = {urlsplit(url).netloc for url in self._urls}
-        for url in self._urls:
-            question = make_question(child, issuer)
-            try:
-                unverified = _exchange("POST", url, question.der, hosts, self._limits)
-            except FetchFailed:
-                continue
-            return (Answer(unverified, question.nonce),)
-        return ()
+            self._given[about] = asked_s, answer
+            if len(self._given) > _REMEMBERED:
+                self._given.popitem(last=False)
+        return answer
 
 
 def is_http(url: str) -> bool:

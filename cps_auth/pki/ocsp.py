@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
+from cps_auth.pki.authority_paths import has_unknown_critical
 from cps_auth.pki.der import BIT_STRING, element_at, inside
 from cps_auth.pki.links import extension_of, is_strong_key
+from cps_auth.pki.ocsp_form import has_critical_inside, has_sound_size
 from cps_auth.pki.revocation_policy import RevocationPolicy
-from cps_auth.pki.signatures import is_signed_with, verify_bytes
+from cps_auth.pki.signatures import is_issued_by, verify_bytes
 
 RESPONSE_MAX_BYTES = 64 * 1024
 NONCE_BYTES = 32  # RFC 8954 section 2.1
@@ -44,6 +46,7 @@ class OcspDoubt(enum.Enum):
     MALFORMED = "ocsp-malformed"
     NOT_SUCCESSFUL = "ocsp-not-successful"
     OTHER_CERTIFICATE = "ocsp-other-certificate"
+    SEVERAL = "ocsp-several"
     UNAUTHORISED = "ocsp-unauthorised-responder"
     BAD_SIGNATURE = "ocsp-bad-signature"
     UNKNOWN_EXTENSION = "ocsp-unknown-extension"
@@ -157,53 +160,73 @@ def _judge(
     response = ocsp.load_der_ocsp_response(answer.unverified_der)
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise OcspRefused(OcspDoubt.NOT_SUCCESSFUL)
+    if not has_sound_size(answer.unverified_der):
+        raise OcspRefused(OcspDoubt.MALFORMED)
     responder = _responder(response, issuer, at)
     signer = responder or issuer
     if not _is_signed(response, signer):
         raise OcspRefused(OcspDoubt.BAD_SIGNATURE)
     _check_extensions(response, answer.nonce, policy)
-    single = next((one for one in response.responses if _is_about(one, child, issuer)), None)
-    if single is None:
-        raise OcspRefused(OcspDoubt.OTHER_CERTIFICATE)
+    single, revoked = _only_answer(response, child, issuer)
     until = single.next_update_utc or single.this_update_utc + policy.answer_max_age
+    if until < single.this_update_utc:
+        raise OcspRefused(OcspDoubt.MALFORMED)
     if max(single.this_update_utc, response.produced_at_utc) > at + policy.clock_skew:
         raise OcspRefused(OcspDoubt.NOT_YET_VALID)
-    revoked = _revoked(single)
     if revoked is None and at > until:
         raise OcspRefused(OcspDoubt.STALE)
     return OcspEvidence(single.this_update_utc, until, revoked, responder)
+
+
+def _only_answer(
+    response: ocsp.OCSPResponse, child: x509.Certificate, issuer: x509.Certificate
+) -> tuple[ocsp.OCSPSingleResponse, tuple[datetime, str] | None]:
+    """Return what is said about the certificate, and since when and why it is revoked.
+
+    Of several answers about it one that revokes counts; otherwise nobody knows which does.
+    """
+    about = [single for single in response.responses if _is_about(single, child, issuer)]
+    if not about:
+        raise OcspRefused(OcspDoubt.OTHER_CERTIFICATE)
+    revoking = [one for one in about if one.certificate_status is ocsp.OCSPCertStatus.REVOKED]
+    if len(about) > 1 and not revoking:
+        raise OcspRefused(OcspDoubt.SEVERAL)
+    single = (revoking or about)[0]
+    return single, _revoked(single)
 
 
 def _responder(
     response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime
 ) -> x509.Certificate | None:
     """Return the delegated responder's certificate, None when the issuer answered itself."""
-    if _names(response, issuer):
-        return None
-    for certificate in response.certificates:
-        if _names(response, certificate) and _is_delegated(certificate, issuer, at):
+    name, key_hash = response.responder_name, response.responder_key_hash
+    for certificate in (issuer, *response.certificates):
+        is_named = (
+            key_hash == _key_hash(certificate, "sha1")
+            if name is None
+            else (certificate.subject == name)
+        )
+        if is_named and certificate is issuer:
+            return None
+        if is_named and _is_delegated(certificate, issuer, at):
             return certificate
     raise OcspRefused(OcspDoubt.UNAUTHORISED)
 
 
-def _names(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
-    if response.responder_name is not None:
-        return response.responder_name == certificate.subject
-    return response.responder_key_hash == _key_hash(certificate, "sha1")
-
-
 def _is_delegated(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
     """Return whether the issuer itself made this certificate for signing answers."""
+    der = responder.public_bytes(Encoding.DER)
+    if not is_issued_by(responder, der, issuer):  # first: nothing else is looked into before
+        return False
     extended = extension_of(responder, x509.ExtendedKeyUsage)
     usage = extension_of(responder, x509.KeyUsage)
     return (
         extended is not None
         and ExtendedKeyUsageOID.OCSP_SIGNING in extended
         and (usage is None or usage.digital_signature)
-        and responder.issuer == issuer.subject
         and responder.not_valid_before_utc <= at <= responder.not_valid_after_utc
         and is_strong_key(responder)
-        and is_signed_with(responder, responder.public_bytes(Encoding.DER), issuer.public_key())
+        and not has_unknown_critical(responder)
     )
 
 
@@ -234,6 +257,8 @@ def _check_extensions(
             found = extension.value.nonce
         elif extension.critical:
             raise OcspRefused(OcspDoubt.UNKNOWN_EXTENSION)
+    if has_critical_inside(response.tbs_response_bytes):
+        raise OcspRefused(OcspDoubt.UNKNOWN_EXTENSION)
     if nonce is not None and found != nonce and (found is not None or policy.nonce_required):
         raise OcspRefused(OcspDoubt.NONCE)
 

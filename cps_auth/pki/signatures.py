@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cps_auth.pki.der import BIT_STRING, SEQUENCE, element_at, elements, inside
 from cps_auth.pki.links import policies_of
-from cps_auth.pki.names import name_key, shown_name
+from cps_auth.pki.names import NAME_MAX_BYTES, name_key, shown_name
 
 STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -98,9 +98,16 @@ def signed_part(der: bytes) -> SignedPart:
     return SignedPart(signed.start, signed.end, der[issuer.start : issuer.end])
 
 
-def issuer_key(child: x509.Certificate) -> str | None:
-    """Return the `name_key` of a certificate's issuer, None when it cannot be read."""
+def issuer_key(child: x509.Certificate, der: bytes) -> str | None:
+    """Return the `name_key` of a certificate's issuer, None when it cannot be read.
+
+    Args:
+        child: what was parsed.
+        der: the bytes that it was parsed from.
+    """
     try:
+        if len(signed_part(der).issuer_der) > NAME_MAX_BYTES:
+            return None
         return name_key(child.issuer)
     except Exception:  # the library reads it now, and documents no closed list
         return None
@@ -119,7 +126,7 @@ def is_issued_by(child: x509.Certificate, der: bytes, issuer: x509.Certificate) 
         part = signed_part(der)
     except (ValueError, IndexError):
         return False
-    if part.issuer_der != signer.name_der and issuer_key(child) != signer.name_key:
+    if part.issuer_der != signer.name_der and issuer_key(child, der) != signer.name_key:
         return False
     return _is_signed(child, der, part, signer.key)
 

@@ -9,9 +9,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from cps_auth.pki.anchors import TrustStore
-from cps_auth.pki.crl import Crl, CrlStore
+from cps_auth.pki.crl import Crl, CrlStore, Lists
+from cps_auth.pki.crl_evidence import number_key
 from cps_auth.pki.crl_form import Doubt
 from cps_auth.pki.names import shown_name
+from cps_auth.pki.signatures import signer_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class ListStatus:
     Attributes:
         issuer: common name.
         doubt: why it is no evidence (a stable code), None when it is.
-        number, this_update, next_update, entries, age_s: of the list, None without one.
+        number, this_update, next_update, age_s: of the list, None without one.
+        entries: how many it has, None unless its signature was verified.
     """
 
     issuer: str
@@ -68,14 +71,14 @@ def lists_status(trust: TrustStore, crls: CrlStore, *, at: datetime) -> list[Lis
 
 
 def _list_status(authority: x509.Certificate, crls: CrlStore, at: datetime) -> ListStatus:
-    name = shown_name(authority.subject)
+    name, lists = shown_name(authority.subject), crls.current()
     doubts = {
-        crl: crl.doubt_under(authority) or _date_doubt(crl, at)
-        for crl in crls.named(authority.subject)
+        crl: crl.doubt_under(authority) or _date_doubt(crl, at) or _rollback(crl, authority, lists)
+        for crl in lists.by_issuer.get(signer_of(authority).name_key, ())
         if crl.form.base_number is None
     }
     if not doubts:
-        missing = Doubt.MALFORMED if crls.has_malformed() else Doubt.NO_CRL
+        missing = Doubt.MALFORMED if lists.has_malformed else Doubt.NO_CRL
         return ListStatus(name, missing.value)
     order = list(Doubt)
     crl, doubt = max(
@@ -92,7 +95,7 @@ def _list_status(authority: x509.Certificate, crls: CrlStore, at: datetime) -> L
         number=form.number,
         this_update=form.this_update,
         next_update=form.next_update,
-        entries=crl.entries.count,
+        entries=crl.entry_count,
         age_s=int((at - form.this_update).total_seconds()),
     )
 
@@ -102,3 +105,12 @@ def _date_doubt(crl: Crl, at: datetime) -> Doubt | None:
         return Doubt.NOT_YET_VALID
     late = crl.form.next_update is not None and at > crl.form.next_update
     return Doubt.STALE if late else None
+
+
+def _rollback(crl: Crl, authority: x509.Certificate, lists: Lists) -> Doubt | None:
+    try:
+        highest = lists.numbers.highest(number_key(crl, signer_of(authority)))
+    except ValueError:
+        return Doubt.NUMBERS_UNREADABLE
+    number = -1 if crl.form.number is None else crl.form.number
+    return Doubt.ROLLBACK if highest is not None and number < highest else None

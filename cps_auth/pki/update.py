@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
@@ -17,16 +16,18 @@ from cps_auth.errors import TrustStoreUnusable
 from cps_auth.pki.anchors import TrustStore, recognise
 from cps_auth.pki.authority_paths import AuthorityPaths
 from cps_auth.pki.crl import CRL_MAX_BYTES, Crl, version_of
+from cps_auth.pki.crl_evidence import number_key
 from cps_auth.pki.crl_form import Doubt
 from cps_auth.pki.crl_index import FOLDER
-from cps_auth.pki.crl_numbers import ListNumbers
+from cps_auth.pki.crl_numbers import ListNumbers, ScopedKey
 from cps_auth.pki.fetch import FetchFailed, fetch_list, list_urls
 from cps_auth.pki.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
 from cps_auth.pki.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.protected import replace_file
+from cps_auth.pki.protected import locked, replace_file
 from cps_auth.pki.signatures import signer_of
 
 _FILE_MAX_BYTES = 1024 * 1024
+_LOCK = "update.lock"
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -76,18 +77,17 @@ def update_lists(
         except FetchFailed as failed:
             yield Outcome(url, failed.why)
             continue
-        yield store_list(unverified, url, _file_name(url), trust, folder, at=at)
+        yield store_list(unverified, url, trust, folder, at=at)
 
 
 def store_list(
-    unverified_crl: bytes, source: str, name: str, trust: TrustStore, folder: Path, *, at: datetime
+    unverified_crl: bytes, source: str, trust: TrustStore, folder: Path, *, at: datetime
 ) -> Outcome:
     """Store a list if an authority of the trust store stands behind it and it is no older.
 
     Args:
         unverified_crl: as it came.
         source: shown in the outcome.
-        name: of the file.
         trust: whose authorities count.
         folder: of the lists.
         at: now, aware UTC.
@@ -101,7 +101,7 @@ def store_list(
     if issuer is None:
         return Outcome(source, doubt.value, shown, number)
     try:
-        result = _place(unverified_crl, crl, issuer, folder, name)
+        result = _place(unverified_crl, crl, issuer, folder)
     except OSError as error:
         result = f"not-written: {error.strerror}"
     except ValueError:
@@ -126,31 +126,41 @@ def _issuer_of(crl: Crl, trust: TrustStore, at: datetime) -> tuple[x509.Certific
     return None, closest
 
 
-def _place(content: bytes, crl: Crl, issuer: x509.Certificate, folder: Path, name: str) -> str:
+def _place(content: bytes, crl: Crl, issuer: x509.Certificate, folder: Path) -> str:
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     (folder / FOLDER).mkdir(mode=0o755, exist_ok=True)
-    numbers = ListNumbers(folder / FOLDER)
-    key = (signer_of(issuer).key_sha256_hex, crl.scope)
-    highest = numbers.highest(key)
-    number = crl.form.number
-    if crl.form.base_number is None:
+    with locked(folder / FOLDER / _LOCK):  # nobody places another list after our look at numbers
+        numbers = ListNumbers(folder / FOLDER)
+        key = number_key(crl, signer_of(issuer))
+        file = folder / _file_name(crl, key)
+        if file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content:
+            return "unchanged"
+        highest, number = numbers.highest(key), crl.form.number
         if highest is not None and (number is None or number < highest):
             return Doubt.ROLLBACK.value
+        if number is None and _is_older(crl, file):
+            return Doubt.ROLLBACK.value
+        replace_file(file, content)
         if number is not None:
-            numbers.saw(key, number)
-    file = folder / name
-    if file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content:
-        return "unchanged"
-    replace_file(file, content)
+            numbers.saw(key, number)  # after: a full disk must not make the list that is here old
     # Built now, so that no process that judges has to: see `Crl.from_file`.
     Crl.from_file(file, version_of(file)).doubt_under(issuer)
     return "stored"
 
 
-def _file_name(url: str) -> str:
-    """Return a name that says what it is and that no other address shares."""
-    stem = _ODD.sub("-", Path(urlsplit(url).path).stem)[:64].lstrip(".") or "list"
-    return f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}.crl"
+def _is_older(crl: Crl, file: Path) -> bool:
+    """Return whether a list without a number is older than the one that is there."""
+    try:
+        there = Crl.from_file(file, version_of(file))
+    except (OSError, ValueError):
+        return False
+    return crl.form.this_update < there.form.this_update
+
+
+def _file_name(crl: Crl, key: ScopedKey) -> str:
+    """Return a name of ours, the same for every list that replaces this one and for no other."""
+    stem = _ODD.sub("-", crl.form.issuer_name)[:64].strip(".-") or "list"
+    return f"{stem}-{hashlib.sha256(':'.join(key).encode()).hexdigest()[:8]}.crl"
 
 
 def import_certificates(source: Path, folder: Path) -> Iterator[Outcome]:
@@ -204,9 +214,7 @@ def import_lists(
             unverified = _read(file, CRL_MAX_BYTES)
         except OSError as error:
             raise TrustStoreUnusable(f"{file}: {error.strerror}") from None
-        yield store_list(
-            unverified, str(file), _ODD.sub("-", file.stem) + ".crl", trust, folder, at=at
-        )
+        yield store_list(unverified, str(file), trust, folder, at=at)
 
 
 def files_of(source: Path) -> list[Path]:

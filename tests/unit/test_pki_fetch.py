@@ -267,13 +267,14 @@ def test_update_keeps_what_is_good(igc: FakeIgcSante, site: Site, tmp_path: Path
 
 
 def test_names_of_files_are_ours(igc: FakeIgcSante, site: Site, tmp_path: Path) -> None:
-    """No address chooses where a list is written, and two addresses never share a file."""
+    """No address chooses where a list is written: its authority, key and scope do."""
     paths = ("/../../etc/x.crl", "/a/..%2f..%2fx.crl", "/x.crl", "/y/x.crl", "/.hidden.crl")
     for path in paths:
         site.serve(path, igc.crls["ACI-FO-PP"])
     outcomes = _update(igc, site, tmp_path / "lists", *paths)
-    assert {outcome.result for outcome in outcomes} == {"stored"}
-    assert len(list((tmp_path / "lists").glob("*.crl"))) == len(paths)
+    assert [outcome.result for outcome in outcomes] == ["stored", *["unchanged"] * 4]
+    (file,) = (tmp_path / "lists").glob("*.crl")
+    assert file.name.startswith("FICTIVE-AC-IGC-SANTE-FORT-PERSONNES-")
     assert [path.name for path in tmp_path.iterdir()] == ["lists"]
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki import crl as crl_module
 from cps_auth.pki.crl import Crl, CrlStore, version_of
+from cps_auth.pki.crl_entries import Entries
 from cps_auth.pki.crl_index import index_path
 from cps_auth.pki.crl_numbers import ListNumbers
 from cps_auth.pki.judge import Judge
@@ -266,26 +267,38 @@ def test_entries_are_found_and_no_others(igc: FakeIgcSante, serials: list[int], 
         Revocation(serial, made, None if i % 3 else reasons[i % len(reasons)])
         for i, serial in enumerate(serials)
     ]
-    crl = Crl.parse(igc.crl(revoked=lines))
+    entries = _entries(igc, lines)
     for line in lines:
         reason = line.reason or x509.ReasonFlags.unspecified
-        assert crl.entry(line.serial) == (made, reason.value)
-    assert crl.lists(other) is (other in serials)
+        assert entries.find(line.serial) == (made, reason.value)
+    assert (entries.find(other) is not None) is (other in serials)
     for near in {serial + step for serial in serials for step in (-1, 1, 256)} - set(serials):
-        assert not crl.lists(near)
+        assert entries.find(near) is None
+
+
+def _entries(igc: FakeIgcSante, lines: list[Revocation]) -> Entries:
+    """Return the entries of a list, which can be read once it was verified."""
+    crl = Crl.parse(igc.crl(revoked=lines))
+    assert crl.entry_count is None
+    with pytest.raises(LookupError):
+        _ = crl.entries
+    assert crl.doubt_under(igc.authorities["fort-personnes"].certificate) is None
+    return crl.entries
 
 
 def test_dates_beyond_2049(igc: FakeIgcSante) -> None:
     """GeneralizedTime is read as UTCTime is (RFC 5280 section 5.1.2.6)."""
     for year in (1950, 1999, 2049, 2050, 9999):
         at = datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)
-        crl = Crl.parse(igc.crl(revoked=[Revocation(7, at)]))
-        assert crl.entry(7)[0] == at
+        found = _entries(igc, [Revocation(7, at)]).find(7)
+        assert found is not None
+        assert found[0] == at
 
 
 def test_entry_longer_than_127_bytes(igc: FakeIgcSante) -> None:
     """An entry with a long extension that may be ignored is read as the others are."""
     odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x04\x81\x90" + bytes(144))
     lines = [Revocation(7, igc.made_at, extra=((odd, False),)), Revocation(8, igc.made_at)]
-    crl = Crl.parse(igc.crl(revoked=lines))
-    assert [crl.lists(serial) for serial in (6, 7, 8, 9)] == [False, True, True, False]
+    entries = _entries(igc, lines)
+    found = [entries.find(serial) is not None for serial in (6, 7, 8, 9)]
+    assert found == [False, True, True, False]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -27,6 +27,7 @@ from hardware_mocks.igc_ocsp import OcspResponder, ocsp_answer
 
 HOUR = timedelta(hours=1)
 NONCE = bytes(range(32))
+ODD = x509.ObjectIdentifier("1.2.3.4")
 
 
 def _now() -> datetime:
@@ -48,16 +49,18 @@ def _delegated(
     by: str = "fort-personnes",
     usages: Iterable[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.OCSP_SIGNING,),
     check: bool = False,
+    key: Any = None,
+    more: tuple[tuple[x509.ExtensionType, bool], ...] = (),
     **changes: Any,
 ) -> OcspResponder:
-    """Return a responder with an EC key, certified for OCSP by an authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """Return a responder, with an EC key if none is given, certified for OCSP by an authority."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     authority = igc.authorities[by]
     request = dataclasses.replace(igc.request(), public_key=key.public_key(), **changes)
     request = dataclasses.replace(
         request,
         extensions=(
-            (key_usage("digital_signature"), True),
+            *(more or ((key_usage("digital_signature"), True),)),
             (x509.ExtendedKeyUsage(list(usages)), False),
             (issued_by(authority), False),
             *(() if check else ((x509.OCSPNoCheck(), False),)),
@@ -110,8 +113,20 @@ def test_delegated_responder_that_is_not_sent_along(igc: FakeIgcSante) -> None:
         {"by": "rogue-fort-personnes"},
         {"not_after": datetime.now(UTC) - timedelta(days=1)},
         {"not_before": datetime.now(UTC) + timedelta(days=1)},
+        {"more": ((key_usage("key_encipherment"), True),)},
+        {"more": ((x509.UnrecognizedExtension(ODD, b"\x05\x00"), True),)},
+        {"key": rsa.generate_private_key(65537, 1024)},  # noqa: S505, weak on purpose
     ],
-    ids=["not-for-ocsp", "other-authority", "forger", "expired", "early"],
+    ids=[
+        "not-for-ocsp",
+        "other-authority",
+        "forger",
+        "expired",
+        "early",
+        "key-usage",
+        "unknown-critical",
+        "weak-key",
+    ],
 )
 def test_unauthorised_responder(igc: FakeIgcSante, changes: dict[str, Any]) -> None:
     """Only whom this issuer certified for OCSP, now, may answer in its place."""

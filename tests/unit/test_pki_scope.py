@@ -79,6 +79,31 @@ def test_list_that_speaks_about_the_card(
         _evidence(igc, igc.crl(extra=[point], revoked=[line]))
 
 
+USERS = _point(url=None, only_contains_user_certs=True)
+
+
+@pytest.mark.parametrize("other", [_point(), USERS], ids=["point", "users"])
+def test_lists_of_two_scopes(igc: FakeIgcSante, other: tuple[x509.ExtensionType, bool]) -> None:
+    """Numbers of two scopes cannot be compared: either revokes, the current one is evidence."""
+    line = Revocation(_serial(igc), igc.made_at - HOUR)
+    stale = {"this_update": igc.made_at - 3 * HOUR, "next_update": igc.made_at - HOUR}
+    for whole_number, other_number in ((5, 1000), (1000, 5)):
+        whole = {"number": whole_number, "revoked": []}
+        scoped = {"number": other_number, "revoked": [], "extra": [other]}
+        for lists in (
+            (igc.crl(**whole | {"revoked": [line]}), igc.crl(**scoped)),
+            (igc.crl(**whole), igc.crl(**scoped | {"revoked": [line]})),
+            (igc.crl(**whole), igc.crl(**scoped | stale | {"revoked": [line]})),
+        ):
+            with pytest.raises(CertificateRevoked):
+                _evidence(igc, *lists)
+        for lists, number in (
+            ((igc.crl(**whole | stale), igc.crl(**scoped)), other_number),
+            ((igc.crl(**whole), igc.crl(**scoped | stale)), whole_number),
+        ):
+            assert _evidence(igc, *lists)[0].crl_number == number
+
+
 @pytest.mark.parametrize(
     ("point", "why"),
     [

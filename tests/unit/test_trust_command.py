@@ -84,7 +84,8 @@ def test_import_of_lists_into_a_trust_folder(igc: FakeIgcSante, folder: Path) ->
     done = _run("import", str(newer), "--json", "--trust", str(folder))
     assert done.exit_code == 0
     assert json.loads(done.output)["outcomes"][0]["result"] == "stored"
-    assert (folder / "crl" / "newer.crl").read_bytes() == newer.read_bytes()
+    (stored,) = (folder / "crl").glob("FICTIVE-*.crl")
+    assert stored.read_bytes() == newer.read_bytes()
     newer.write_bytes(b"rubbish")
     done = _run("import", str(newer), "--trust", str(folder))
     assert (done.exit_code, "crl-malformed" in done.output) == (REVOCATION_UNKNOWN, True)
