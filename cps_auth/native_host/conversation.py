@@ -48,6 +48,8 @@ INVALID: Final = "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
 FATAL: Final = "ERR_WEBEID_NATIVE_FATAL"
 """Error codes of Web eID's native application (web-eid-app)."""
 
+UNFORESEEN_REPLY: Final = {"error": {"code": FATAL, "message": "unforeseen"}}
+
 NO_SIGNING: Final = "this program authenticates only: it signs no document and no given hash"
 
 

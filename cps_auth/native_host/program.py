@@ -18,7 +18,7 @@ from cps_auth.config import Settings, read_settings
 from cps_auth.errors import CpsAuthError, PinEntryCancelled, TrustStoreUnusable
 from cps_auth.exit_codes import EXIT_CODES, UNFORESEEN
 from cps_auth.native_host.callers import identify
-from cps_auth.native_host.conversation import Host, error_reply
+from cps_auth.native_host.conversation import UNFORESEEN_REPLY, Host, error_reply
 from cps_auth.native_host.framing import write_message
 from cps_auth.native_host.pin_window import PinWindow
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
@@ -81,6 +81,8 @@ def run(
         return EXIT_CODES[type(refusal)]
     except Exception:
         _log.exception("unforeseen: nothing was signed, or nobody was told")
+        with contextlib.suppress(OSError):
+            write_message(browser_out, UNFORESEEN_REPLY)
         return UNFORESEEN
     return 0
 

@@ -178,8 +178,11 @@ def test_a_login_by_extension_ends_when_the_card_is_pulled(
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Camille LAVERGNE")
 
 
-@pytest.mark.parametrize("leave", [lambda page: page.close(), lambda page: page.goto("about:blank")],
-                         ids=["closed", "another page"])  # fmt: skip
+@pytest.mark.parametrize(
+    "leave",
+    [lambda page: page.close(), lambda page: page.goto("about:blank")],
+    ids=["closed", "another page"],
+)
 def test_a_page_that_is_left_leaves_no_window(
     browser: BrowserContext,
     served: tuple[str, Flask],
