@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
@@ -21,7 +21,9 @@ from cps_auth.native_host.callers import identify
 from cps_auth.native_host.conversation import UNFORESEEN_REPLY, Host, error_reply
 from cps_auth.native_host.framing import write_message
 from cps_auth.native_host.pin_window import PinWindow
-from cps_auth.pki.judge import Judge, folder_judge, production_judge
+
+if TYPE_CHECKING:
+    from cps_auth.pki.judge import Judge
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +112,9 @@ def _judge(settings: Settings) -> Callable[[], Judge | None]:
     folder = settings.trust.folder
 
     def judge() -> Judge | None:
+        # Imported here: neither greeting nor window waits for the cryptography
+        from cps_auth.pki.judge import folder_judge, production_judge
+
         try:
             return folder_judge(Path(folder)) if folder else production_judge()
         except TrustStoreUnusable as unusable:
