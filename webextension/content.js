@@ -11,14 +11,23 @@
   const say = (message) => window.postMessage(message, location.origin);
   const failure = (action, code, message) => say({action: `${action}-failure`, error: {code, message}});
 
-  const serve = async (action, request) => {
+  // A port of its own: by its end the worker knows that the page was closed or left.
+  const serve = (action, request) => {
     say({action: `${action}-ack`});
-    try {
-      const {ok, error, answer} = await chrome.runtime.sendMessage(request);
-      if (ok) say({...answer, action: `${action}-success`});
-      else failure(action, error.code, error.message);
-    } catch {
+    let port;
+    const unavailable = () =>
       failure(action, "ERR_WEBEID_EXTENSION_UNAVAILABLE", "the extension does not answer");
+    try {
+      port = chrome.runtime.connect({name: "ask"});
+      port.onDisconnect.addListener(unavailable);
+      port.onMessage.addListener(({ok, error, answer}) => {
+        port.disconnect();
+        if (ok) say({...answer, action: `${action}-success`});
+        else failure(action, error.code, error.message);
+      });
+      port.postMessage(request);
+    } catch {
+      unavailable();
     }
   };
 

@@ -33,10 +33,10 @@ const connect = () => {
   const port = chrome.runtime.connectNative(HOST);
   const awaited = [];
   const native = {unasked: () => {}, ended: () => {}, disconnect: () => port.disconnect()};
+  native.abandon = (failure) => awaited.splice(0).forEach(({reject}) => reject(failure));
   const gone = () => {
     const why = chrome.runtime.lastError?.message ?? port.error?.message ?? "it ended";
-    const failure = new Failure("ERR_WEBEID_NATIVE_UNAVAILABLE", `native host: ${why}`);
-    awaited.splice(0).forEach(({reject}) => reject(failure));
+    native.abandon(new Failure("ERR_WEBEID_NATIVE_UNAVAILABLE", `native host: ${why}`));
     native.ended();
   };
   port.onMessage.addListener((message) => {
@@ -55,7 +55,7 @@ const connect = () => {
   return native;
 };
 
-const status = async ({libraryVersion}) => {
+const status = async (_page, {libraryVersion}) => {
   const native = connect();
   try {
     const {version} = await native.next(GREETING_MS, "ERR_WEBEID_NATIVE_UNAVAILABLE");
@@ -66,10 +66,13 @@ const status = async ({libraryVersion}) => {
   }
 };
 
-const authenticate = async ({challengeNonce, options}, {origin, who}) => {
+const authenticate = async (page, {challengeNonce, options}, {origin, who}) => {
   if (isBusy) throw new Failure("ERR_WEBEID_ACTION_PENDING", "a login is under way");
   isBusy = true;
   const native = connect();
+  // Nobody is asked for a PIN on behalf of a page that was closed or left.
+  const left = new Failure("ERR_WEBEID_USER_CANCELLED", "the page is gone");
+  page.onDisconnect.addListener(() => native.abandon(left));
   try {
     await native.next(GREETING_MS, "ERR_WEBEID_NATIVE_UNAVAILABLE");
     const asked = Number(options?.userInteractionTimeout) || PERSON_MS;
@@ -88,7 +91,8 @@ const authenticate = async ({challengeNonce, options}, {origin, who}) => {
 
 // From now on the host watches over the card. Its end, for whatever reason, is the card's.
 const keep = (who, native) => {
-  const login = {native, pages: new Set()};
+  const earlier = logins.get(who);
+  const login = {native, pages: earlier?.pages ?? new Set()};
   const end = (event) => {
     if (logins.get(who) === login) logins.delete(who);
     login.pages.forEach((page) => page.postMessage({event}));
@@ -99,24 +103,30 @@ const keep = (who, native) => {
     else end(event);
   };
   native.ended = () => end("watcher-stopped");
-  const earlier = logins.get(who);
   logins.set(who, login);
   earlier?.native.disconnect();
 };
 
-chrome.runtime.onMessage.addListener((request, sender, answer) => {
-  const act = {"web-eid:status": status, "web-eid:authenticate": authenticate}[request?.action];
-  Promise.resolve()
-    .then(() => act(request, identify(sender)))
-    .then((result) => answer({ok: true, answer: result}))
-    .catch(({code = "ERR_WEBEID_UNKNOWN_ERROR", message}) =>
-      answer({ok: false, error: {code, message}}),
-    );
-  return true;
-});
+// A page asks once, and as long as it waits for the answer, its end of the port is there.
+const answer = (page) => {
+  const act = {"web-eid:status": status, "web-eid:authenticate": authenticate};
+  page.onMessage.addListener(async (request) => {
+    let reply;
+    try {
+      reply = {ok: true, answer: await act[request.action](page, request, identify(page.sender))};
+    } catch ({code = "ERR_WEBEID_UNKNOWN_ERROR", message}) {
+      reply = {ok: false, error: {code, message}};
+    }
+    try {
+      page.postMessage(reply);
+    } catch {
+      // it was left meanwhile
+    }
+  });
+};
 
 // A page asks whether the card of its origin's login is still there, and hears when it leaves.
-chrome.runtime.onConnect.addListener((page) => {
+const watch = (page) => {
   let who;
   try {
     ({who} = identify(page.sender));
@@ -134,4 +144,6 @@ chrome.runtime.onConnect.addListener((page) => {
       login.native.send("watch", {});
     }
   });
-});
+};
+
+chrome.runtime.onConnect.addListener((page) => (page.name === "watch" ? watch : answer)(page));

@@ -11,6 +11,7 @@ import click
 from cps_auth.config import read_settings
 from cps_auth.native_host import manifests
 from cps_auth.native_host.manifests import BROWSERS, Browser, Place, Registration
+from cps_auth.native_host.pin_window import can_open_where_there_is_a_display
 from cps_auth.surface import language_of_environment, surface, to_json
 from cps_auth.wording import translations
 
@@ -83,8 +84,9 @@ def status(as_json: bool, root: Path, system: bool) -> None:
 
 
 def _print(rows: Sequence[Registration], as_json: bool) -> None:
+    has_window = can_open_where_there_is_a_display()
     if as_json:
-        click.echo(to_json({"ok": True, "registrations": rows}))
+        click.echo(to_json({"ok": True, "registrations": rows, "pin_window": has_window}))
         return
     tr = translations(language_of_environment())
     words = {
@@ -95,3 +97,5 @@ def _print(rows: Sequence[Registration], as_json: bool) -> None:
     }
     for row in rows:
         click.echo(f"{row.browser:9} {row.name:17} {words[row.state]}  {row.path}")
+    if not has_window:
+        click.echo(tr.gettext("The PIN window cannot open: install python3-tk."), err=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cps_auth.card.port import CardSource
 from cps_auth.errors import (
@@ -26,12 +26,12 @@ from cps_auth.errors import (
 from cps_auth.login.challenge import challenge_of_site
 from cps_auth.login.web_eid import make_token
 from cps_auth.native_host import requests
-from cps_auth.native_host.authentication import Login
 from cps_auth.native_host.card_news import CardNews
 from cps_auth.native_host.framing import read_message, write_message
 from cps_auth.native_host.pin_window import PinWindow
-from cps_auth.native_host.views import Views
-from cps_auth.pki.judge import Judge
+
+if TYPE_CHECKING:
+    from cps_auth.pki.judge import Judge
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ CANCELLED: Final = "ERR_WEBEID_USER_CANCELLED"
 INVALID: Final = "ERR_WEBEID_NATIVE_INVALID_ARGUMENT"
 FATAL: Final = "ERR_WEBEID_NATIVE_FATAL"
 """Error codes of Web eID's native application (web-eid-app)."""
+
+UNFORESEEN_REPLY: Final = {"error": {"code": FATAL, "message": "unforeseen"}}
 
 NO_SIGNING: Final = "this program authenticates only: it signs no document and no given hash"
 
@@ -119,10 +121,15 @@ class Host:
         challenge = challenge_of_site(
             request.unverified_origin, request.unverified_nonce, at=self.clock()
         )
-        cards = self.cards()
-        news = CardNews(cards)
-        try:
+        with contextlib.ExitStack() as ending:
             with self.window() as window:
+                # Imported here: greeting and window come up while the cryptography is loaded
+                from cps_auth.native_host.authentication import Login
+                from cps_auth.native_host.views import Views
+
+                cards = self.cards()
+                news = CardNews(cards)
+                ending.callback(news.close)
                 login = Login(
                     cards=cards,
                     reader=self.reader,
@@ -139,8 +146,6 @@ class Host:
             _log.debug("signed for %s", challenge.origin)
             if request.watch:
                 self._watch(news, signed.reader)
-        finally:
-            news.close()
 
     def _watch(self, news: CardNews, reader: str) -> None:
         """Stay until the card leaves, until nobody can tell, or until the browser goes."""

@@ -225,11 +225,19 @@ def _allow(also_allowed: Sequence[str]) -> Iterator[str]:
         yield from (ALLOW, extension)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder that everybody can look into, whatever the umask of whoever installs."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_PROGRAM_MODE)
+
+
 def _write(path: Path, text: str, mode: int) -> None:
     """Write a file in whole: a browser that looks meanwhile sees the old one or the new one."""
     new = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         new.write_text(text)
         new.chmod(mode)
         new.replace(path)

@@ -29,9 +29,10 @@ SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 RECORD_BYTES: Final = 6
 PIN_DIGITS: Final = 4
 _FAREWELL_S: Final = 1.0
+NO_TK, NO_DISPLAY = 3, 4
 _WHY_IT_ENDED: Final = {
-    3: "the PIN window needs Tk for Python: install python3-tk",
-    4: "the PIN window has no display to open on",
+    NO_TK: "the PIN window needs Tk for Python: install python3-tk",
+    NO_DISPLAY: "the PIN window has no display to open on",
 }
 """Exit codes of the program, in English for the administrator."""
 
@@ -46,11 +47,13 @@ class View:
         title: of the window.
         asks: the words above the origin.
         origin: who asks, exactly as it is signed.
+        caution: what makes the origin easy to mistake for another.
         heading: the main sentence.
         detail: what it means, what to do.
         note: said quietly below.
         alert: what went wrong just now.
         entry: the words above the digits.
+        hint: said once a key was no digit.
         attempts: how many are left.
         confirm: what must be ticked before the digits are taken; empty when nothing must.
         accept: the button that takes the digits.
@@ -64,10 +67,12 @@ class View:
     origin: str
     heading: str
     cancel: str
+    caution: str = ""
     detail: str = ""
     note: str = ""
     alert: str = ""
     entry: str = ""
+    hint: str = ""
     attempts: str = ""
     confirm: str = ""
     accept: str = ""
@@ -164,6 +169,18 @@ class PinWindow:
             if why is not None:
                 raise ConfigurationError(why)
         raise PinEntryCancelled  # it was ended from outside: nobody answers any more
+
+
+def can_open_where_there_is_a_display() -> bool:
+    """Return whether this computer has what the window takes, apart from a display."""
+    command = [str(python_with_tk()), "-I", str(PROGRAM)]
+    try:
+        done = subprocess.run(  # noqa: S603 (our own program, no shell)
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
+        )
+    except OSError:
+        return False
+    return done.returncode in (0, NO_DISPLAY)
 
 
 def python_with_tk() -> Path:

@@ -1,9 +1,9 @@
 """The PIN window itself: shows views, returns four digits or a cancel. Standard library only.
 
-Run as a file, by whichever Python has Tk, isolated (-I) from everything else: it imports nothing
-of this package. Views come on standard input, one line of JSON each; its end closes the window.
-Records of six bytes go to standard output, see `pin_window`. The digits are collected in a
-bytearray key by key: no text field holds them, nothing can be pasted, they are wiped when sent.
+Run as a file, isolated (-I), by whichever Python has Tk: it imports nothing of this package.
+Views come on standard input, a line of JSON each; its end closes the window. Records go to
+standard output, see `pin_window`. The digits are collected key by key in a bytearray that is
+wiped when sent: no text field holds them, nothing can be pasted.
 """
 
 from __future__ import annotations
@@ -28,8 +28,17 @@ except ImportError:
 
 PAPER, SHEET, INK, QUIET, LINE = "#f4f3ee", "#ffffff", "#1d2b2a", "#56645f", "#d9dcd3"
 ACCENT, STRONG, ON_ACCENT, PALE = "#17594a", "#0e4438", "#ffffff", "#9fb5ae"
-REFUSED, REFUSED_GROUND = "#8c2b1d", "#fbefec"
+REFUSED, WARNED = ("#8c2b1d", "#fbefec"), ("#4a3500", "#ffe9a8")
 """The colours of the login page, cps.css."""
+
+LOOKS = f"""
+*borderWidth 0 *background {SHEET} *activeBackground {SHEET} *selectColor {SHEET} *foreground {INK}
+*highlightBackground {SHEET} *highlightColor {ACCENT} *disabledForeground {ON_ACCENT}
+*Button.background {PAPER} *Button.activeBackground {LINE} *Button.highlightThickness 2
+*Canvas.highlightThickness 0 *Checkbutton.highlightThickness 2 *Checkbutton.indicatorOn 0
+*Checkbutton.offRelief flat *Checkbutton.overRelief flat *Checkbutton.compound left
+*Checkbutton.anchor w *Checkbutton.justify left
+""".split()  # of X: a pattern and its value, by turns
 
 FAMILIES = ("Inter", "Noto Sans", "Ubuntu", "Cantarell", "DejaVu Sans")
 
@@ -40,31 +49,29 @@ class Window:
     def __init__(self) -> None:
         self.root = tk.Tk(className="cps-auth-pin")
         self.root.withdraw()
+        for pattern, value in zip(LOOKS[::2], LOOKS[1::2], strict=True):
+            self.root.option_add(pattern, value)
         self.unit = max(1.0, self.root.winfo_fpixels("1i") / 96)
         self.width = round(440 * self.unit)
         self._choose_fonts()
-        self.digits = bytearray()
-        self.is_asking = False
+        self.digits, self.is_asking = bytearray(), False
         self.deaf_until, self.unread = 0.0, b""
         self.view: dict[str, str] = {}
         self.confirmed = tk.BooleanVar(self.root)
-        self.sheet = tk.Frame(self.root, bg=SHEET)
+        self.sheet = tk.Frame(self.root)
         self.root.resizable(width=False, height=False)
         self.root.protocol("WM_DELETE_WINDOW", self.cancel)
         self.root.bind("<Key>", self.on_key)
         self.root.tk.createfilehandler(sys.stdin.fileno(), tk.READABLE, self.on_input)
 
     def _choose_fonts(self) -> None:
-        there = set(fonts.families(self.root))
-        family = next((name for name in FAMILIES if name in there), "TkDefaultFont")
+        family = next((f for f in FAMILIES if f in fonts.families(self.root)), "TkDefaultFont")
 
-        def make(size: int, *, bold: bool = False) -> fonts.Font:
-            pixels = -round(size * self.unit)
-            return fonts.Font(self.root, (family, pixels, "bold" if bold else "normal"))
+        def make(size: int, weight: str = "normal") -> fonts.Font:
+            return fonts.Font(self.root, (family, -round(size * self.unit), weight))
 
-        self.small, self.text, self.bold = make(13), make(15), make(15, bold=True)
-        self.heading = make(18, bold=True)
-        self.origins = [make(size, bold=True) for size in (22, 20, 17)]
+        self.small, self.text, self.bold = make(13), make(15), make(15, "bold")
+        *self.origins, self.heading = (make(size, "bold") for size in (22, 20, 17, 18))
 
     def on_input(self, _descriptor: object, _mask: int) -> None:
         """Take the views that came; the end of the input ends the window."""
@@ -81,7 +88,7 @@ class Window:
         is_first = not self.view
         self.wipe()
         self.view = view
-        self.is_asking = view["kind"] in ("pin", "pad")
+        self.is_asking = view["kind"] != "message"
         self.taken = tuple("0123456789") if view["kind"] == "pin" else ()
         self.confirmed.set(False)
         self.draw()
@@ -92,9 +99,9 @@ class Window:
     def place(self) -> None:
         """Put the window where it is seen, above the browser, with the keyboard."""
         self.root.update_idletasks()
-        left = (self.root.winfo_screenwidth() - self.width) // 2
-        top = (self.root.winfo_screenheight() - self.root.winfo_reqheight()) // 3
-        self.root.geometry(f"+{max(0, left)}+{max(0, top)}")
+        wide = self.root.winfo_screenwidth() - self.width
+        high = self.root.winfo_screenheight() - self.root.winfo_reqheight()
+        self.root.geometry(f"+{max(0, wide // 2)}+{max(0, high // 3)}")
         self.root.attributes("-topmost", True)
         self.root.deiconify()
         self.root.lift()
@@ -104,13 +111,13 @@ class Window:
         """Lay the view out."""
         self.root.title(self.view["title"])
         self.sheet.destroy()
-        self.sheet = tk.Frame(self.root, bg=SHEET)
+        self.sheet = tk.Frame(self.root)
         self.sheet.pack(fill="both", expand=True)
         self._draw_band()
-        body = tk.Frame(self.sheet, bg=SHEET, padx=self.px(24), pady=self.px(18))
+        body = tk.Frame(self.sheet, padx=self.px(24), pady=self.px(18))
         body.pack(fill="both", expand=True)
-        if self.view["alert"]:
-            self._draw_alert(body)
+        self._draw_box(body, self.view["caution"], *WARNED)
+        self._draw_box(body, self.view["alert"], *REFUSED)
         self.say(body, self.view["heading"], self.heading, INK)
         self.say(body, self.view["detail"], self.text, INK, above=6)
         self.say(body, self.view["note"], self.small, QUIET, above=6)
@@ -124,54 +131,52 @@ class Window:
 
     def say(
         self, body: tk.Frame, text: str, font: fonts.Font, ink: str, above: int = 0, inset: int = 48
-    ) -> None:
+    ) -> tk.Label:
         """Add a paragraph, unless it is empty."""
+        label = tk.Label(body, text=text, font=font, fg=ink, bg=body["bg"])
+        label.configure(wraplength=self.width - self.px(inset), justify="left", anchor="w")
         if text:
-            label = tk.Label(body, text=text, font=font, fg=ink, bg=body["bg"])
-            label.configure(wraplength=self.width - self.px(inset), justify="left", anchor="w")
             label.pack(fill="x", pady=(self.px(above), 0))
+        return label
 
     def _draw_band(self) -> None:
         band = tk.Frame(self.sheet, bg=ACCENT, padx=self.px(24), pady=self.px(16))
         band.pack(fill="x")
-        tk.Frame(band, bg=ACCENT, width=self.width - self.px(48)).pack()
+        room = self.width - self.px(48)
+        tk.Frame(band, bg=ACCENT, width=room).pack()
         self.say(band, self.view["asks"], self.small, ON_ACCENT)
-        origin, room = self.view["origin"], self.width - self.px(48)
+        origin = self.view["origin"]
         font = next((f for f in self.origins if f.measure(origin) <= room), self.origins[-1])
         self.say(band, break_at_dots(origin, font, room), font, ON_ACCENT, above=2)
 
-    def _draw_alert(self, body: tk.Frame) -> None:
-        box = tk.Frame(body, bg=REFUSED_GROUND, padx=self.px(12), pady=self.px(10))
-        box.configure(highlightbackground=REFUSED, highlightthickness=1)
-        box.pack(fill="x", pady=(0, self.px(14)))
-        self.say(box, self.view["alert"], self.text, REFUSED, inset=78)
+    def _draw_box(self, body: tk.Frame, text: str, ink: str, ground: str) -> None:
+        if text:
+            box = tk.Frame(body, bg=ground, padx=self.px(12), pady=self.px(10))
+            box.configure(highlightbackground=ink, highlightthickness=1)
+            box.pack(fill="x", pady=(0, self.px(14)))
+            self.say(box, text, self.text, ink, inset=78)
 
     def _draw_entry(self, body: tk.Frame) -> None:
         self.say(body, self.view["entry"], self.text, INK, above=14)
-        self.boxes = tk.Canvas(body, height=self.px(58), bg=SHEET, highlightthickness=0)
-        if self.view["kind"] == "pin":
-            self.boxes.pack(fill="x", pady=self.px(6))
+        self.boxes = tk.Canvas(body, height=self.px(58))
+        if self.taken:
+            self.boxes.pack(fill="x", pady=(self.px(6), 0))
+        self.hint = self.say(body, " " if self.taken else "", self.small, REFUSED[0])
         self._draw_digits()
         self.say(body, self.view["attempts"], self.bold, INK)
         if self.view["confirm"]:
             self.ticks = [self._tick_box(filled=filled) for filled in (False, True)]
             tick = tk.Checkbutton(body, text=self.view["confirm"], variable=self.confirmed)
-            tick.configure(image=self.ticks[0], selectimage=self.ticks[1], compound="left")
-            tick.configure(indicatoron=False, command=self.refresh, font=self.text, fg=REFUSED)
-            tick.configure(bg=SHEET, activebackground=SHEET, selectcolor=SHEET, bd=0, anchor="w")
-            tick.configure(offrelief="flat", overrelief="flat", justify="left")
-            tick.configure(highlightcolor=ACCENT, highlightbackground=SHEET, highlightthickness=2)
-            tick.configure(wraplength=self.width - self.px(96))
+            tick.configure(image=self.ticks[0], selectimage=self.ticks[1], command=self.refresh)
+            tick.configure(font=self.text, fg=REFUSED[0], wraplength=self.width - self.px(96))
             tick.bind("<Return>", only(self.send))  # Tk would untick it
             tick.pack(fill="x", pady=(self.px(8), 0))
 
     def _tick_box(self, *, filled: bool) -> tk.PhotoImage:
         side, edge, gap = self.px(22), self.px(2), self.px(6)
         box = tk.PhotoImage(master=self.root, width=side + self.px(8), height=side)
-        box.put(REFUSED, to=(0, 0, side, side))
-        box.put(SHEET, to=(edge, edge, side - edge, side - edge))
-        if filled:
-            box.put(REFUSED, to=(gap, gap, side - gap, side - gap))
+        for ink, at in ((REFUSED[0], 0), (SHEET, edge), (REFUSED[0] if filled else SHEET, gap)):
+            box.put(ink, to=(at, at, side - at, side - at))
         return box
 
     def _draw_digits(self) -> None:
@@ -179,45 +184,38 @@ class Window:
         side, gap, edge = self.px(52), self.px(12), self.px(2)
         for place in range(DIGITS):
             left = edge + place * (side + gap)
+            ink, width = (ACCENT, self.px(3)) if place == len(self.digits) else (LINE, 1)
             box = (left, edge, left + side, edge + side)
-            self.boxes.create_rectangle(*box, fill=PAPER, outline=LINE)
-            if place == len(self.digits):
-                self.boxes.create_rectangle(*box, outline=ACCENT, width=self.px(3))
+            self.boxes.create_rectangle(*box, fill=PAPER, outline=ink, width=width)
             if place < len(self.digits):
                 x, y, radius = left + side / 2, edge + side / 2, self.px(7)
-                dot = (x - radius, y - radius, x + radius, y + radius)
-                self.boxes.create_oval(*dot, fill=INK, outline=INK)
+                self.boxes.create_oval(x - radius, y - radius, x + radius, y + radius, fill=INK)
 
     def _draw_buttons(self, body: tk.Frame) -> None:
-        row = tk.Frame(body, bg=SHEET)
+        row = tk.Frame(body)
         row.pack(fill="x", pady=(self.px(20), 0))
         if self.is_asking:
             self.accept = self._button(row, self.view["accept"], self.send)
             self.accept.pack(side="right")
             self.refresh()
-        self.quit = self._button(row, self.view["cancel"], self.cancel)
-        self.quit.configure(bg=PAPER, fg=INK, activebackground=LINE)
-        self.quit.bind("<Return>", only(self.cancel))
-        self.quit.pack(side="right", padx=(0, self.px(10)))
+        leave = self._button(row, self.view["cancel"], self.cancel)
+        leave.bind("<Return>", only(self.cancel))
+        leave.pack(side="right", padx=(0, self.px(10)))
 
     def _button(self, row: tk.Frame, text: str, command: Callable[[], None]) -> tk.Button:
-        button = tk.Button(row, text=text, command=command, font=self.bold, bd=0)
-        button.configure(padx=self.px(16), pady=self.px(7), highlightthickness=2)
-        button.configure(highlightcolor=STRONG, highlightbackground=SHEET)
-        return button
+        padx, pady = self.px(16), self.px(7)
+        return tk.Button(row, text=text, command=command, font=self.bold, padx=padx, pady=pady)
 
     def refresh(self) -> None:
         """Let the digits be sent only when that would do something."""
         ready = self.may_send()
-        self.accept.configure(state="normal" if ready else "disabled", fg=ON_ACCENT)
-        self.accept["bg"] = ACCENT if ready else PALE
-        self.accept.configure(disabledforeground=ON_ACCENT, activeforeground=ON_ACCENT)
-        self.accept.configure(activebackground=STRONG)
+        self.accept.configure(state="normal" if ready else "disabled", bg=ACCENT if ready else PALE)
+        self.accept.configure(fg=ON_ACCENT, activeforeground=ON_ACCENT, activebackground=STRONG)
 
     def may_send(self) -> bool:
         """Whether what is asked for is there: four digits, none for a keypad; the tick."""
         confirmed = self.confirmed.get() or not self.view["confirm"]
-        typed = self.view["kind"] == "pad" or len(self.digits) == DIGITS
+        typed = len(self.digits) == DIGITS or not self.taken
         return self.is_asking and typed and confirmed
 
     def on_key(self, event: tk.Event[tk.Misc]) -> None:
@@ -231,25 +229,26 @@ class Window:
         elif event.keysym == "BackSpace":
             self.digits[-1:] = b"\0"[: len(self.digits)]
             del self.digits[-1:]
-        elif event.char in self.taken and len(self.digits) < DIGITS:
-            self.digits.append(ord(event.char))
-        elif event.char.isprintable() and event.char not in ("", " "):
-            self.root.bell()
+        elif event.char in self.taken:
+            self.digits.extend(map(ord, event.char[: DIGITS - len(self.digits)]))
+        elif event.keysym.startswith("KP_") or (event.char.strip() and event.char.isprintable()):
+            self.root.bell()  # a French keyboard gives digits with Shift, a number pad maybe not
+            self.hint["text"] = self.view["hint"]
         if self.is_asking:
             self._draw_digits()
             self.refresh()
 
     def send(self) -> None:
-        """Hand the digits over, once."""
-        if not self.may_send():
+        """Hand the digits over, once; a click that was meant for another window does nothing."""
+        if not self.may_send() or time.monotonic() < self.deaf_until:
             self.root.bell()
             return
         record = bytearray(b"P0000" + (b"1" if self.confirmed.get() else b"0"))
         record[1 : 1 + len(self.digits)] = self.digits
         self.is_asking = False
         self.wipe()
-        self.view = {**self.view, "kind": "message", "heading": self.view["busy"]}
-        self.view.update(alert="", detail="", note="", attempts="", confirm="")
+        kept = {name: self.view[name] for name in ("title", "asks", "origin", "cancel")}
+        self.view = {**dict.fromkeys(self.view, ""), **kept, "heading": self.view["busy"]}
         self.draw()
         self.root.update_idletasks()
         self.write(record)
@@ -269,7 +268,7 @@ class Window:
     def wipe(self) -> None:
         """Forget the digits."""
         self.digits[:] = bytes(len(self.digits))
-        del self.digits[:]
+        self.digits.clear()
 
 
 def only(act: Callable[[], None]) -> Callable[[object], str]:
@@ -291,10 +290,9 @@ def main() -> None:
     """Open the window and run it to its end."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no digit in a core dump
     try:
-        window = Window()
+        Window().root.mainloop()
     except tk.TclError:
         sys.exit(NO_DISPLAY)
-    window.root.mainloop()
 
 
 main()

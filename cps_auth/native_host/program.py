@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
@@ -18,11 +18,12 @@ from cps_auth.config import Settings, read_settings
 from cps_auth.errors import CpsAuthError, PinEntryCancelled, TrustStoreUnusable
 from cps_auth.exit_codes import EXIT_CODES, UNFORESEEN
 from cps_auth.native_host.callers import identify
-from cps_auth.native_host.conversation import Host, error_reply
+from cps_auth.native_host.conversation import UNFORESEEN_REPLY, Host, error_reply
 from cps_auth.native_host.framing import write_message
 from cps_auth.native_host.pin_window import PinWindow
-from cps_auth.pki.judge import Judge
-from cps_auth.pki.open import open_judge
+
+if TYPE_CHECKING:
+    from cps_auth.pki.judge import Judge
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ def run(
         return EXIT_CODES[type(refusal)]
     except Exception:
         _log.exception("unforeseen: nothing was signed, or nobody was told")
+        with contextlib.suppress(OSError):
+            write_message(browser_out, UNFORESEEN_REPLY)
         return UNFORESEEN
     return 0
 
@@ -109,6 +112,9 @@ def _judge(settings: Settings) -> Callable[[], Judge | None]:
     trust = settings.trust
 
     def judge() -> Judge | None:
+        # Imported here: neither greeting nor window waits for the cryptography
+        from cps_auth.pki.open import open_judge
+
         try:
             return open_judge(trust.path, grace_hours=trust.grace_hours)
         except TrustStoreUnusable as unusable:

@@ -10,6 +10,8 @@ from cps_auth.model import Practitioner
 from cps_auth.native_host.pin_window import View
 from cps_auth.pki.certificate import parse_certificate
 from cps_auth.pki.judge import Judge
+from cps_auth.pki.profile import CertificateProfile
+from cps_auth.pki.profiles import IGC_SANTE_LOGIN, SHOWN_ONLY
 from cps_auth.wording import attempts_left_text, explain, translations
 
 LAST = 1  # attempts left, at which a person has to confirm
@@ -39,20 +41,24 @@ def read_holder(unverified_certificate_der: bytes, judge: Judge | None, *, at: d
         at: now, aware UTC.
 
     Raises:
-        CertificateMalformed: it cannot be read at all.
+        CertificateMalformed: it is none, or no name in it is fit to be shown.
     """
-    if judge is not None:
-        try:
-            judged = judge.judge(unverified_certificate_der, at=at)
-            return Holder(judged.certificate.practitioner, doubt=None, is_judged=True)
-        except CertificateMalformed:
-            raise
-        except CertificateRefused as refusal:
-            doubt = refusal
-            practitioner = parse_certificate(unverified_certificate_der, judge.profile).practitioner
-            return Holder(practitioner, doubt, is_judged=True)
-    practitioner = parse_certificate(unverified_certificate_der).practitioner
-    return Holder(practitioner, doubt=None, is_judged=False)
+    if judge is None:
+        practitioner = _read_name(unverified_certificate_der, IGC_SANTE_LOGIN)
+        return Holder(practitioner, doubt=None, is_judged=False)
+    try:
+        judged = judge.judge(unverified_certificate_der, at=at)
+        return Holder(judged.certificate.practitioner, doubt=None, is_judged=True)
+    except CertificateRefused as doubt:
+        practitioner = _read_name(unverified_certificate_der, judge.profile)
+        return Holder(practitioner, doubt, is_judged=True)
+
+
+def _read_name(unverified_certificate_der: bytes, profile: CertificateProfile) -> Practitioner:
+    try:
+        return parse_certificate(unverified_certificate_der, profile).practitioner
+    except CertificateMalformed:  # by these rules; a site may go by others
+        return parse_certificate(unverified_certificate_der, SHOWN_ONLY).practitioner
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +103,20 @@ class Views:
         entry = self.gettext("The four digits of the PIN (code porteur):")
         later = self.gettext("Your reader will ask you for the PIN (code porteur).")
         busy = self.gettext("The card is working, leave it in…")
+        hint = self.gettext("Digits only. Your keyboard may need Shift or Num Lock for them.")
         on_keys = self.gettext("Type your PIN on the keys of the reader now.")
         return View(
             kind="pad" if on_pad else "pin",
             title=self.gettext("CPS card PIN"),
             asks=self.gettext("This website asks you to log in:"),
             origin=self.origin,
+            caution=self._caution(),
             heading=practitioner.display_name,
             detail=practitioner.profession or practitioner.title or "",
             note=self._doubt(holder),
             alert="" if trouble is None else explain(trouble, self.language).text,
             entry=later if on_pad else entry,
+            hint="" if on_pad else hint,
             attempts=self._attempts(attempts_left),
             confirm=self._confirmation(attempts_left),
             accept=self.gettext("Log in"),
@@ -121,23 +130,25 @@ class Views:
             title=self.gettext("CPS card PIN"),
             asks=self.gettext("This website asks you to log in:"),
             origin=self.origin,
+            caution=self._caution(),
             heading=heading,
             detail=detail,
             cancel=cancel or self.gettext("Cancel"),
         )
 
+    def _caution(self) -> str:
+        host = self.origin.split("://")[1]
+        if any(label.startswith("xn--") for label in host.split(".")):
+            return self.gettext("The address holds foreign letters (xn--): read it with care.")
+        return ""
+
     def _doubt(self, holder: Holder) -> str:
-        foreign = ""
-        if any(label.startswith("xn--") for label in self.origin.split("://")[1].split(".")):
-            foreign = self.gettext("The address holds foreign letters (xn--): read it with care.")
         if not holder.is_judged:
-            doubt = self.gettext("Name as the card gives it, not verified by this computer.")
-        elif holder.doubt is not None:
-            doubt = self.gettext("Not verified by this computer:")
-            doubt += " " + explain(holder.doubt, self.language).happened
-        else:
-            doubt = ""
-        return "\n".join(part for part in (doubt, foreign) if part)
+            return self.gettext("Name as the card gives it, not verified by this computer.")
+        if holder.doubt is None:
+            return ""
+        why = explain(holder.doubt, self.language).happened
+        return self.gettext("Not verified by this computer:") + " " + why
 
     def _attempts(self, attempts_left: int | None) -> str:
         if attempts_left is None:

@@ -66,6 +66,31 @@ def read_person(certificate: x509.Certificate) -> Practitioner:
     )
 
 
+def read_shown_name(certificate: x509.Certificate) -> Practitioner:
+    """Return whoever a certificate of any scheme names, to be shown and never to be believed.
+
+    Raises:
+        ValueError: a name that is there twice, or that is not fit to be shown.
+    """
+    names = read_display_attributes(
+        certificate.subject,
+        {
+            NameOID.COMMON_NAME: "common name",
+            NameOID.SURNAME: "surname",
+            NameOID.GIVEN_NAME: "given name",
+        },
+    )
+    return Practitioner(
+        ps_idnat=names.get(NameOID.COMMON_NAME, ""),
+        card_type=None,
+        surname=names.get(NameOID.SURNAME),
+        given_name=names.get(NameOID.GIVEN_NAME),
+    )
+
+
+SHOWN_ONLY = CertificateProfile(name="any certificate, to be shown", read_holder=read_shown_name)
+"""Reads a name off a card that is judged elsewhere; no judge has it."""
+
 EID_LOGIN = CertificateProfile(
     name="eID, authentication",
     read_holder=read_person,

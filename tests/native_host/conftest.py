@@ -111,7 +111,7 @@ class Bench:
     def __init__(self, igc: FakeIgcSante, judge: Judge, folder: Path) -> None:
         self.readers = VirtualReaders(READER)
         self.judge: Judge | None = judge
-        self._igc = igc
+        self.igc = igc
         self._seen = folder / "seen"
         self._seen.touch()
         self._program = folder / "person.py"
@@ -128,7 +128,7 @@ class Bench:
 
     def make_card(self, persona: str) -> VirtualCard:
         """Personalise a card without inserting it."""
-        return VirtualCard(PERSONAS[persona], self._igc.credentials(persona))
+        return VirtualCard(PERSONAS[persona], self.igc.credentials(persona))
 
     def person_will(self, *answers: tuple[str, str]) -> None:
         """Say what the person answers: pairs of a kind of view, and a record."""

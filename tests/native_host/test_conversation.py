@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 import re
 import struct
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cps_auth.card.native import NativeCards
 from cps_auth.errors import (
@@ -20,11 +26,16 @@ from cps_auth.errors import (
     PinEntryCancelled,
     RequestMalformed,
 )
+from cps_auth.exit_codes import UNFORESEEN
 from cps_auth.login.challenge import challenge_of_site
+from cps_auth.login.proof import check_signature
 from cps_auth.login.verify import verify_proof
 from cps_auth.login.web_eid import parse_token
+from cps_auth.native_host import program
+from cps_auth.native_host.callers import OURS_CHROMIUM
 from cps_auth.pki.judge import Judge
 from hardware_mocks.personas import PERSONAS
+from hardware_mocks.virtual_card import VirtualCard
 
 Bench = Any  # the fixtures' classes live in conftest.py, which is no module to import
 
@@ -90,8 +101,8 @@ def test_the_window_shows_the_origin_the_holder_and_the_attempts(bench: Bench) -
     assert view["origin"] == "https://xn--bcher-kva.example:8443"
     assert view["heading"] == "Camille LAVERGNE"
     assert view["attempts"] == "3 essais restants."
-    assert "xn--" in view["note"]
-    assert "non vérifié" not in view["note"].lower()
+    assert "xn--" in view["caution"]
+    assert view["note"] == ""
     assert view["confirm"] == ""
 
 
@@ -416,3 +427,48 @@ def test_no_pin_in_any_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> No
         assert secret not in words
         assert secret not in json.dumps(bench.seen)
     assert "9731" not in json.dumps(said[0])
+
+
+def test_a_card_of_another_scheme_is_shown_and_left_to_the_site(bench: Bench) -> None:
+    """Its certificate names nobody of the IGC-Santé: doubted here, judged by the website."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Alex Martin, 42")])
+    begin, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, begin, end)
+        .add_extension(x509.KeyUsage(True, *[False] * 8), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    theirs = dataclasses.replace(
+        bench.igc.credentials("doctor"), authentication_certificate_der=der, authentication_key=key
+    )
+    bench.readers.insert("Reader", VirtualCard(PERSONAS["doctor"], theirs))
+    for judge in (None, bench.judge):
+        bench.person_will(("pin", "P12340"))
+        browser = bench.connect(judge=lambda judge=judge: judge)
+        browser.send(_ask())
+        assert browser.receive()
+        proof = parse_token(json.dumps(browser.receive()).encode())
+        challenge = challenge_of_site(ORIGIN, NONCE, at=datetime.now(UTC))
+        check_signature(key.public_key(), challenge, proof.signature)
+        assert proof.unverified_certificate_der == der
+    assert [view["heading"] for view in bench.seen] == ["Alex Martin, 42"] * 2
+    assert all("not verified" in view["note"].lower() for view in bench.seen)
+
+
+def test_what_nobody_foresaw_is_answered_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A page is told that it failed, and nothing more; it does not wait for its own deadline."""
+    monkeypatch.setattr(program, "_host", lambda *_: 1 / 0)
+    reply = tmp_path / "reply"
+    with reply.open("wb") as out:
+        code = program.run(
+            [f"chrome-extension://{OURS_CHROMIUM[0]}/"], frozenset(), 0, out.fileno()
+        )
+    assert code == UNFORESEEN
+    assert json.loads(reply.read_bytes()[4:]) == {
+        "error": {"code": "ERR_WEBEID_NATIVE_FATAL", "message": "unforeseen"}
+    }

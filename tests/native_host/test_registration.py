@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from cps_auth.cli import cli
 from cps_auth.exit_codes import EXIT_CODES
+from cps_auth.native_host import pin_window
 from cps_auth.native_host.callers import OURS_CHROMIUM, OURS_FIREFOX, WEB_EID_CHROMIUM
 from cps_auth.native_host.manifests import NAMES, OUR_NAME, WEB_EID_NAME
 
@@ -92,6 +93,39 @@ def test_the_launcher_starts_the_host(pc: Pc) -> None:
     )
     assert b'"version"' in done.stdout
     assert done.stderr == b""
+
+
+def test_what_is_installed_for_everybody_can_be_read_by_everybody(pc: Pc) -> None:
+    """Also where the administrator's umask keeps files private: browsers run as somebody else."""
+    before = os.umask(0o077)
+    try:
+        pc.run("install")
+    finally:
+        os.umask(before)
+    assert len(pc.files()) == 7
+    for path in pc.files():
+        assert path.stat().st_mode & 0o044 == 0o044
+        made = [one for one in path.parents if pc.root in one.parents]
+        assert [oct(one.stat().st_mode & 0o777) for one in made] == ["0o755"] * len(made)
+
+
+def test_a_computer_that_cannot_open_the_pin_window_is_told(
+    pc: Pc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without Tk a login would fail after the click; without a display here it need not."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert pc.run("install")["pin_window"] is True
+    for text in ("#!/bin/sh\nexit 3\n", None):
+        python = tmp_path.parent / "python"
+        if text is None:
+            python.unlink()
+        else:
+            python.write_text(text)
+            python.chmod(0o755)
+        monkeypatch.setattr(pin_window, "python_with_tk", lambda python=python: python)
+        assert pc.run("status")["pin_window"] is False
+    arguments = ["browser", "status", "--system", "--root", str(pc.root)]
+    assert "python3-tk" in CliRunner().invoke(cli, arguments).stderr
 
 
 def test_uninstall_leaves_nothing(pc: Pc) -> None:

@@ -178,6 +178,55 @@ def test_a_login_by_extension_ends_when_the_card_is_pulled(
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Camille LAVERGNE")
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [lambda page: page.close(), lambda page: page.goto("about:blank")],
+    ids=["closed", "another page"],
+)
+def test_a_page_that_is_left_leaves_no_window(
+    browser: BrowserContext,
+    served: tuple[str, Flask],
+    private_pcscd: Any,
+    hands: Any,
+    leave: Callable[[Page], object],
+) -> None:
+    """Nobody is asked for a PIN on behalf of a page that is gone, and the next login can begin."""
+    private_pcscd.insert()
+    page = browser.new_page()
+    page.goto(f"{served[0]}/cps/login?remote=1")
+    page.get_by_role("button", name="Se connecter avec ma carte").click()
+    hands.wait_for_window()
+    leave(page)
+    hands.wait_for_no_window()
+    _log_in(browser.new_page(), served[0], hands)
+
+
+_SIGN_AND_WATCH = """() => new Promise((done) => {
+  window.lost = new Promise((told) => addEventListener("message", ({data}) => {
+    if (data?.action === "web-eid:authenticate-success") postMessage({action: "cps-auth:watch"});
+    if (data?.action === "cps-auth:card-present") done(true);
+    if (data?.action === "cps-auth:card-removed") told(data.reason); }));
+  postMessage({action: "web-eid:authenticate", challengeNonce: "A".repeat(44)}); })"""
+
+
+def test_a_second_login_leaves_the_first_page_under_watch(
+    browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
+) -> None:
+    """Logging in again, as for a fresh proof, makes no page deaf to the card's removal."""
+    inserted = private_pcscd.insert()
+    pages = []
+    for _ in range(2):
+        page = browser.new_page()
+        page.goto(f"{served[0]}/cps/login?remote=1")
+        page.evaluate(f"() => {{ window.present = ({_SIGN_AND_WATCH})(); }}")
+        hands.type("1234")
+        hands.press("Return")
+        assert page.evaluate("() => window.present")
+        pages.append(page)
+    inserted.remove()
+    assert [page.evaluate("() => window.lost") for page in pages] == ["card-removed"] * 2
+
+
 def test_cancelling_is_explained_on_the_page(
     browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
 ) -> None:

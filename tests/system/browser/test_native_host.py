@@ -210,6 +210,21 @@ def test_digits_meant_for_another_window_are_dropped(private_pcscd, start_host, 
     assert inserted.card.pin_attempts_left == 3
 
 
+def test_only_digits_are_taken(private_pcscd, start_host, hands) -> None:
+    """Keys of a French keyboard without Shift, letters and arrows are said to be none."""
+    private_pcscd.insert()
+    host = start_host(OFFICIAL)
+    host.read()
+    host.send(_ask(origin="https://xn--bcher-kva.example"))
+    hands.type("1")
+    hands.press("eacute", "quotedbl", "KP_End", "Left", "space", "a")
+    hands.type("234")
+    hands.press("Return")
+    assert "signature" in host.read()
+    host.process.stdin.close()
+    assert host.process.stderr.read() == b""
+
+
 def test_no_pin_on_standard_error_at_debug(private_pcscd, start_host, hands) -> None:
     """T55: everything that the program and the window say, with a wrong and a right PIN."""
     private_pcscd.insert()
