@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ EXIT_OK = 0
 EXIT_VPCD_GONE = 1
 EXIT_USAGE = 2  # as argparse does
 EXIT_INTERRUPTED = 130  # as shells say; before there is a card to pull
+EXIT_UNREAD = 141  # as shells say of a pipe that nobody reads any more
 
 
 class _Refused(Exception):
@@ -33,12 +35,24 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
+        sys.stdout.flush()
     except _Refused as refused:
         print(f"hardware_mocks: {refused}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except OSError as error:  # what else could fail has become _Refused
+        return _unwritten(error)
     return code
+
+
+def _unwritten(error: OSError) -> int:
+    """Standard output is full or gone; Python would try again, and complain, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return EXIT_UNREAD
+    print(f"hardware_mocks: cannot write: {error.strerror}", file=sys.stderr)
+    return EXIT_USAGE
 
 
 def _parser() -> argparse.ArgumentParser:

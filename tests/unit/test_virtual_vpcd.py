@@ -227,6 +227,24 @@ def test_personas_lists_everybody(capsys: pytest.CaptureFixture[str]) -> None:
     assert "attempts left: 1" in next(line for line in lines if line.startswith("last-attempt"))
 
 
+@pytest.mark.parametrize(
+    ("place", "code", "complaint"),
+    [
+        ("pipe", 141, ""),
+        ("full", 2, "hardware_mocks: cannot write: No space left on device\n"),
+    ],
+)
+def test_nobody_takes_its_output(place: str, code: int, complaint: str) -> None:
+    """A pipe whose reader has left is no traceback; a full disk is one line."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as pipe, Path("/dev/full").open("wb") as full:
+        out = pipe if place == "pipe" else full
+        command = [sys.executable, "-m", "hardware_mocks", "personas"]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (code, complaint)
+
+
 def test_pki_says_where_it_cannot_write(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
