@@ -13,10 +13,10 @@ from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.issuing import issue_card
-from hardware_mocks.personas import PERSONAS, Persona
+from hardware_mocks.personas import PERSONAS, Persona, find_persona
 from hardware_mocks.serving import ServiceGone, serve
 from hardware_mocks.transcript_cards import RecordingCard
-from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard
+from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard, find_kind
 from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
 
 EXIT_OK = 0
@@ -143,10 +143,11 @@ def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
 
 
 def _make_card(kind: str, persona: str, pki: Path) -> VirtualCard:
-    if persona not in PERSONAS:
-        raise _Refused(f"no persona {persona!r}; there are {', '.join(PERSONAS)}")
-    if kind not in CARD_KINDS:
-        raise _Refused(f"no kind of card {kind!r}; there are {', '.join(CARD_KINDS)}")
+    try:
+        find_persona(persona)
+        find_kind(kind)
+    except KeyError as error:
+        raise _Refused(error.args[0]) from error
     try:
         return issue_card(FakeIgcSante.load(pki), persona, kind)
     except (OSError, ValueError, KeyError) as error:

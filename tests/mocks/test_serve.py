@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from hardware_mocks.__main__ import main
+from hardware_mocks.cps_reader import CpsReader
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.issuing import issue_card
 from hardware_mocks.personas import PERSONAS
@@ -224,6 +225,15 @@ def test_a_memory_of_something_else(
     assert complaints.count("\n") == 1
     assert main(["serve", "--pki", str(igc_dir), "--memory", str(memory / "below")]) == 2
     assert "cannot keep a memory" in capsys.readouterr().err
+
+
+def test_nobody_of_that_name(igc: FakeIgcSante) -> None:
+    """From Python too, what does not exist is one line that says what does."""
+    reader = CpsReader(igc)
+    with pytest.raises(KeyError, match="no persona 'dentist'; there are doctor, pharmacist, nurse"):
+        reader.insert("dentist")
+    with pytest.raises(KeyError, match="no kind of card 'cps9'; there are cps3, cps3-contactless"):
+        reader.insert("doctor", "cps9")
 
 
 def test_a_served_chip_is_one_of_its_own(igc: FakeIgcSante) -> None:
