@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from hardware_mocks.__main__ import main
+from hardware_mocks.card_memory import KeptCard
 from hardware_mocks.cps_reader import CpsReader
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.issuing import issue_card
@@ -195,6 +197,15 @@ def test_a_memory_outlives_the_process(igc_dir: Path, driver: Driver, tmp_path: 
     assert served("0020000100", "0020000200", new, "0020000100") == ["63c2", "63c2", "9000", "9000"]
     assert served("0020000100", select, read) == ["63c3", "9000", "cafe9000"]
     assert memory.stat().st_mode & 0o077 == 0
+
+
+def test_a_memory_that_cannot_be_written(igc: FakeIgcSante, tmp_path: Path) -> None:
+    """6581, as of a worn-out chip, for what would change it; the rest is answered."""
+    (tmp_path / "gone").mkdir()
+    card = KeptCard(issue_card(igc), tmp_path / "gone" / "card")
+    shutil.rmtree(tmp_path / "gone")
+    assert card.transmit(bytes.fromhex("0020000100")) == b"\x63\xc3"
+    assert card.transmit(VERIFY[:-1] + b"0") == b"\x65\x81"
 
 
 @pytest.mark.parametrize(
