@@ -118,8 +118,17 @@ def _serve(parsed: argparse.Namespace) -> int:
         print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
         return EXIT_VPCD_GONE
     finally:
+        _tell_faults(plan, parsed.fault)
         _write_transcript(recorder, parsed.transcript)
     return EXIT_OK
+
+
+def _tell_faults(plan: FaultPlan, texts: list[str]) -> None:
+    """Say which faults happened, in the words of the command line, and at which commands."""
+    words = {id(fault): text for fault, text in zip(plan.faults, texts, strict=True)}
+    for event in plan.events:
+        where = f"{event.header_hex} (#{event.number})"
+        print(f"fault {words[id(event.fault)]} happened at {where}", flush=True)
 
 
 def _with_memory(card: VirtualCard, path: Path | None) -> Insertable:

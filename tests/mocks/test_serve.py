@@ -291,17 +291,22 @@ def test_faults_and_transcript(igc_dir: Path, driver: Driver, tmp_path: Path) ->
     said = tmp_path / "said.apdu"
     options = ["--fault", "answer=6F00@..84", "--fault", "pull@#3", "--transcript", str(said)]
     command = [sys.executable, "-m", "hardware_mocks", "serve", "--pki", str(igc_dir), *options]
-    process = subprocess.Popen([*command, "--vpcd", driver.where], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--vpcd", driver.where], stdout=subprocess.PIPE)
     try:
         driver.accept()
         assert driver.ask(bytes.fromhex("0084000008")) == b"\x6f\x00"
         assert driver.ask(VERIFY) == b"\x90\x00"
         assert driver.ask(VERIFY) == b""
         process.send_signal(signal.SIGTERM)
-        assert process.wait(DEADLINE_S) == 0
+        printed, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
     finally:
         process.kill()
         process.wait()
+    assert printed.decode().splitlines()[1:] == [
+        "fault answer=6F00@..84 happened at 00840000 (#1)",
+        "fault pull@#3 happened at 00200001 (#3)",
+    ]
     assert Transcript.parse(said.read_text()).steps[0].command[5:] == ("**",) * 4
     assert len(Transcript.parse(said.read_text()).steps) == 1
 
