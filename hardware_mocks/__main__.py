@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.fault_text import parse_fault
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.issuing import issue_card
-from hardware_mocks.personas import PERSONAS, Persona
+from hardware_mocks.personas import PERSONAS, Persona, find_persona
 from hardware_mocks.serving import ServiceGone, serve
 from hardware_mocks.transcript_cards import RecordingCard
-from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard
+from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard, find_kind
 from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
 
 EXIT_OK = 0
 EXIT_VPCD_GONE = 1
 EXIT_USAGE = 2  # as argparse does
 EXIT_INTERRUPTED = 130  # as shells say; before there is a card to pull
+EXIT_UNREAD = 141  # as shells say of a pipe that nobody reads any more
 
 
 class _Refused(Exception):
@@ -33,12 +35,24 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
+        sys.stdout.flush()
     except _Refused as refused:
         print(f"hardware_mocks: {refused}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except OSError as error:  # what else could fail has become _Refused
+        return _unwritten(error)
     return code
+
+
+def _unwritten(error: OSError) -> int:
+    """Standard output is full or gone; Python would try again, and complain, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return EXIT_UNREAD
+    print(f"hardware_mocks: cannot write: {error.strerror}", file=sys.stderr)
+    return EXIT_USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,8 +118,17 @@ def _serve(parsed: argparse.Namespace) -> int:
         print("hardware_mocks: vpcd closed the connection", file=sys.stderr)
         return EXIT_VPCD_GONE
     finally:
+        _tell_faults(plan, parsed.fault)
         _write_transcript(recorder, parsed.transcript)
     return EXIT_OK
+
+
+def _tell_faults(plan: FaultPlan, texts: list[str]) -> None:
+    """Say which faults happened, in the words of the command line, and at which commands."""
+    words = {id(fault): text for fault, text in zip(plan.faults, texts, strict=True)}
+    for event in plan.events:
+        where = f"{event.header_hex} (#{event.number})"
+        print(f"fault {words[id(event.fault)]} happened at {where}", flush=True)
 
 
 def _with_memory(card: VirtualCard, path: Path | None) -> Insertable:
@@ -129,10 +152,11 @@ def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
 
 
 def _make_card(kind: str, persona: str, pki: Path) -> VirtualCard:
-    if persona not in PERSONAS:
-        raise _Refused(f"no persona {persona!r}; there are {', '.join(PERSONAS)}")
-    if kind not in CARD_KINDS:
-        raise _Refused(f"no kind of card {kind!r}; there are {', '.join(CARD_KINDS)}")
+    try:
+        find_persona(persona)
+        find_kind(kind)
+    except KeyError as error:
+        raise _Refused(error.args[0]) from error
     try:
         return issue_card(FakeIgcSante.load(pki), persona, kind)
     except (OSError, ValueError, KeyError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.contents import CardContents
 from hardware_mocks.card.file_system import (
     NEVER,
@@ -50,13 +51,12 @@ class KeptCard:
         return self._card.protocol
 
     def transmit(self, command: bytes) -> bytes:
-        """Answer a command, once what it changed is written.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Answer a command, once what it changed is written; 6581 if it cannot be."""
         answer = self._card.transmit(command)
-        self._keep()
+        try:
+            self._keep()
+        except OSError:
+            return sw.MEMORY_FAILURE.to_bytes(2)
         return answer
 
     def power_on(self) -> None:

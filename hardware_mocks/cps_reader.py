@@ -6,7 +6,7 @@ from cps_auth.card.native import NativeCards
 from cps_auth.card.port import CardSource
 from hardware_mocks.fault_plan import FaultPlan
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS
+from hardware_mocks.personas import find_persona
 from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.virtual_readers import VirtualReaders
 
@@ -35,7 +35,7 @@ class CpsReader:
         Raises:
             KeyError: no such persona, or no such kind.
         """
-        return VirtualCard(PERSONAS[persona], self._igc.credentials(persona), kind)
+        return VirtualCard(find_persona(persona), self._igc.credentials(persona), kind)
 
     def insert(self, card: VirtualCard | str = "doctor", kind: str = "cps3") -> VirtualCard:
         """Insert a card, or a new one of a persona; one that is there is swapped.

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS
+from hardware_mocks.personas import find_persona
 from hardware_mocks.virtual_card import VirtualCard
 
 
@@ -19,7 +19,7 @@ def issue_card(igc: FakeIgcSante, persona: str = "doctor", kind: str = "cps3") -
     Raises:
         KeyError: no such persona, or no such kind.
     """
-    credentials = igc.credentials(persona)
+    holder, credentials = find_persona(persona), igc.credentials(persona)
     digest = hashlib.sha256(credentials.authentication_certificate_der + kind.encode()).digest()
     chip_serial = f"9{int.from_bytes(digest[:8]) % 10**7:07d}"
-    return VirtualCard(replace(PERSONAS[persona], chip_serial=chip_serial), credentials, kind)
+    return VirtualCard(replace(holder, chip_serial=chip_serial), credentials, kind)

@@ -185,3 +185,14 @@ _ALL = (
 
 PERSONAS: dict[str, Persona] = {persona.name: persona for persona in _ALL}
 """Every persona by name; the first is the default, the doctor."""
+
+
+def find_persona(name: str) -> Persona:
+    """Return the persona of this name.
+
+    Raises:
+        KeyError: there is none; says which there are.
+    """
+    if name not in PERSONAS:
+        raise KeyError(f"no persona {name!r}; there are {', '.join(PERSONAS)}")
+    return PERSONAS[name]

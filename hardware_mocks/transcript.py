@@ -139,9 +139,17 @@ def _step(line: str, answer: tuple[int, str], number: int, comment: str) -> Step
     hides = any(word[0] in "*{" for word in command)
     if hides and (len(header) < 2 or int(header[1], 16) not in PIN_CARRYING):
         raise ValueError(f"line {number}: this command carries no PIN")
-    if not hides and hide_pin(bytes.fromhex("".join(command))) != bytes.fromhex("".join(command)):
+    if _writes_pin_out(command, hides=hides):
         raise ValueError(f"line {number}: a PIN must not be written out")
     return Step(command, _split("answer", answer[1][1:], answer[0]), comment)
+
+
+def _writes_pin_out(command: tuple[str, ...], *, hides: bool) -> bool:
+    if not hides:
+        whole = bytes.fromhex("".join(command))
+        return hide_pin(whole) != whole
+    behind_lc = [word for word in command[_HEADER_BYTES + 1 :] if word[0] not in "*{"]
+    return behind_lc not in ([], ["00"])  # Le
 
 
 def _split(what: str, text: str, number: int) -> tuple[str, ...]:

@@ -41,6 +41,17 @@ CARD_KINDS: dict[str, CardProfile] = {profile.name: profile for profile in _PROF
 """Every kind of card that can be made, by the name that the command line takes."""
 
 
+def find_kind(name: str) -> CardProfile:
+    """Return the kind of card of this name.
+
+    Raises:
+        KeyError: there is none; says which there are.
+    """
+    if name not in CARD_KINDS:
+        raise KeyError(f"no kind of card {name!r}; there are {', '.join(CARD_KINDS)}")
+    return CARD_KINDS[name]
+
+
 class VirtualCard:
     """One card of one persona. Counters, PINs and files outlive power; verifications don't."""
 
@@ -50,7 +61,7 @@ class VirtualCard:
         Raises:
             KeyError: no such kind in CARD_KINDS.
         """
-        self._profile = CARD_KINDS[kind]
+        self._profile = find_kind(kind)
         self.persona = persona
         self._contents = self._profile.personalise(persona, credentials)
         self._engine = ApduEngine(self._contents, self._profile.protocol)

@@ -95,15 +95,23 @@ class VpcdLink:
         self._socket.close()
 
     def serve(self) -> bool:
-        """Answer until the link ends; return whether it was closed from this side."""
+        """Answer until the link ends; return whether it was closed from this side.
+
+        Whatever the card itself raises ends the link too.
+        """
+        try:
+            self._serve_all()
+        finally:  # a card that raises, such as a replay, leaves: pcscd would wait for it for ever
+            self._socket.close()
+        self._card.power_off()
+        return self._closing.is_set()
+
+    def _serve_all(self) -> None:
         message: bytes | None = self._first
         with contextlib.suppress(OSError, AnswerLost):
             while message is not None:
                 self._serve(message)
                 message = self._receive()
-        self._card.power_off()
-        self._socket.close()
-        return self._closing.is_set()
 
     def close(self) -> None:
         """Pull the card, from any thread or signal handler. May be called twice."""

@@ -140,8 +140,12 @@ class _Insertion:
         self._thread.start()
 
     def _serve(self) -> None:
-        if not self._link.serve():
-            self._slot.lost(self)
+        was_pulled = False
+        try:
+            was_pulled = self._link.serve()
+        finally:
+            if not was_pulled:
+                self._slot.lost(self)
 
     def end(self) -> None:
         self._link.close()

@@ -45,6 +45,15 @@ def python(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Path
     return python
 
 
+def test_the_two_wheels_are_all_it_takes(python: Path) -> None:
+    """What the example imports, and pytest itself, comes with them: no extra to know of."""
+    ask = "from importlib.metadata import requires; print(*requires('cps-auth-mocks'), sep='\\n')"
+    done = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True)
+    needed = done.stdout.splitlines()
+    assert not [line for line in needed if "extra ==" in line]
+    assert {re.split("[<>=]", line)[0] for line in needed} >= {"cps-auth[flask]", "pytest"}
+
+
 def run_pytest(python: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder as another project would, far from this checkout."""
     environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}

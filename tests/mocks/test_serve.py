@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from hardware_mocks.__main__ import main
+from hardware_mocks.card_memory import KeptCard
+from hardware_mocks.cps_reader import CpsReader
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.issuing import issue_card
 from hardware_mocks.personas import PERSONAS
@@ -196,6 +199,15 @@ def test_a_memory_outlives_the_process(igc_dir: Path, driver: Driver, tmp_path: 
     assert memory.stat().st_mode & 0o077 == 0
 
 
+def test_a_memory_that_cannot_be_written(igc: FakeIgcSante, tmp_path: Path) -> None:
+    """6581, as of a worn-out chip, for what would change it; the rest is answered."""
+    (tmp_path / "gone").mkdir()
+    card = KeptCard(issue_card(igc), tmp_path / "gone" / "card")
+    shutil.rmtree(tmp_path / "gone")
+    assert card.transmit(bytes.fromhex("0020000100")) == b"\x63\xc3"
+    assert card.transmit(VERIFY[:-1] + b"0") == b"\x65\x81"
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -224,6 +236,15 @@ def test_a_memory_of_something_else(
     assert complaints.count("\n") == 1
     assert main(["serve", "--pki", str(igc_dir), "--memory", str(memory / "below")]) == 2
     assert "cannot keep a memory" in capsys.readouterr().err
+
+
+def test_nobody_of_that_name(igc: FakeIgcSante) -> None:
+    """From Python too, what does not exist is one line that says what does."""
+    reader = CpsReader(igc)
+    with pytest.raises(KeyError, match="no persona 'dentist'; there are doctor, pharmacist, nurse"):
+        reader.insert("dentist")
+    with pytest.raises(KeyError, match="no kind of card 'cps9'; there are cps3, cps3-contactless"):
+        reader.insert("doctor", "cps9")
 
 
 def test_a_served_chip_is_one_of_its_own(igc: FakeIgcSante) -> None:
@@ -270,17 +291,22 @@ def test_faults_and_transcript(igc_dir: Path, driver: Driver, tmp_path: Path) ->
     said = tmp_path / "said.apdu"
     options = ["--fault", "answer=6F00@..84", "--fault", "pull@#3", "--transcript", str(said)]
     command = [sys.executable, "-m", "hardware_mocks", "serve", "--pki", str(igc_dir), *options]
-    process = subprocess.Popen([*command, "--vpcd", driver.where], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--vpcd", driver.where], stdout=subprocess.PIPE)
     try:
         driver.accept()
         assert driver.ask(bytes.fromhex("0084000008")) == b"\x6f\x00"
         assert driver.ask(VERIFY) == b"\x90\x00"
         assert driver.ask(VERIFY) == b""
         process.send_signal(signal.SIGTERM)
-        assert process.wait(DEADLINE_S) == 0
+        printed, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
     finally:
         process.kill()
         process.wait()
+    assert printed.decode().splitlines()[1:] == [
+        "fault answer=6F00@..84 happened at 00840000 (#1)",
+        "fault pull@#3 happened at 00200001 (#3)",
+    ]
     assert Transcript.parse(said.read_text()).steps[0].command[5:] == ("**",) * 4
     assert len(Transcript.parse(said.read_text()).steps) == 1
 

@@ -195,6 +195,7 @@ def test_text_and_back() -> None:
         ("card: x\n> 00 ** 0000\n< 9000\n", "line 2: the header of a command"),
         ("card: x\n> 00A4000004{pin}\n< 9000\n", "line 2: this command carries no PIN"),
         ("card: x\n> 002000010431323334\n< 9000\n", "line 2: a PIN must not be written out"),
+        ("card: x\n> 0020000104313233**\n< 9000\n", "line 2: a PIN must not be written out"),
     ],
 )
 def test_what_is_not_a_transcript(text: str, complaint: str) -> None:

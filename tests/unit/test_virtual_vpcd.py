@@ -23,10 +23,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hardware_mocks.__main__ import main
+from hardware_mocks.fault_plan import FaultPlan
+from hardware_mocks.faults import Fault, Truncate, at
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
+from hardware_mocks.transcript import Transcript
+from hardware_mocks.transcript_cards import ReplayedCard, TranscriptBroken
 from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.vpcd import VpcdLink, VpcdUnreachable
+from hardware_mocks.vpcd_slot import VpcdSlot
 
 DEADLINE_S = 20.0
 ON, OFF, RESET, ATR = b"\x01", b"\x00", b"\x02", b"\x04"
@@ -110,6 +115,33 @@ def test_the_link_ends_when_the_driver_does(driver: Driver, card: VirtualCard) -
         serving = pool.submit(link.serve)
         driver.close()
         assert serving.result(DEADLINE_S) is False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_replay_that_differs_leaves(driver: Driver, card: VirtualCard) -> None:
+    """Nobody waits for an answer that never comes; the difference is told when it finishes."""
+    transcript = Transcript.parse("card: cps3\n> 0084000002\n< AABB9000\n")
+    replayed = ReplayedCard(transcript, atr=card.atr, protocol=0)
+    slot = VpcdSlot(driver.address)
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(driver.accept)
+        slot.insert(replayed)
+        accepted.result(DEADLINE_S)
+        assert driver.ask(bytes.fromhex("0084000008")) == b""
+    slot.pull()
+    with pytest.raises(TranscriptBroken, match="said 00 84 00 00 08"):
+        replayed.finish()
+
+
+def test_an_empty_answer_is_a_card_that_left(driver: Driver, card: VirtualCard) -> None:
+    """vpcd would wait for the bytes of an answer that has none."""
+    slot = VpcdSlot(driver.address)
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(driver.accept)
+        slot.insert(card, FaultPlan(Fault(Truncate(0), at(1))))
+        accepted.result(DEADLINE_S)
+        assert driver.ask(VERIFY) == b""
+    assert slot.card is None
 
 
 def test_no_vpcd_is_said_so(card: VirtualCard) -> None:
@@ -225,6 +257,24 @@ def test_personas_lists_everybody(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in lines] == list(PERSONAS)
     assert "certificate: revoked" in next(line for line in lines if line.startswith("revoked"))
     assert "attempts left: 1" in next(line for line in lines if line.startswith("last-attempt"))
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "complaint"),
+    [
+        ("pipe", 141, ""),
+        ("full", 2, "hardware_mocks: cannot write: No space left on device\n"),
+    ],
+)
+def test_nobody_takes_its_output(place: str, code: int, complaint: str) -> None:
+    """A pipe whose reader has left is no traceback; a full disk is one line."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as pipe, Path("/dev/full").open("wb") as full:
+        out = pipe if place == "pipe" else full
+        command = [sys.executable, "-m", "hardware_mocks", "personas"]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (code, complaint)
 
 
 def test_pki_says_where_it_cannot_write(
