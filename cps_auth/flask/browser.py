@@ -19,6 +19,10 @@ _FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED"
 """What the headers of proxies begin with."""
 
 
+BELOW_PROXY_FIX = "werkzeug.proxy_fix.orig"
+"""Where Werkzeug's ProxyFix keeps what it replaced in the environment."""
+
+
 def check_same_machine(environ: WSGIEnvironment, settings: FlaskSettings) -> None:
     """Check that the browser runs on the machine that has the reader.
 
@@ -99,6 +103,6 @@ def as_received(environ: WSGIEnvironment, key: str) -> str | None:
         environ: of the request.
         key: as WSGI names it.
     """
-    original = environ.get("werkzeug.proxy_fix.orig", environ)
+    original = environ.get(BELOW_PROXY_FIX, environ)
     value = original.get(key)
     return value if isinstance(value, str) else None

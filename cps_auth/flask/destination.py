@@ -14,12 +14,12 @@ from cps_auth.flask.state import current_state
 
 def after_login() -> str:
     """Return where to go when no page was asked for."""
-    return request.script_root + current_state().settings.after_login
+    return _below_mount(current_state().settings.after_login)
 
 
 def after_logout() -> str:
     """Return where a person goes who logged out."""
-    return request.script_root + current_state().settings.after_logout
+    return _below_mount(current_state().settings.after_logout)
 
 
 def asked_or_after_login(unverified_next: str | None) -> str:
@@ -32,3 +32,8 @@ def this_page() -> str:
     if request.method != "GET":
         return after_login()
     return request.script_root + request.full_path.rstrip("?")
+
+
+def _below_mount(page: str) -> str:
+    """A prefix that a proxy let through from outside must not name another host."""
+    return next_or(request.script_root + page, page)

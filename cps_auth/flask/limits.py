@@ -6,14 +6,19 @@ Werkzeug's ProxyFix makes of it, if the application uses that).
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from functools import cache
 from ipaddress import ip_address, ip_network
 
 from flask import request
 
 from cps_auth.errors import CpsAuthError, PeerNotAllowed, StoreUnavailable, TooManyRequests
+from cps_auth.flask.browser import BELOW_PROXY_FIX
 from cps_auth.flask.state import LoginState
 from cps_auth.flask.stores import window_of
+
+_log = logging.getLogger(__name__)
 
 _MINUTE = timedelta(minutes=1)
 _REFUSALS = "refusals"
@@ -58,8 +63,18 @@ def _too_many(state: LoginState, window: timedelta) -> TooManyRequests:
     return TooManyRequests(max(1.0, window_of(window, at)[1] - at.timestamp()))
 
 
+@cache
+def _warn_of_proxy() -> None:
+    """Say it once: nothing else shows before one visitor locks the others out."""
+    _log.warning(
+        "requests come through a proxy, and ProxyFix is not used: all visitors share one limit"
+    )
+
+
 def _who() -> str:
     """One visitor has a whole IPv6 /64 to choose addresses from (RFC 6177 section 2)."""
+    if "HTTP_X_FORWARDED_FOR" in request.environ and BELOW_PROXY_FIX not in request.environ:
+        _warn_of_proxy()
     seen = request.remote_addr or "-"
     try:
         address = ip_address(seen)

@@ -162,6 +162,7 @@ def _page(
         token=_token(state, card) if has_form else None,
         next=asked,
         here=url_for("cps.login", next=asked),
+        again=request.args.get("again") == "1",
         has_other_ways=state.settings.has_remote_way_in,
         presence=presence,
         renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),

@@ -122,7 +122,7 @@ def test_addresses_are_those_of_the_store(igc: FakeIgcSante, site: Site) -> None
     ],
 )
 def test_odd_addresses(url: str) -> None:
-    """Only plain http addresses are asked."""
+    """T53: only plain http addresses are asked: no LDAP, no file, no user in it."""
     assert not is_http(url)
 
 
@@ -149,7 +149,7 @@ def test_anything_but_ok(igc: FakeIgcSante, site: Site, status: int) -> None:
 
 
 def test_too_long(igc: FakeIgcSante, site: Site) -> None:
-    """A list over the limit is refused, announced or not."""
+    """T53: a list over the limit is refused, announced or not."""
     trust = _trust(igc, site, "/a.crl")
     site.serve("/a.crl", bytes(50_001))
     assert _why(f"{site.url}/a.crl", trust) == "too-long"
@@ -168,7 +168,7 @@ def test_too_long(igc: FakeIgcSante, site: Site) -> None:
 
 
 def test_nothing_is_unpacked(igc: FakeIgcSante, site: Site) -> None:
-    """A small answer that unpacks to a huge one is refused for being packed."""
+    """T53: a small answer that unpacks to a huge one is refused for being packed."""
     site.serve("/a.crl", gzip.compress(bytes(10_000_000)), Content_Encoding="gzip")
     assert _why(f"{site.url}/a.crl", _trust(igc, site, "/a.crl")) == "encoded"
 

@@ -124,6 +124,39 @@ def test_the_panel_pulls_the_card_beside_the_page(
     assert desk.inserted is None
 
 
+@pytest.fixture
+def remote_login(desk: VirtualDesk, judge: Judge, tmp_path: Path) -> Iterator[str]:
+    """The demo's login page for cards in other machines."""
+    with bind_loopback(0) as listener:
+        where = origin_of(listener)
+        config = {
+            "CPS_ORIGIN": where,
+            "CPS_DATABASE": tmp_path / "demo.sqlite3",
+            "CPS_WEB_EID": True,
+        }
+        app = create_app(config, cards=desk.cards, judge=judge)
+        with serving(listener, app, stop_app):
+            yield f"{where}/cps/login?remote=1"
+
+
+def test_a_page_older_than_the_session_is_made_anew_once(page: Page, remote_login: str) -> None:
+    """A tab that the browser brought back, or left open beside a login, is no refusal to read."""
+    page.goto(remote_login)
+    button = page.get_by_role("button", name="Se connecter avec ma carte")
+    page.context.clear_cookies()
+    with page.expect_navigation():
+        button.click()
+    button.click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Votre navigateur n’a pas encore l’extension")
+    page.context.clear_cookies()
+    with page.expect_navigation():
+        button.click()
+    page.context.clear_cookies()
+    button.click()
+    expect(alert).to_contain_text("La connexion a été refusée")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_for_developers_fits_every_screen(page: Page, origin: str, width: int) -> None:
     """How to put the card into one's own application: no login, no sideways scrolling."""

@@ -48,11 +48,16 @@ def test_a_mounted_application_leads_back_to_itself(
     assert visitor.post("/office/cps/logout", logout).location == "/office/"
 
 
-def test_a_prefix_that_a_proxy_took_off_is_put_back(remote_app: Flask, remote) -> None:
+def test_a_prefix_that_a_proxy_took_off_is_put_back(
+    remote_app: Flask, remote, remote_visit
+) -> None:
     """ProxyFix with x_prefix tells where the application is mounted; a script is told too."""
     remote_app.wsgi_app = ProxyFix(remote_app.wsgi_app, x_prefix=1)
     remote.headers["X-Forwarded-Prefix"] = "/office"
     assert remote.log_in().json == {"next": "/office/"}
+    other = remote_visit(remote_app)
+    other.headers["X-Forwarded-Prefix"] = "//evil.test"
+    assert other.log_in().json == {"next": "/"}
 
 
 @pytest.mark.parametrize("headers", [{}, NAVIGATION], ids=["a browser", "a service worker"])

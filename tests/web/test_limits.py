@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from cps_auth.flask import limits
 from webdemo.desk import VirtualDesk
 
 LOW = {"CPS_REQUESTS_PER_MINUTE": 8, "CPS_REFUSALS_BEFORE_LOCKOUT": 4}
@@ -77,6 +79,23 @@ def test_one_visitor_has_one_count_whatever_address_of_theirs_asks(
         assert database.execute("SELECT count(*) FROM rate").fetchone()[0] <= 4
     remote.peer = "2001:db8:0:2::1"
     assert remote.log_in().status_code == 200
+
+
+@pytest.mark.parametrize("is_fixed", [False, True])
+def test_visitors_that_share_one_limit_are_told_of(
+    make_app, remote_visit, remote_config, caplog: pytest.LogCaptureFixture, is_fixed: bool
+) -> None:
+    """Behind a proxy without ProxyFix one visitor locks out all: the log says so, once."""
+    limits._warn_of_proxy.cache_clear()
+    app: Flask = make_app("low", {**remote_config, **LOW}, cards=None)
+    if is_fixed:
+        app.wsgi_app = ProxyFix(app.wsgi_app)
+    remote = remote_visit(app)
+    for _ in range(2):
+        remote.open("POST", "/cps/web-eid/challenge", headers={
+            "X-CPS-Token": remote.page_token(), "X-Forwarded-For": "198.51.100.3"})  # fmt: skip
+    told = [record for record in caplog.records if "ProxyFix" in record.getMessage()]
+    assert len(told) == (0 if is_fixed else 1)
 
 
 def test_addresses_of_a_dual_stack_socket_are_told_apart(

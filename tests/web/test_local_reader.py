@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -203,6 +205,19 @@ def test_an_old_login_is_asked_for_the_pin_again(visitor, desk: VirtualDesk, clo
     done = visitor.post("/cps/login", {**form, "pin": "1234"})
     assert done.location == "/fresh"
     assert visitor.get("/fresh").status_code == 200
+
+
+def test_who_is_asked_again_is_told_why(visitor, desk: VirtualDesk, clock) -> None:
+    """In either language, and the language changes nothing else."""
+    desk.insert("doctor")
+    visitor.log_in()
+    clock.ahead = timedelta(minutes=6)
+    page = visitor.get(visitor.get("/fresh").location).text
+    assert "Cette page redemande votre carte et votre code" in page
+    (english,) = re.findall(r'href="([^"]*)" lang="en"', page)
+    page = visitor.get(html.unescape(english)).text
+    assert "This page asks for your card and PIN again" in page
+    assert 'value="/fresh"' in page
 
 
 def test_signals_tell_of_logins_and_refusals(app, visitor, desk: VirtualDesk) -> None:

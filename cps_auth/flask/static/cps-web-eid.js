@@ -4,6 +4,7 @@
 (() => {
   const ACK_MS = 1500;
   const PERSON_MS = 150000;
+  const RELOADED = "cps-reloaded";
   const {challenge, login, token, language} = document.currentScript.dataset;
   const button = document.getElementById("cps-web-eid");
   const alertBox = document.getElementById("cps-alert");
@@ -81,12 +82,26 @@
       );
     });
 
+  // A page that is older than the browser's session is made anew, once: not a refusal to read.
+  const askForChallenge = async () => {
+    try {
+      const answer = await post(challenge);
+      sessionStorage.removeItem(RELOADED);
+      return answer;
+    } catch (trouble) {
+      if (trouble.code !== "refused" || sessionStorage.getItem(RELOADED)) throw trouble;
+      sessionStorage.setItem(RELOADED, "yes");
+      location.reload();
+      return new Promise(() => {});
+    }
+  };
+
   const run = async () => {
     button.disabled = true;
     alertBox.hidden = true;
     progress.hidden = false;
     try {
-      const {nonce} = await post(challenge);
+      const {nonce} = await askForChallenge();
       const answer = await authenticate(nonce);
       const proof = Object.fromEntries(FIELDS.map((field) => [field, answer[field]]));
       const guard = answer.cpsGuard === true ? "&guard=1" : "";
