@@ -15,13 +15,14 @@ from cps_auth.card.port import Card
 from cps_auth.command import Options, card_options
 from cps_auth.doctor_cli import doctor as doctor_command
 from cps_auth.errors import NoReader
+from cps_auth.exit_codes import INTERRUPTED
 from cps_auth.login.verify import admit, prove, show_holder
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
 from cps_auth.native_host.browser_cli import browser as browser_commands
 from cps_auth.pin_cli import pin as pin_commands
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
-from cps_auth.report import card_lines, holder_lines, reader_line
-from cps_auth.surface import now, surface
+from cps_auth.report import card_lines, event_line, holder_lines, reader_line
+from cps_auth.surface import misused, now, surface
 from cps_auth.trust_cli import trust as trust_commands
 from cps_auth.wording import pin_prompt, translations
 
@@ -142,6 +143,8 @@ def watch(options: Options) -> None:
             while (event := events.get()).kind is not CardEventKind.WATCHER_STOPPED:
                 if event.reader in ("", options.reader) or options.reader is None:
                     _print_event(options, event)
+            _print_event(options, event)
+            raise RuntimeError(event.reason)  # nobody watches any more, and nobody asked for that
         finally:
             watching.stop()
 
@@ -154,7 +157,7 @@ def _print_event(options: Options, event: CardEvent) -> None:
         "generation": event.generation,
         "at": now(),
     }
-    options.print(value, [f"{event.kind.value}  {event.reader}".rstrip()])
+    options.print(value, [event_line(event, options.language)])
     sys.stdout.flush()
 
 
@@ -166,4 +169,9 @@ cli.add_command(browser_commands)
 
 def main() -> None:
     """Run the command."""
-    cli.main(prog_name="cps-auth")
+    try:
+        sys.exit(cli.main(prog_name="cps-auth", standalone_mode=False))
+    except click.ClickException as error:
+        misused(error, "--json" in sys.argv)
+    except click.Abort:
+        sys.exit(INTERRUPTED)

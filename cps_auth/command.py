@@ -76,7 +76,7 @@ def card_options(command: Callable[..., None]) -> Callable[..., None]:
             _show_trace()
         command(options, **own)
 
-    folder = click.Path(exists=False, file_okay=False, path_type=Path)
+    folder = click.Path(path_type=Path)  # whether it is one, the trust store says
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One line of JSON a result."),
         click.option("--reader", metavar="NAME", help="The reader, where there are several."),

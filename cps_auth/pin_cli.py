@@ -9,7 +9,7 @@ import click
 
 from cps_auth.card.port import Card
 from cps_auth.command import Options, card_options
-from cps_auth.errors import PinEntryCancelled
+from cps_auth.errors import ContactlessNotEnough, PinEntryCancelled
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
 from cps_auth.report import pin_lines
 from cps_auth.surface import surface
@@ -32,7 +32,7 @@ def pin() -> None:
 @card_options
 def status(options: Options) -> None:
     """Say how many attempts PIN and PUK have left. Spends none."""
-    with surface(options.json), options.cards().open_card(options.reader) as card:
+    with surface(options.json), _card(options) as card:
         left, puk_left = card.pin_attempts_left(), card.puk_attempts_left()
         value = {
             "ok": True,
@@ -54,7 +54,7 @@ def change(options: Options, pin_stdin: bool, use_last_attempt: bool) -> None:
     From standard input: the old PIN, then the new one.
     """
     tr = translations(options.language)
-    with surface(options.json), options.cards().open_card(options.reader) as card:
+    with surface(options.json), _card(options) as card:
         with (
             _typed(pin_stdin, tr.gettext("Current PIN: ")) as old,
             _new_pin(options, pin_stdin) as new,
@@ -73,11 +73,24 @@ def unblock(options: Options, pin_stdin: bool, use_last_attempt: bool) -> None:
     From standard input: the PUK, then the new PIN.
     """
     tr = translations(options.language)
-    with surface(options.json), options.cards().open_card(options.reader) as card:
+    with surface(options.json), _card(options) as card:
         prompt = tr.gettext("Unblocking code (8 digits): ")
         with _typed(pin_stdin, prompt) as puk, _new_pin(options, pin_stdin) as new:
             card.unblock(puk, new, last_attempt_allowed=use_last_attempt)
         _done(options, card)
+
+
+@contextlib.contextmanager
+def _card(options: Options) -> Iterator[Card]:
+    """Open the card; one that is read without contact has no PIN, so none is asked for.
+
+    Raises:
+        ContactlessNotEnough, and what `CardSource.open_card` raises.
+    """
+    with options.cards().open_card(options.reader) as card:
+        if card.description.kind.is_contactless:
+            raise ContactlessNotEnough
+        yield card
 
 
 def _typed(from_pipe: bool, prompt: str) -> contextlib.AbstractContextManager[bytearray]:

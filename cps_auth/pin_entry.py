@@ -15,6 +15,7 @@ from cps_auth.errors import PinEntryCancelled
 
 _BUFFER_BYTES = 64
 """Longer than any PIN; what is longer is not one."""
+_LINE_FEED, _CARRIAGE_RETURN = 0x0A, 0x0D
 
 
 @contextlib.contextmanager
@@ -88,15 +89,21 @@ def _no_echo(terminal: int) -> Iterator[None]:
 
 
 def _read_line(descriptor: int) -> bytearray:
-    """Read up to a line feed, the end or the buffer's size, one byte at a time, in place."""
+    """Read up to a line feed, the end or the buffer's size, one byte at a time, in place.
+
+    Returns:
+        The line without its end (LF, or CR LF), in a buffer of its own size: one that is cut
+        shorter in place may be moved, and leaves a copy where it was.
+    """
     sys.stdout.flush()
     buffer, length = bytearray(_BUFFER_BYTES), 0
-    view = memoryview(buffer)
-    while length < _BUFFER_BYTES and os.readv(descriptor, [view[length : length + 1]]):
-        if buffer[length] in b"\r\n":
-            break
-        length += 1
-    view.release()
-    if length < _BUFFER_BYTES:
-        buffer[length:] = b""  # shrinking in place: the rest never held a digit
-    return buffer
+    with memoryview(buffer) as view:
+        while length < _BUFFER_BYTES and os.readv(descriptor, [view[length : length + 1]]):
+            if buffer[length] == _LINE_FEED:
+                break
+            length += 1
+    if length and buffer[length - 1] == _CARRIAGE_RETURN:
+        length -= 1
+    line = buffer[:length]
+    wipe(buffer)
+    return line

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from cps_auth.card.atr import kind_of
-from cps_auth.model import CardDescription, CardKind, Practitioner, ReaderState
+from cps_auth.model import (
+    CardDescription,
+    CardEvent,
+    CardEventKind,
+    CardKind,
+    Practitioner,
+    ReaderState,
+)
 from cps_auth.pki.judge import JudgedCertificate
 from cps_auth.wording import attempts_left_text, translations
 
+
+def _(message: str) -> str:
+    """Mark a sentence for extraction; it is translated where it is shown."""
+    return message
+
+
 _CARD_NAMES = {
     CardKind.CPS3: "CPS3",
-    CardKind.CPS3_CONTACTLESS: "CPS3 (contactless)",
+    CardKind.CPS3_CONTACTLESS: _("CPS3 (contactless)"),
     CardKind.CPS4: "CPS4",
     CardKind.VENDOR_MODULE: "PKCS#11",
+}
+
+_EVENTS = {
+    CardEventKind.SERVICE_LOST: _("the smart card service was lost"),
+    CardEventKind.SERVICE_BACK: _("the smart card service is back"),
+    CardEventKind.READER_ADDED: _("reader added"),
+    CardEventKind.READER_GONE: _("reader gone"),
+    CardEventKind.CARD_INSERTED: _("card inserted"),
+    CardEventKind.CARD_REMOVED: _("card removed"),
+    CardEventKind.CARD_SWAPPED: _("card swapped for another, or inserted anew"),
+    CardEventKind.RESUMED: _("the computer was asleep"),
+    CardEventKind.WATCHER_STOPPED: _("nobody watches the readers any more"),
 }
 
 
@@ -21,8 +46,13 @@ def reader_line(state: ReaderState, language: str) -> str:
     if state.atr is None:
         return f"{state.name}: " + tr.gettext("no card")
     kind = kind_of(state.atr)
-    name = _CARD_NAMES.get(kind) or tr.gettext("not a CPS card")
-    return f"{state.name}: {name}"
+    return f"{state.name}: " + tr.gettext(_CARD_NAMES.get(kind) or _("not a CPS card"))
+
+
+def event_line(event: CardEvent, language: str) -> str:
+    """Say in one line what happened, and in which reader."""
+    happened = translations(language).gettext(_EVENTS[event.kind])
+    return f"{event.reader}: {happened}" if event.reader else happened
 
 
 def card_lines(
@@ -31,10 +61,10 @@ def card_lines(
     """Say which card it is and how many PIN attempts are left, one fact a line."""
     tr = translations(language)
     unknown = tr.gettext("the card does not say how many PIN attempts are left")
-    name = _CARD_NAMES.get(description.kind, "")
+    name = _CARD_NAMES.get(description.kind)
     return [
         tr.gettext("Card: {name} {label}, serial {serial}, in {reader}").format(
-            name=name,
+            name=tr.gettext(name) if name else "",
             label=label,
             serial=description.serial,
             reader=description.reader,
@@ -50,7 +80,7 @@ def pin_lines(left: int | None, puk_left: int | None, language: str) -> list[str
     unknown = tr.gettext("the card does not say")
     return [
         name + (unknown if count is None else attempts_left_text(count, language))
-        for name, count in (("PIN: ", left), ("PUK: ", puk_left))
+        for name, count in ((tr.gettext("PIN: "), left), (tr.gettext("PUK: "), puk_left))
     ]
 
 

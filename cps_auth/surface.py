@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -14,8 +14,8 @@ import click
 import msgspec
 
 from cps_auth.errors import CpsAuthError
-from cps_auth.exit_codes import EXIT_CODES, INTERRUPTED, UNFORESEEN
-from cps_auth.wording import explain
+from cps_auth.exit_codes import EXIT_CODES, INTERRUPTED, UNFORESEEN, USAGE
+from cps_auth.wording import explain, translations
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +45,15 @@ def surface(as_json: bool) -> Iterator[None]:
         refuse(error, as_json)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens any more
+        sys.exit(UNFORESEEN)
     except Exception:
         _log.debug("unforeseen", exc_info=True)
-        click.echo("cps-auth: unforeseen error, nothing was granted; --debug tells more.", err=True)
+        words = translations(language_of_environment()).gettext(
+            "Unforeseen error, nothing was granted; --debug tells more."
+        )
+        _say_no("unforeseen", {}, words, as_json)
         sys.exit(UNFORESEEN)
 
 
@@ -55,9 +61,20 @@ def refuse(error: CpsAuthError, as_json: bool) -> NoReturn:
     """Say what an error means and exit with its code."""
     _log.debug("refused: %s", error)
     words = explain(error, language_of_environment())
-    if as_json:
-        refusal = {"ok": False, "error": error.code, **error.data(), "message": words.text}
-        click.echo(to_json(refusal))
-    else:
-        click.echo(words.text, err=True)
+    _say_no(error.code, error.data(), words.text, as_json)
     sys.exit(EXIT_CODES[type(error)])
+
+
+def misused(error: click.ClickException, as_json: bool) -> NoReturn:
+    """Say what is wrong with the command line and exit with its code."""
+    error.show()
+    if as_json:
+        _say_no("usage", {}, error.format_message(), as_json)
+    sys.exit(USAGE)
+
+
+def _say_no(code: str, data: Mapping[str, object], words: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(to_json({"ok": False, "error": code, **data, "message": words}))
+    else:
+        click.echo(words, err=True)

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field, replace
 
 from cps_auth.card.port import Transport
-from cps_auth.errors import CardMisbehaved
+from cps_auth.errors import CardMisbehaved, CpsAuthError
 
 _log = logging.getLogger(__name__)
 _trace = logging.getLogger(f"{__name__}.trace")
@@ -170,11 +170,23 @@ def _send(transport: Transport, command: Command) -> Response:
     if _log.isEnabledFor(logging.DEBUG) or _trace.isEnabledFor(logging.DEBUG):
         _log.debug("command %s", command.describe())
         _trace.debug("> %s", command.describe())
-    unverified_answer = transport.transmit(command.encode(transport.protocol))
+    unverified_answer = _transmit(transport, command)
     if not 2 <= len(unverified_answer) <= 258:
         raise CardMisbehaved(f"response of {len(unverified_answer)} bytes")
     status = StatusWord(int.from_bytes(unverified_answer[-2:], "big"))
     _log.debug("response %s, %d bytes", status, len(unverified_answer) - 2)
     if _trace.isEnabledFor(logging.DEBUG):
-        _trace.debug("< %s", f"{unverified_answer[:-2].hex().upper()} {status}".lstrip())
+        data = "" if command.carries_secret else unverified_answer[:-2].hex().upper()
+        _trace.debug("< %s", f"{data} {status}".lstrip())
     return Response(unverified_answer[:-2], status)
+
+
+def _transmit(transport: Transport, command: Command) -> bytes:
+    try:
+        return transport.transmit(command.encode(transport.protocol))
+    except CpsAuthError as error:
+        if not command.carries_secret:
+            raise
+        # The frames below this one hold the bytes of the PIN as long as the error is kept
+        error.__context__ = None
+        raise error.with_traceback(None) from None

@@ -40,6 +40,7 @@ class CardApplication(ABC):
         self.transport = transport
         self.files = CardFiles(transport, self.dialect)
         self._is_asleep = self.dialect.is_selected_first
+        self._is_verified = False  # as another program may have left it
 
     # --- Waking it up ------------------------------------------------------------
 
@@ -91,7 +92,26 @@ class CardApplication(ABC):
             CardMisbehaved, CardRemoved, ReaderServiceLost
         """
         status = self.send(self.command(VERIFY, 0x00, code.reference)).status
+        self._is_verified = status.is_ok
         return 0 if status.is_blocked else status.attempts_left
+
+    def attempts_left_once_reset(self, code: Password, enter: Callable[[], None]) -> int | None:
+        """Ask again where the card said that the code is verified, which hides the number.
+
+        Another program verified it, and is logged out by this.
+
+        Args:
+            code: which one.
+            enter: selects its directory, with the application selected.
+
+        Raises:
+            CardMisbehaved, CardRemoved, ReaderServiceLost
+        """
+        if not self._is_verified:
+            return None
+        self.reset()
+        self.awake(enter)
+        return self.attempts_left(code)
 
     def attempts_by_object(self, code: Password) -> int | None:  # noqa: ARG002  # see IasEcc
         """Return the same, from the card's objects; may leave another directory selected.

@@ -45,12 +45,15 @@ class IasEcc(CardApplication):
 
     def change_pin(self, pin: Password, old: bytearray, new: bytearray) -> None:
         """Replace the PIN: both in one command."""
-        both = pin.padded(old) + pin.padded(new)
+        first, last = pin.padded(old), pin.padded(new)
+        both = bytearray(len(first) + len(last))
         try:
+            both[: len(first)], both[len(first) :] = first, last
             command = self.command(CHANGE_REFERENCE_DATA, _OLD_AND_NEW, pin.reference, bytes(both))
             check_compared(self.send(command).status, "CHANGE REFERENCE DATA", PIN)
         finally:
-            both[:] = bytes(len(both))
+            for code in (first, last, both):
+                code[:] = bytes(len(code))
 
     def set_pin_after_puk(self, pin: Password, new: bytearray) -> None:
         """Unblock and replace the PIN: one command."""

@@ -20,6 +20,7 @@ from cps_auth.card.profile import (
     read_serial,
 )
 from cps_auth.card.public_files import PublicFileCache
+from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
 from cps_auth.errors import (
     CardRemoved,
@@ -152,6 +153,7 @@ def choose_reader(snapshot: Snapshot, reader: str | None) -> ReaderState:
     Raises:
         NoReader, NoCard, UnsupportedCard, SeveralCards
     """
+    reader = name_today(snapshot, reader)
     candidates = [state for state in snapshot.readers if reader in (None, state.name)]
     present = [state for state in candidates if state.atr is not None]
     if not candidates:

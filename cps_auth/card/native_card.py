@@ -179,6 +179,8 @@ class NativeCard:
             try:
                 self._application.awake(self._enter)
                 left = self._attempts_left(password, self._enter)
+                if left is None:
+                    left = self._application.attempts_left_once_reset(password, self._enter)
                 check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
                 yield password
             except CardMisbehaved:

@@ -25,6 +25,7 @@ from cps_auth.card.pkcs11_selection import (
     reader_of,
 )
 from cps_auth.card.port import CardListener, ReaderService, Watch
+from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
 from cps_auth.errors import ConfigurationError, ModuleUnusable, ReaderServiceLost
 from cps_auth.model import ReaderState, Snapshot
@@ -88,6 +89,7 @@ class Pkcs11Cards:
             ModuleUnusable: the module cannot be loaded, crashed or did not answer in time.
         """
         snapshot, lost = self._look()
+        reader = name_today(snapshot, reader)
         process = self._start()
         try:
             slots, seat = self._search(process, snapshot, reader)

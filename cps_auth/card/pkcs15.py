@@ -83,7 +83,9 @@ class Password:
         """Return a copy of the PIN as VERIFY carries it; its owner wipes it."""
         if PasswordFlag.NEEDS_PADDING not in self.flags:
             return bytearray(pin)
-        return bytearray(pin) + bytes((self.padding,)) * (self.stored_length - len(pin))
+        block = bytearray((self.padding,)) * max(len(pin), self.stored_length)
+        block[: len(pin)] = pin  # in place: a sum would leave a copy behind
+        return block
 
 
 @dataclass(frozen=True, slots=True)

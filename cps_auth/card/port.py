@@ -197,7 +197,8 @@ class CardSource(Protocol):
     def open_card(self, reader: str | None = None) -> Card:
         """Open the one usable card, or the one in the named reader.
 
-        A card in contact is preferred over the same card's contactless interface.
+        A card in contact is preferred over the same card's contactless interface. A named reader
+        is found again when pcscd counts it anew ("01 00" for "00 00").
 
         Raises:
             ReaderServiceLost, NoReader, NoCard, CardBusy, CardRemoved, CardMisbehaved

@@ -53,9 +53,12 @@ def show_holder(card: Card, *, judge: Judge, at: datetime) -> JudgedCertificate:
         at: now, aware UTC.
 
     Raises:
+        ContactlessNotEnough: step 1.
         CardRemoved, CardMisbehaved, ReaderServiceLost: the card could not be read.
         CertificateRefused: any of its leaves; says which step said no.
     """
+    if card.description.kind.is_contactless:
+        raise ContactlessNotEnough
     return judge.judge(card.read_authentication_certificate(), at=at)
 
 
@@ -82,9 +85,7 @@ def admit(card: Card, *, judge: Judge, allow: AccountCheck, at: datetime) -> Adm
         CertificateRefused: any leaf; steps 3 to 5.
         HolderNotAllowed: step 6.
     """
-    if card.description.kind.is_contactless:  # 1
-        raise ContactlessNotEnough
-    judged = show_holder(card, judge=judge, at=at)  # 2 to 5
+    judged = show_holder(card, judge=judge, at=at)  # 1 to 5
     allow(judged.certificate.practitioner)  # 6
     return Admission(judged, card.description.serial)
 

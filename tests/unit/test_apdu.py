@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
+
 import pytest
 
 from cps_auth.card.apdu import Command, Response, StatusWord, exchange
-from cps_auth.errors import CardMisbehaved
+from cps_auth.errors import CardMisbehaved, CardRemoved
 
 
 class Scripted:
@@ -137,3 +140,45 @@ def test_require_ok() -> None:
     with pytest.raises(CardMisbehaved) as caught:
         Response(b"", StatusWord(0x6A82)).require_ok("SELECT 3F00")
     assert caught.value.data() == {"what": "SELECT 3F00", "status_word_hex": "6A82"}
+
+
+@pytest.mark.parametrize("ins", [0x20, 0x24, 0x2C, 0xB0])
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_an_error_keeps_no_frame_with_a_code(ins: int, protocol: int) -> None:
+    """Whoever keeps or shows an error with its frames keeps no command that carried a PIN."""
+
+    class Leaving:
+        def __init__(self) -> None:
+            self.protocol = protocol
+
+        def transmit(self, command: bytes) -> bytes:
+            error = CardRemoved()
+            error.__context__ = TimeoutError(command)
+            raise error
+
+    command = Command(0x00, ins, 0x00, 0x01, b"8351")
+    with pytest.raises(CardRemoved) as removed:
+        exchange(Leaving(), command)  # type: ignore[arg-type]  # all that it takes
+    frames = traceback.walk_tb(removed.value.__traceback__)
+    kept = [
+        value
+        for frame, _ in frames
+        for value in frame.f_locals.values()
+        if isinstance(value, bytes | bytearray) and b"8351" in value
+    ]
+    assert bool(kept) is (ins == 0xB0)
+    assert (removed.value.__context__ is None) is (ins != 0xB0)
+    shown = "".join(traceback.format_exception(removed.value))
+    assert ("8351" in shown) is (ins == 0xB0)
+
+
+def test_an_answer_to_a_code_is_not_traced(caplog: pytest.LogCaptureFixture) -> None:
+    """A card that gives a PIN back does not bring it into the trace."""
+    trace = logging.getLogger("cps_auth.card.apdu.trace")
+    trace.addHandler(caplog.handler)
+    with caplog.at_level(logging.DEBUG, trace.name):
+        card = Scripted(1, ("0020000104" + b"8351".hex(), b"8351".hex() + "9000"))
+        exchange(card, Command(0x00, 0x20, 0x00, 0x01, b"8351"))
+    trace.removeHandler(caplog.handler)
+    assert "< 9000" in caplog.text
+    assert b"8351".hex() not in caplog.text

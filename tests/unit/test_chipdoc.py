@@ -20,7 +20,14 @@ from cps_auth.card.native_card import NativeCard
 from cps_auth.card.pkcs15 import FileReference, Password, PrivateKey
 from cps_auth.card.profile import Profile
 from cps_auth.card.public_files import PublicFileCache
-from cps_auth.errors import CardMisbehaved, CpsAuthError, PinBlocked, WrongPin, WrongPuk
+from cps_auth.errors import (
+    CardMisbehaved,
+    CpsAuthError,
+    LastAttempt,
+    PinBlocked,
+    WrongPin,
+    WrongPuk,
+)
 from cps_auth.model import CardDescription, CardKind, Challenge, SignatureAlgorithm
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
@@ -152,6 +159,22 @@ def test_verify_refused(status: str, error: type[CpsAuthError]) -> None:
     with pytest.raises(error):
         card.prove(bytearray(b"1234"), CHALLENGE)
     script.finish()
+
+
+def test_verified_by_another_program() -> None:
+    """A card that says "verified" instead of a number is reset first, then the PIN is shown."""
+    said_verified = (WAKE, ENTER, ("01200001", "9000"))
+    proof = (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000")
+    card, script = _card(*said_verified, ENTER, *_attempts(3), *proof)
+    card.prove(bytearray(b"1234"), CHALLENGE)
+    script.resets -= 1
+    script.finish()
+    card, script = _card(*said_verified, ENTER, *said_verified)
+    with pytest.raises(LastAttempt):
+        card.prove(bytearray(b"1234"), CHALLENGE)
+    card, script = _card(*said_verified)
+    assert card.pin_attempts_left() is None  # nobody is logged out for a look
+    assert script.resets == 0
 
 
 def test_change() -> None:

@@ -27,7 +27,8 @@ SAMPLES: dict[object, object] = {
 }
 
 
-def _sample(leaf: type[errors.CpsAuthError]) -> errors.CpsAuthError:
+def sample(leaf: type[errors.CpsAuthError]) -> errors.CpsAuthError:
+    """Make one of each kind, with some data."""
     hints = get_type_hints(leaf)
     names = getattr(leaf, "__dataclass_fields__", {})
     return leaf(**{name: SAMPLES[hints[name]] for name in names})
@@ -68,7 +69,7 @@ def test_every_error_says_what_happened_and_what_to_do(
     leaf: type[errors.CpsAuthError], language: str
 ) -> None:
     """Both halves are there, and no placeholder is left in them."""
-    words = explain(_sample(leaf), language)
+    words = explain(sample(leaf), language)
     assert words.happened.endswith(".")
     assert words.to_do.endswith(".")
     assert "{" not in words.text
@@ -77,7 +78,7 @@ def test_every_error_says_what_happened_and_what_to_do(
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.code)
 def test_every_error_is_translated(leaf: type[errors.CpsAuthError]) -> None:
     """French is French."""
-    french, english = explain(_sample(leaf), "fr"), explain(_sample(leaf), "en")
+    french, english = explain(sample(leaf), "fr"), explain(sample(leaf), "en")
     assert french.happened != english.happened
     assert french.to_do != english.to_do
 
@@ -85,7 +86,7 @@ def test_every_error_is_translated(leaf: type[errors.CpsAuthError]) -> None:
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.code)
 def test_an_error_prints_its_data(leaf: type[errors.CpsAuthError]) -> None:
     """A log line of an error starts with its code and carries what it knows."""
-    error = _sample(leaf)
+    error = sample(leaf)
     assert str(error).startswith(leaf.code)
     assert all(name in str(error) for name in error.data())
 

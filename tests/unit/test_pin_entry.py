@@ -28,6 +28,14 @@ def test_one_line_is_read_and_wiped_afterwards(content: bytes) -> None:
     assert pin == bytes(4)
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_two_lines_are_two_codes(end: bytes) -> None:
+    """Old and new PIN come one a line, whichever way lines end."""
+    pipe = _pipe(b"1234" + end + b"4321" + end)
+    with pin_from_pipe(pipe) as old, pin_from_pipe(pipe) as new:
+        assert (old, new) == (b"1234", b"4321")
+
+
 def test_it_is_wiped_when_the_block_fails() -> None:
     """An error inside leaves nothing behind."""
     with pytest.raises(RuntimeError), pin_from_pipe(_pipe(b"4321\n")) as pin:

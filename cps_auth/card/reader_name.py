@@ -1,0 +1,32 @@
+"""Which reader a name from a setting means today: pcscd counts readers anew as they are plugged."""
+
+from __future__ import annotations
+
+import re
+
+from cps_auth.model import Snapshot
+
+_COUNTED = re.compile(r" [0-9A-F]{2}( [0-9A-F]{2})$")
+"""What pcsc-lite adds to a reader's name: its number, then its slot (readerfactory.c)."""
+
+
+def name_today(snapshot: Snapshot, wanted: str | None) -> str | None:
+    """Return the name that a reader has now.
+
+    Args:
+        snapshot: all readers now.
+        wanted: the name that it had once, None for any reader.
+
+    Returns:
+        The same name where a reader has it, or none has; else that of the only reader of the
+        same make, serial number and slot, which was plugged in again elsewhere.
+    """
+    names = [state.name for state in snapshot.readers]
+    if wanted is None or wanted in names:
+        return wanted
+    alike = [name for name in names if _uncounted(name) == _uncounted(wanted)]
+    return alike[0] if len(alike) == 1 else wanted
+
+
+def _uncounted(name: str) -> str:
+    return _COUNTED.sub(r"\1", name)
