@@ -40,7 +40,7 @@ STATE_FOLDER = Path("/run/cps-auth")
 OWNERS_FILE = "sessions.json"
 LOCK_UP_WITHIN_S = 8.0
 FIRST_EVENT_WITHIN_S = 1.0
-ANSWERS_WITHIN_S = 5.0
+ANSWERS_WITHIN_S = 2.0
 SCREEN_SAVER_STARTS_WITHIN_S = 1.0
 """For the program that talks to the user's bus to start."""
 
