@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -34,6 +36,8 @@ from pam_helper.protocol import (
 READ_WITHIN_S = 5.0
 """A client has everything in hand when it connects: the PIN was typed before."""
 WRITE_WITHIN_S = 2.0
+COLUMNS = 96
+"""Of a line to show: xsecurelock breaks none, and a screen of 1024 pixels holds so many letters."""
 
 
 def _(message: str) -> str:
@@ -93,7 +97,7 @@ def answer(connection: socket.socket, peer: Peer, authority: Authority, language
     try:
         reply = _decide(inbox, case, authority, language)
     except CpsAuthError as error:
-        reply = _refusal(error, language)
+        reply = refusal(error, language)
         _log_outcome(case, reply, str(error), authority.clock())
     except Exception as error:
         # Its message could quote anything that was being worked on, so it is not logged.
@@ -129,9 +133,9 @@ def _probe(request: Request, case: _Case, authority: Authority, language: str) -
     except CpsAuthError as error:
         if not authority.offers_code(request):
             raise
-        refusal = _refusal(error, language)
+        told = refusal(error, language)
         prompt = translations(language).gettext(_CODE_PROMPT)
-        return replace(refusal, lines=(*refusal.lines, prompt), next="code")
+        return replace(told, lines=(*told.lines, prompt), next="code")
     return Reply("PAM_SUCCESS", "usable", (pin_prompt(left, language).strip(),), left, "pin")
 
 
@@ -161,7 +165,8 @@ def _use_code(
         wipe(code)
     if left is None:
         return Reply("PAM_AUTH_ERR", "code-refused", (tr.gettext(_CODE_REFUSED),))
-    return Reply("PAM_SUCCESS", "code-accepted", (tr.gettext(_CODE_USED).format(count=left),))
+    used = tr.gettext(_CODE_USED).format(count=left)
+    return Reply("PAM_SUCCESS", "code-accepted", _fitting([used]))
 
 
 def _is_there(connection: socket.socket) -> bool:
@@ -176,7 +181,13 @@ def _is_there(connection: socket.socket) -> bool:
     return False
 
 
-def _refusal(error: CpsAuthError, language: str) -> Reply:
+def refusal(error: CpsAuthError, language: str) -> Reply:
+    """Return what is answered for an error.
+
+    Args:
+        error: any leaf.
+        language: of the lines to show, "fr" or "en".
+    """
     words = explain(error, language)
     lines = [words.happened, words.attempts, words.to_do]
     if isinstance(error, LastAttempt):
@@ -187,8 +198,17 @@ def _refusal(error: CpsAuthError, language: str) -> Reply:
     return Reply(
         PAM_RESULTS[type(error)],
         error.code,
-        tuple(line for line in lines if line),
+        _fitting(lines),
         left if isinstance(left, int) else None,
+    )
+
+
+def _fitting(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return lines to show that fit on a screen."""
+    return tuple(
+        piece
+        for line in lines
+        for piece in textwrap.wrap(line, COLUMNS, break_long_words=False, break_on_hyphens=False)
     )
 
 

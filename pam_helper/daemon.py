@@ -40,7 +40,7 @@ STATE_FOLDER = Path("/run/cps-auth")
 OWNERS_FILE = "sessions.json"
 LOCK_UP_WITHIN_S = 8.0
 FIRST_EVENT_WITHIN_S = 1.0
-ANSWERS_WITHIN_S = 5.0
+ANSWERS_WITHIN_S = 2.0
 SCREEN_SAVER_STARTS_WITHIN_S = 1.0
 """For the program that talks to the user's bus to start."""
 
@@ -99,21 +99,19 @@ def run(options: DaemonOptions) -> None:
     Raises:
         ConfigurationError, TrustStoreUnusable, ModuleUnusable: it did not start.
     """
-    settings = read_settings(options.config)
     stop = _stop_on_signals()
     _forbid_core_dumps()
     _make_folder(options.state)
-    cards = cards_of(settings)
-    judge = judge_of(settings.trust, trust_folder(options, settings))
-    sessions = BoundSessions(locking_of(settings), Owners(options.state / OWNERS_FILE))
-    codes = OneTimeCodes(options.codes)
-    authority = Authority(
-        cards, settings.card.reader, judge, options.accounts, sessions, codes, _now
-    )
     with ExitStack() as closing:
         listening = _listening(options.socket, closing)
-        sessions.lock_left_open(LOCK_UP_WITHIN_S)
+        settings, sessions = _lock_left_open(options)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
+        cards = cards_of(settings)
+        judge = judge_of(settings.trust, trust_folder(options, settings))
+        codes = OneTimeCodes(options.codes)
+        authority = Authority(
+            cards, settings.card.reader, judge, options.accounts, sessions, codes, _now
+        )
         watching = Watching(cards, sessions.feed_card_event)
         closing.callback(watching.stop)
         # A reader told as new after a login would lock the session that it has just opened.
@@ -131,12 +129,33 @@ def run(options: DaemonOptions) -> None:
         service_manager.notify("STOPPING=1")
 
 
+def _lock_left_open(options: DaemonOptions) -> tuple[Settings, BoundSessions]:
+    """Lock what an earlier daemon left, before anything else that may fail.
+
+    Returns:
+        The settings and the sessions.
+
+    Raises:
+        ConfigurationError: the settings cannot be used; it was locked as without any.
+    """
+    settings, unusable = Settings(), None
+    try:
+        settings = read_settings(options.config)
+    except ConfigurationError as error:
+        unusable = error
+    sessions = BoundSessions(locking_of(settings), Owners(options.state / OWNERS_FILE))
+    sessions.lock_left_open(LOCK_UP_WITHIN_S)
+    if unusable is not None:
+        raise unusable
+    return settings, sessions
+
+
 def _listening(path: Path, closing: ExitStack) -> socket.socket:
     """Return the service manager's socket, else one of our own that goes when we do."""
     handed = service_manager.handed_socket()
     if handed is not None:
-        return handed
-    listening = listen(path)
+        return closing.enter_context(handed)
+    listening = closing.enter_context(listen(path))
     closing.callback(path.unlink, missing_ok=True)
     return listening
 

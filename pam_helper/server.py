@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
+import select
 import socket
 import stat
 import threading
@@ -78,7 +78,9 @@ class Server:
             listening: from `listen`; closed by `stop`.
             answer: serves one connection, in a thread of its own.
         """
+        listening.setblocking(False)
         self._listening = listening
+        self._woken, self._wake = socket.socketpair()
         self._answer = answer
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -87,20 +89,30 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept no more. Connections that are being served go on."""
+        """Accept no more. Connections that are being served go on.
+
+        The listening socket is closed, not shut down: a service manager that handed it over
+        gives it to the next daemon, with whoever waits in its queue.
+        """
         self._stopping.set()
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self._wake.close()
         self._thread.join()
+        self._woken.close()
         self._listening.close()
 
     def _accept(self) -> None:
+        ready = select.poll()
+        for sock in (self._listening, self._woken):
+            ready.register(sock, select.POLLIN)
         while True:
+            ready.poll()
+            if self._stopping.is_set():
+                return
             try:
                 connection, _ = self._listening.accept()
+            except BlockingIOError:
+                continue
             except OSError as error:
-                if self._stopping.is_set():
-                    return
                 _log.error("cannot accept: %s", error.strerror)
                 self._stopping.wait(_AFTER_FAILURE_S)
             else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pam_helper.protocol import VERIFIED_LINE
+from pam_helper.server import Server, listen
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
 
@@ -20,6 +22,22 @@ def test_the_right_pin_is_verified(pc: CabinetPc) -> None:
     pc.insert("doctor")
     reply = pc.ask("verify", pin=PIN)
     assert reply["raw"] == VERIFIED_LINE
+
+
+def test_the_next_daemon_takes_over_the_socket(pc_folder: Path) -> None:
+    """What a service manager handed over works for whoever comes next, its queue included."""
+
+    def serve(word: bytes) -> Server:
+        return Server(handed.dup(), lambda connection, _peer: connection.sendall(word))
+
+    with listen(pc_folder / "auth.sock") as handed:
+        serve(b"first").stop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+            waiting.settimeout(10)
+            waiting.connect(str(pc_folder / "auth.sock"))
+            second = serve(b"second")
+            assert waiting.recv(10) == b"second"
+            second.stop()
 
 
 def test_a_probe_tells_the_attempts_and_spends_none(pc: CabinetPc) -> None:

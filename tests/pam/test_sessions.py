@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cps_auth.errors import CardBusy, HolderNotAllowed
+from cps_auth.errors import CardBusy, CpsAuthError, HolderNotAllowed
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockPhase
-from pam_helper import bound_session
+from pam_helper import bound_session, daemon
 from pam_helper.authority import Trace
 from pam_helper.lockers import DesktopSession, Gone, Locking, Sessions
 from pam_helper.owners import Owners
@@ -307,6 +308,26 @@ def test_a_new_daemon_locks_what_the_old_one_left(pc: CabinetPc, session: Deskto
     assert pc.desktop.locked == {session}
     assert owners.owner_of("root") == "899900000011"
     successor.close(10)
+
+
+@pytest.mark.parametrize("broken", ["trust", "config"])
+def test_a_daemon_that_cannot_start_locks_what_was_left(
+    pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Trust or settings that cannot be used keep nobody's session open."""
+    (pc.folder / "config.toml").write_text("rubbish" if broken == "config" else "")
+    options = daemon.DaemonOptions(
+        config=pc.folder / "config.toml",
+        socket=pc.folder / "next.sock",
+        state=pc.folder,
+        trust=pc.folder / "nothing",
+    )
+    monkeypatch.setattr(daemon, "_stop_on_signals", threading.Event)
+    monkeypatch.setattr(daemon, "_forbid_core_dumps", lambda: None)
+    monkeypatch.setattr(daemon, "locking_of", lambda _: Locking(pc.desktop, (pc.desktop,)))
+    with pytest.raises(CpsAuthError):
+        daemon.run(options)
+    assert pc.desktop.locked == {session}
 
 
 def test_what_an_old_daemon_left_is_watched_as_any_other(

@@ -12,7 +12,9 @@ from cps_auth import errors
 from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.flask.outcome import HTTP_STATUSES
 from cps_auth.wording import LANGUAGES, explain
+from pam_helper.answering import COLUMNS, refusal
 from pam_helper.outcome import PAM_RESULTS
+from pam_helper.protocol import encode_reply
 
 LEAVES = errors.leaves()
 
@@ -73,6 +75,18 @@ def test_every_error_says_what_happened_and_what_to_do(
     assert words.happened.endswith(".")
     assert words.to_do.endswith(".")
     assert "{" not in words.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.code)
+def test_every_error_fits_on_a_lock_screen(leaf: type[errors.CpsAuthError], language: str) -> None:
+    """No line is cut at the edge of a screen, and none is left out of the reply."""
+    told = refusal(_sample(leaf), language)
+    assert all(len(line) <= COLUMNS for line in told.lines)
+    shown = encode_reply(told).decode().splitlines()[1:]
+    assert shown == list(told.lines)
+    words = explain(_sample(leaf), language)
+    assert " ".join(shown).startswith(words.happened)
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.code)

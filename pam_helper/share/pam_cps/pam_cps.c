@@ -310,7 +310,7 @@ static bool read_arguments(struct client *client, int argc, const char **argv) {
 #pragma GCC visibility push(default) /* what PAM looks up, and nothing else */
 
 PAM_EXTERN int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv) {
-    struct client client = {.pamh = pamh, .silent = (flags & PAM_SILENT) != 0};
+    struct client client = {.pamh = pamh, .silent = ((unsigned)flags & PAM_SILENT) != 0};
     if (!read_arguments(&client, argc, argv)) return PAM_SYSTEM_ERR;
     (void)pam_set_data(pamh, VERIFIED_DATA, NULL, NULL); /* of an earlier try */
     int result = describe(&client);

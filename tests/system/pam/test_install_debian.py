@@ -12,7 +12,7 @@ import pytest
 
 from pam_helper.setup_command import SetupOptions, install, uninstall
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]  # the first one fetches a Debian
 
 PASSWORD = "un-mot-de-passe"
 

@@ -426,6 +426,21 @@ def pam_place() -> str:
     return str(next(Path("/usr/lib").glob("*/security/pam_unix.so")).with_name("pam_cps.so"))[1:]
 
 
+def test_the_compiler_has_nothing_to_say(tmp_path: Path) -> None:
+    """No warning, gcc's own analysis of the paths included."""
+    import pam_helper.pam_module as pam_module
+
+    asked = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wcast-qual -fanalyzer"
+    sources = [str(path) for path in sorted(pam_module.SOURCES.glob("*.c"))]
+    done = subprocess.run(
+        ["gcc", *pam_module.FLAGS, *asked.split(), "-o", str(tmp_path / "x.so"), *sources, "-lpam"],
+        capture_output=True,
+        timeout=100,
+        check=True,
+    )
+    assert done.stderr == b""
+
+
 def test_the_library_exports_only_what_pam_looks_up(pc: InstalledPc) -> None:
     """Five entry points, full RELRO and a stack protector; no interpreter, no other library."""
     library = str(pc.root / pam_place())
