@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
@@ -18,7 +17,7 @@ from cps_auth.errors import CertificateMalformed, CertificateRevoked, UntrustedI
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.certificate import load_x509, parse_certificate
 from cps_auth.pki.crl import CrlStore
-from cps_auth.pki.der import element_at, elements, inside
+from cps_auth.pki.der import element_at, inside
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.profiles import EID_LOGIN
 from cps_auth.pki.reading_copy import reading_copy
@@ -26,77 +25,15 @@ from hardware_mocks.card.ber import tlv
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_certificates import key_usage
 from hardware_mocks.igc_crls import Revocation
+from tests.odd_certificates import FAULTS, NOT_A_CA_WRITTEN_OUT, ca_written_out, odd_card, resized
 
 DAY = timedelta(days=1)
-_RSA = bytes.fromhex("300d06092a864886f70d01010b0500")
-_NOT_A_CA, _NOT_A_CA_WRITTEN_OUT = bytes.fromhex("04023000"), bytes.fromhex("04053003010100")
-
-Fault = Callable[[bytes], bytes]
 
 
-def _resized(tbs: bytes, old: bytes, new: bytes) -> bytes:
-    """Replace the last occurrence of some bytes in a TBSCertificate, and mend the lengths."""
-    at = tbs.rindex(old)
-
-    def rebuilt(start: int, end: int) -> bytes:
-        parts = []
-        for element in elements(tbs, start, end):
-            whole = tbs[element.start : element.end]
-            if element.start == at and whole.startswith(old):
-                parts.append(new + whole[len(old) :])
-            elif element.start <= at < element.end and element.tag & 0x20:
-                parts.append(tlv(element.tag, rebuilt(element.content, element.end)))
-            else:
-                parts.append(whole)
-        return b"".join(parts)
-
-    return rebuilt(0, len(tbs))
-
-
-def _latin_1(tbs: bytes) -> bytes:
-    name = "Éloïse"
-    return _resized(tbs, tlv(0x0C, name.encode()), tlv(0x14, name.encode("latin-1")))
-
-
-def _unsorted(tbs: bytes) -> bytes:
-    """Turn the last name of the subject, which is of several values, round."""
-    subject = [e for e in inside(tbs, element_at(tbs, 0, len(tbs))) if e.tag == 0x30][3]
-    last = list(inside(tbs, subject))[-1]
-    parts = [tbs[e.start : e.end] for e in inside(tbs, last)]
-    assert len(parts) > 1
-    return tbs.replace(tbs[last.content : last.end], b"".join(reversed(parts)))
-
-
-def _ca_written_out(tbs: bytes) -> bytes:
-    return _resized(tbs, _NOT_A_CA, _NOT_A_CA_WRITTEN_OUT)
-
-
-FAULTS: dict[str, Fault] = {
-    "latin-1": _latin_1,
-    "unsorted": _unsorted,
-    "ca-false": _ca_written_out,
-    "all": lambda tbs: _unsorted(_latin_1(_ca_written_out(tbs))),
-}
-
-
-def _subject() -> x509.Name:
-    last = (
-        (NameOID.COMMON_NAME, "899900000011"),
-        (NameOID.SURNAME, "LAVERGNE"),
-        (NameOID.GIVEN_NAME, "Éloïse"),
-    )
-    names = [x509.NameAttribute(oid, value) for oid, value in last]
-    country = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COUNTRY_NAME, "FR")])
-    return x509.Name([country, x509.RelativeDistinguishedName(names)])
-
-
-def _card(igc: FakeIgcSante, fault: Fault) -> tuple[bytes, bytes]:
-    """Return a sound certificate, and one that the same authority signed with the fault in it."""
-    sound = igc.issue_leaf(subject=_subject()).der
-    tbs = fault(x509.load_der_x509_certificate(sound).tbs_certificate_bytes)
-    key = igc.authorities["fort-personnes"].key
-    signature = key.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
-    return sound, tlv(0x30, tbs, _RSA, tlv(0x03, b"\x00", signature))
+@pytest.fixture(scope="module")
+def odd(igc: FakeIgcSante) -> dict[str, bytes]:
+    """One certificate with each fault."""
+    return {name: odd_card(igc, fault)[1] for name, fault in FAULTS.items()}
 
 
 def _read_all(certificate: x509.Certificate) -> object:
@@ -106,7 +43,7 @@ def _read_all(certificate: x509.Certificate) -> object:
 @pytest.mark.parametrize("name", FAULTS)
 def test_card_with_a_fault_is_judged(igc: FakeIgcSante, name: str) -> None:
     """The library cannot read it; who is named is the same, and the fingerprint is its own."""
-    sound, der = _card(igc, FAULTS[name])
+    sound, der = odd_card(igc, FAULTS[name])
     with pytest.raises(ValueError, match=r"error parsing|TeletexString|Invalid"):
         _read_all(x509.load_der_x509_certificate(der))
     judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
@@ -124,7 +61,7 @@ def test_card_with_a_fault_is_judged(igc: FakeIgcSante, name: str) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_that_was_not_signed(igc: FakeIgcSante, name: str) -> None:
     """A certificate into which, or out of which, somebody put a fault has a bad signature."""
-    sound, der = _card(igc, FAULTS[name])
+    sound, der = odd_card(igc, FAULTS[name])
     signatures = [load_x509(whole).signature for whole in (sound, der)]
     judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
     for spoiled in (der.replace(signatures[1], signatures[0]), reading_copy(der)):
@@ -144,9 +81,9 @@ def test_sound_certificates_are_their_own_copy(igc: FakeIgcSante) -> None:
 
 def test_other_faults_stay(igc: FakeIgcSante) -> None:
     """BER, a CA flag of another value, a tag that is wrong or bytes after it are not repaired."""
-    sound, der = _card(igc, _ca_written_out)
+    sound, der = odd_card(igc, ca_written_out)
     for spoiled in (
-        der.replace(_NOT_A_CA_WRITTEN_OUT, b"\x04\x05\x30\x03\x01\x01\x01"),
+        der.replace(NOT_A_CA_WRITTEN_OUT, b"\x04\x05\x30\x03\x01\x01\x01"),
         der.replace(b"\x30\x82", b"\x30\x83\x00", 1),
         b"\x30\x80" + sound[4:] + b"\x00\x00",
         sound + b"\x00",
@@ -198,7 +135,7 @@ def _ecdsa(null_inside: bool, null_outside: bool) -> tuple[bytes, Judge, datetim
     tbs, bare = leaf.tbs_certificate_bytes, bytes.fromhex("300a06082a8648ce3d040303")
     odd = tlv(0x30, bare[2:], _NULL)
     if null_inside:
-        tbs = _resized(tbs, bare, odd)
+        tbs = resized(tbs, bare, odd)
     signature = key.sign(tbs, ec.ECDSA(hashes.SHA384()))
     der = tlv(0x30, tbs, odd if null_outside else bare, tlv(0x03, b"\x00", signature))
     crl = x509.CertificateRevocationListBuilder(name, *dates).sign(key, hashes.SHA384())
@@ -228,9 +165,11 @@ def test_ecdsa_with_null(inside_too: bool, outside: bool, accepted: bool) -> Non
 
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
-def test_nothing_altered_is_accepted(igc: FakeIgcSante, data: st.DataObject) -> None:
+def test_nothing_altered_is_accepted(
+    igc: FakeIgcSante, odd: dict[str, bytes], data: st.DataObject
+) -> None:
     """Whatever bytes are changed in such a certificate, only our own refusals come of it."""
-    _, genuine = _card(igc, FAULTS[data.draw(st.sampled_from(sorted(FAULTS)))])
+    genuine = odd[data.draw(st.sampled_from(sorted(odd)))]
     judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
     altered = bytearray(genuine)
     start = data.draw(st.integers(0, len(altered) - 1))
