@@ -113,6 +113,8 @@ class Practitioner:
     rpps: str | None = None  # 11 digits, when ps_idnat starts with 8
     profession_code: str | None = None  # table G15, decimal text
     profession: str | None = None  # label in French, None for a code we do not know
+    training_code: str | None = None  # table G16, what a CPF is in training for: no profession
+    training: str | None = None  # label in French, None for a code we do not know
     specialities: tuple[str, ...] = ()  # table R01, such as SM26
     title: str | None = None  # X.520 title, display only
     organisation: str | None = None

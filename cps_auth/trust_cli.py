@@ -13,6 +13,7 @@ from cps_auth.errors import RevocationUnknown, TrustStoreUnusable
 from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.pki.anchors import PRODUCTION_FOLDERS, TrustStore, folder_trust, production_trust
 from cps_auth.pki.crl import CrlStore
+from cps_auth.pki.crl_form import Doubt
 from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, crl_folder_of
 from cps_auth.pki.status import AuthorityStatus, ListStatus, authorities_status, lists_status
 from cps_auth.pki.update import (
@@ -62,11 +63,13 @@ def import_(source: Path, as_json: bool, folder: Path | None) -> None:
         if not source.exists():
             raise TrustStoreUnusable(f"{source}: not there")
         folder = _folder(folder)
-        outcomes = [] if folder else _import_pinned(source)
-        if any(file.suffix.lower() == ".crl" for file in files_of(source)):
-            store, lists = _trust_and_lists(folder)
-            outcomes += import_lists(source, store, lists, at=now())
-        _report(outcomes, as_json, good=any(outcome.is_good for outcome in outcomes))
+        pinned = [] if folder else _import_pinned(source)
+        lists = _import_lists(source, folder)
+        if not pinned and not lists:
+            raise TrustStoreUnusable(f"{source}: neither a certificate nor a list in it")
+        failed = [one for one in lists if not one.is_good and one.result != Doubt.NO_CRL.value]
+        good = not failed and any(outcome.is_good for outcome in (*pinned, *lists))
+        _report([*pinned, *lists], as_json, good=good)
 
 
 def _import_pinned(source: Path) -> list[Outcome]:
@@ -75,6 +78,14 @@ def _import_pinned(source: Path) -> list[Outcome]:
     if outcomes and not any(outcome.is_good for outcome in outcomes):
         raise TrustStoreUnusable(f"{source}: {len(outcomes)} certificates, none of the pinned ones")
     return outcomes
+
+
+def _import_lists(source: Path, folder: Path | None) -> list[Outcome]:
+    """Import lists; those of authorities that are none of ours are told, and no failure."""
+    if not any(file.suffix.lower() == ".crl" for file in files_of(source)):
+        return []
+    store, lists = _trust_and_lists(folder)
+    return list(import_lists(source, store, lists, at=now()))
 
 
 @trust.command()

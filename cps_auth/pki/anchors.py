@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +104,14 @@ def folder_trust(folder: Path) -> TrustStore:
             other CAs intermediates, and TEST cards are allowed.
 
     Raises:
-        TrustStoreUnusable: no such folder, no anchor in it, or a file that cannot be read.
+        TrustStoreUnusable: no such folder, no anchor in it, a file that cannot be read, or one
+            that everybody can write to.
     """
     settings = folder / "trust.toml"
     try:
         if not folder.is_dir():
             raise TrustStoreUnusable(f"{folder}: not a folder")
+        _check_is_nobodys(folder, settings, folder / "anchors", folder / "intermediates")
         store = _described_trust(folder, settings) if settings.exists() else _plain_trust(folder)
     except OSError as error:
         raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
@@ -119,6 +122,13 @@ def folder_trust(folder: Path) -> TrustStore:
     if not store.anchors:
         raise TrustStoreUnusable(f"{folder}: no anchor")
     return store
+
+
+def _check_is_nobodys(*paths: Path) -> None:
+    """Refuse what everybody could have put an anchor into."""
+    for path in paths:
+        if path.exists() and path.stat().st_mode & stat.S_IWOTH:
+            raise TrustStoreUnusable(f"{path}: everybody can write to it")
 
 
 def _described_trust(folder: Path, settings_file: Path) -> TrustStore:
@@ -165,6 +175,7 @@ def _read_settings(file: Path) -> _TrustSettings:
 
 def _certificates(folder: Path, patterns: Iterable[str]) -> Iterator[x509.Certificate]:
     for file in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+        _check_is_nobodys(file)
         content = _read_file(file)
         try:
             yield from [load_x509(der) for der in _split(content)]

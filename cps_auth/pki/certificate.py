@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from cps_auth.model import Practitioner
 from cps_auth.pki.identity import read_category
 from cps_auth.pki.profile import CertificateProfile
 from cps_auth.pki.profiles import IGC_SANTE_LOGIN
+from cps_auth.pki.reading_copy import reading_copy
 
 _Given = TypeVar("_Given")
 _Read = TypeVar("_Read")
@@ -32,8 +33,9 @@ class CpsCertificate:
     """A certificate whose every part that we use could be read. Not yet judged.
 
     Attributes:
-        x509: as `cryptography` reads it; subject, issuer, key and extensions don't raise.
-        der: the bytes.
+        x509: as `cryptography` reads it, or a copy that it can read (see `reading_copy`);
+            subject, key and extensions don't raise.
+        der: the bytes as they came: what is signed, and what a fingerprint is of.
         sha256_hex: of `der`, lower case.
         serial_hex: serial number, lower case, an even number of digits.
         practitioner: who it names.
@@ -116,8 +118,27 @@ def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
     return _load(unverified_certificate_der, _PARTS_OF_A_CA)
 
 
-def _load(unverified_certificate_der: bytes, parts: Iterable[_Part]) -> x509.Certificate:
-    certificate = _read("certificate", x509.load_der_x509_certificate, unverified_certificate_der)
+def _load(unverified_certificate_der: bytes, parts: Sequence[_Part]) -> x509.Certificate:
+    try:
+        return _load_strictly(unverified_certificate_der, parts)
+    except _Unreadable:
+        repaired = _repaired(unverified_certificate_der)
+        if repaired is None:
+            raise
+        return _load_strictly(repaired, parts)
+
+
+def _repaired(unverified_certificate_der: bytes) -> bytes | None:
+    """Return a copy without the faults of real cards, None where those are not the trouble."""
+    try:
+        copy = reading_copy(unverified_certificate_der)
+    except (ValueError, IndexError):
+        return None
+    return None if copy == unverified_certificate_der else copy
+
+
+def _load_strictly(der: bytes, parts: Iterable[_Part]) -> x509.Certificate:
+    certificate = _read("certificate", x509.load_der_x509_certificate, der)
     for what, part in parts:
         _read(what, part, certificate)
     if certificate.version is not x509.Version.v3:
@@ -127,13 +148,17 @@ def _load(unverified_certificate_der: bytes, parts: Iterable[_Part]) -> x509.Cer
     return certificate
 
 
+class _Unreadable(ValueError):
+    """The library cannot read a part."""
+
+
 def _read(what: str, reader: Callable[[_Given], _Read], given: _Given) -> _Read:
     try:
         return reader(given)
     except Exception as error:
         # The library documents no closed list of what it raises on bad input. Its text is
         # left out: it is not stable and may quote a name.
-        raise ValueError(f"{what}: unreadable, {type(error).__name__}") from None
+        raise _Unreadable(f"{what}: unreadable, {type(error).__name__}") from None
 
 
 def _even_hex(number: int) -> str:

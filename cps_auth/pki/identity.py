@@ -22,8 +22,10 @@ CARD_TYPE = ObjectIdentifier("1.2.250.1.71.1.2.2")
 CARD_ID = ObjectIdentifier("1.2.250.1.71.1.2.3")
 CATEGORY = ObjectIdentifier("1.2.250.1.71.1.2.5")
 PROFESSION = ObjectIdentifier("1.2.250.1.71.1.2.7")
+TRAINING = ObjectIdentifier("1.2.250.1.71.1.2.8")
 SPECIALITY = ObjectIdentifier("1.2.250.1.71.4.2.5")
-"""Private extensions of the arc GIP-CPS, as decoded from certificates of the IGC-Santé."""
+"""Private extensions of the arc GIP-CPS, as decoded from certificates of the IGC-Santé; TRAINING
+is known as a code system only, and not seen in a certificate."""
 
 _INTEGER, _OCTET_STRING, _UTF8_STRING, _PRINTABLE_STRING, _SEQUENCE = 0x02, 0x04, 0x0C, 0x13, 0x30
 """Tags of X.680 section 8.6."""
@@ -59,13 +61,13 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
     Raises:
         ValueError: the identifier, a name or a private extension breaks the profile.
 
-    Source: published ANS TEST certificates; ANS tables G02, G08 and G15.
+    Source: published ANS TEST certificates; ANS tables G02, G08, G15 and G16 (codes of G15).
     """
     names = read_display_attributes(certificate.subject, _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
     privates = _privates(certificate)
-    code = _read_profession(privates)
+    code, training = _read_profession(privates), _read_training(privates)
     return Practitioner(
         ps_idnat=ps_idnat,
         card_type=_read_card_type(privates),
@@ -74,6 +76,8 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
         rpps=rpps[1] if (rpps := _RPPS.fullmatch(ps_idnat)) else None,
         profession_code=code,
         profession=PROFESSIONS.get(code) if code else None,
+        training_code=training,
+        training=PROFESSIONS.get(training) if training else None,
         specialities=_read_specialities(privates),
         title=names.get(NameOID.TITLE),
         organisation=names.get(NameOID.ORGANIZATION_NAME),
@@ -157,6 +161,15 @@ def _read_card_type(privates: _Privates) -> CardType | None:
 def _read_profession(privates: _Privates) -> str | None:
     value = privates.get(PROFESSION)
     return None if value is None else str(_integer(value, "profession"))
+
+
+def _read_training(privates: _Privates) -> str | None:
+    """Return the profession that somebody is in training for; nothing rests on it."""
+    value = privates.get(TRAINING)
+    try:
+        return None if value is None else str(_integer(value, "training"))
+    except ValueError:  # its encoding is not published
+        return None
 
 
 def _read_card_number(privates: _Privates) -> str | None:

@@ -42,6 +42,7 @@ def check_revocation(
     ocsp: OcspSource | None = None,
     other_signers: OtherSigners = nobody_else,
     memory: EvidenceMemory | None = None,
+    leaf_sha256_hex: str | None = None,
 ) -> tuple[RevocationEvidence, ...]:
     """Return the evidence that no certificate of a verified chain is revoked.
 
@@ -55,6 +56,7 @@ def check_revocation(
         ocsp: who is asked besides, if anybody.
         other_signers: other certificates that may sign the lists of an issuer.
         memory: of a caller who asks again and again with the same signers.
+        leaf_sha256_hex: of the leaf as it came, shown in errors.
 
     Returns:
         One piece of evidence per certificate below the anchor, leaf first.
@@ -69,7 +71,14 @@ def check_revocation(
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
-    question = _Questions(chain[0], crls.current(), at, policy, other_signers, memory)
+    question = _Questions(
+        leaf_sha256_hex or chain[0].fingerprint(hashes.SHA256()).hex(),
+        crls.current(),
+        at,
+        policy,
+        other_signers,
+        memory,
+    )
     return tuple(question.answer(child, issuer, ocsp) for child, issuer in pairwise(chain))
 
 
@@ -78,14 +87,15 @@ class _Questions:
 
     def __init__(
         self,
-        leaf: x509.Certificate,
+        leaf_sha256_hex: str,
         lists: Lists,
         at: datetime,
         policy: RevocationPolicy,
         other_signers: OtherSigners,
         memory: EvidenceMemory | None,
     ) -> None:
-        self._leaf, self._lists, self._at, self._policy = leaf, lists, at, policy
+        self._leaf_sha256_hex = leaf_sha256_hex
+        self._lists, self._at, self._policy = lists, at, policy
         self._other_signers, self._memory = other_signers, memory or EvidenceMemory()
 
     def answer(
@@ -114,7 +124,7 @@ class _Questions:
         if lists is not None and self._at - lists.next_update <= self._policy.past_due:
             return self._from_lists(lists, issuer)
         until = lists.next_update if lists else None
-        raise RevocationUnknown(self._sha256_hex(), why, until, signer_of(issuer).shown_name)
+        raise RevocationUnknown(self._leaf_sha256_hex, why, until, signer_of(issuer).shown_name)
 
     def _ask_lists(self, child: x509.Certificate, issuer: x509.Certificate) -> ListEvidence:
         lists = find_evidence(
@@ -183,7 +193,4 @@ class _Questions:
         self, since_and_why: tuple[datetime, str], source: str, issuer: x509.Certificate
     ) -> CertificateRevoked:
         name = signer_of(issuer).shown_name
-        return CertificateRevoked(self._sha256_hex(), *since_and_why, source, name)
-
-    def _sha256_hex(self) -> str:
-        return self._leaf.fingerprint(hashes.SHA256()).hex()
+        return CertificateRevoked(self._leaf_sha256_hex, *since_and_why, source, name)

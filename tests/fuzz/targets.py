@@ -21,6 +21,7 @@ from cps_auth.pki.revocation import check_revocation
 from cps_auth.pki.revocation_policy import RevocationPolicy
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_crls import Revocation
+from tests.odd_certificates import FAULTS, odd_card
 
 SLOWEST_S = 0.010
 
@@ -58,6 +59,7 @@ def certificate_target(igc: FakeIgcSante) -> Target:
     judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
     seeds = [card.authentication_certificate_der for card in igc.cards.values()]
     seeds += [igc.authorities["fort-personnes"].der, igc.authorities["fort"].der]
+    seeds += [odd_card(igc, fault)[1] for fault in FAULTS.values()]
 
     def feed(data: bytes) -> str:
         try:

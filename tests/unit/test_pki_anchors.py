@@ -79,6 +79,18 @@ def test_folders_that_are_none(igc_dir: Path, tmp_path: Path) -> None:
     assert "no anchor" in _what(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["", "trust.toml", "anchors", "intermediates", "anchors/ACR-FO.cer"]
+)
+def test_folder_that_everybody_can_write_to(copy: Path, name: str) -> None:
+    """Where anybody could have put an anchor, nobody's anchor is one."""
+    path = copy / name
+    path.chmod(path.stat().st_mode | 0o002)
+    with pytest.raises(TrustStoreUnusable) as caught:
+        folder_trust(copy)
+    assert str(caught.value).endswith("everybody can write to it")
+
+
 def test_no_anchor(copy: Path) -> None:
     """Intermediates without a root are refused."""
     shutil.rmtree(copy / "anchors")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cps_auth.errors import CertificateMalformed
 from cps_auth.model import CardType
 from cps_auth.pki.certificate import CERTIFICATE_MAX_BYTES, parse_certificate
+from cps_auth.pki.identity import TRAINING
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_card_certificates import (
     OID_CARD_ID,
@@ -88,13 +89,13 @@ def test_order_of_names_does_not_matter(igc: FakeIgcSante) -> None:
 
 
 def test_older_strings_are_read(igc: FakeIgcSante) -> None:
-    """A name in a T61String (tag 0x14) is read like one in UTF-8, as far as it is ASCII."""
+    """A name in a T61String (tag 0x14) is read like one in UTF-8, in Latin-1 too."""
     der = igc.credentials("doctor").authentication_certificate_der
     older = der.replace(b"\x0c\x08LAVERGNE", b"\x14\x08LAVERGNE")
     assert older != der
     assert parse_certificate(older).practitioner.surname == "LAVERGNE"
     latin_1 = der.replace(b"\x0c\x08LAVERGNE", b"\x14\x08LAV\xc9RGNE")
-    assert _malformed(latin_1) == "subject: unreadable, ValueError"
+    assert parse_certificate(latin_1).practitioner.surname == "LAVÉRGNE"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,21 @@ def test_unknown_profession_is_no_error(igc: FakeIgcSante) -> None:
     extension, critical = private_extension(OID_PROFESSION, 0x02, b"\x00\xc8")
     read = parse_certificate(igc.issue(igc.request().having(extension, critical=critical)))
     assert (read.practitioner.profession_code, read.practitioner.profession) == ("200", None)
+
+
+def test_profession_in_training_is_no_profession(igc: FakeIgcSante) -> None:
+    """What a CPF is in training for is told apart; in a form that we do not know it is nothing."""
+    request = igc.request().without(OID_PROFESSION)
+    for tag, content, expected in (
+        (0x02, b"\x0a", ("10", "Médecin")),
+        (0x02, b"\x63", ("99", None)),
+        (0x13, b"10", (None, None)),
+    ):
+        extension, critical = private_extension(TRAINING, tag, content)
+        holder = parse_certificate(igc.issue(request.having(extension, critical=critical)))
+        read = holder.practitioner
+        assert (read.training_code, read.training) == expected
+        assert (read.profession_code, read.profession) == (None, None)
 
 
 def test_absent_private_extensions_are_unknown(igc: FakeIgcSante) -> None:

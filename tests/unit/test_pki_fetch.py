@@ -148,6 +148,14 @@ def test_anything_but_ok(igc: FakeIgcSante, site: Site, status: int) -> None:
     assert site.asked == ["/a.crl"]
 
 
+def test_no_proxy(igc: FakeIgcSante, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says of proxies is not asked: nobody's variable moves a request."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    site.serve("/a.crl", b"abc")
+    assert fetch_list(f"{site.url}/a.crl", _trust(igc, site, "/a.crl"), LIMITS) == b"abc"
+
+
 def test_too_long(igc: FakeIgcSante, site: Site) -> None:
     """T53: a list over the limit is refused, announced or not."""
     trust = _trust(igc, site, "/a.crl")

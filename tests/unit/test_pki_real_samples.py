@@ -115,13 +115,8 @@ def test_one_missing_authority_is_named(tmp_path: Path) -> None:
         ("cpe_TEST_auth_igcsante_standard_personnes", 2018, "no-crl", "unknown-issuer"),
         ("cpe_TEST_auth_TAMPERED_signature_invalid", 2018, "bad-signature", "unknown-issuer"),
         ("cpe_TEST_auth_igcsante_standard_personnes", 2021, "certificate-expired", None),
-        ("cps2ter_TEST_auth_medecin_TEST_CLASSE-1", 2014, "subject: unreadable, ValueError", None),
-        (
-            "cps2ter_TEST_sign_medecin_UNSORTED_RDN_T61",
-            2017,
-            "certificate: unreadable, ValueError",
-            None,
-        ),
+        ("cps2ter_TEST_auth_medecin_TEST_CLASSE-1", 2014, "unknown-issuer", None),
+        ("cps2ter_TEST_sign_medecin_UNSORTED_RDN_T61", 2017, "unknown-issuer", None),
         # the TEST authority FORT PERSONNES was never published
         ("cps3_TEST_sign_infirmier2_igcsante_fort_personnes", 2021, "unknown-issuer", None),
         ("cps3_TEST_sign_infirmier_igcsante_fort_personnes", 2021, "unknown-issuer", None),
@@ -207,6 +202,17 @@ def test_published_nurse_and_doctor_are_read() -> None:
     assert (nurse.profession_code, nurse.profession, nurse.rpps) == ("60", "Infirmier", None)
     assert (doctor.profession, doctor.specialities) == ("Médecin", ("SM26",))
     assert (doctor.rpps, doctor.card_type) == ("99900063480", None)
+
+
+def test_published_cards_of_the_former_pki_are_read() -> None:
+    """Latin-1 in a T61String, and names out of order: read, and not trusted."""
+    doctor, other = (
+        parse_certificate((TEST / f"cps2ter_TEST_{name}.der").read_bytes()).practitioner
+        for name in ("auth_medecin_TEST_CLASSE-1", "sign_medecin_UNSORTED_RDN_T61")
+    )
+    assert (doctor.ps_idnat, doctor.profession) == ("00B1058110", "Médecin")
+    assert doctor.specialities == ("SM36",)
+    assert (other.ps_idnat, other.display_name) == ("899900038839", "ADEMIS TRAL")
 
 
 def _verdict(trust: TrustStore, der: bytes, at: datetime) -> str:

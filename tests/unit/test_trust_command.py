@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 import cps_auth
@@ -91,6 +92,28 @@ def test_import_of_lists_into_a_trust_folder(igc: FakeIgcSante, folder: Path) ->
     assert (done.exit_code, "crl-malformed" in done.output) == (REVOCATION_UNKNOWN, True)
 
 
+def test_import_that_fails_in_part(igc: FakeIgcSante, folder: Path, tmp_path: Path) -> None:
+    """One bad list among good ones is told in the exit code; one of no authority of ours is not."""
+    source = tmp_path / "usb"
+    source.mkdir()
+    (source / "good.crl").write_bytes(igc.crl(number=5))
+    (source / "other.crl").write_bytes(_of_somebody_else(igc))
+    done = _run("import", str(source), "--json", "--trust", str(folder))
+    results = [outcome["result"] for outcome in json.loads(done.output)["outcomes"]]
+    assert (done.exit_code, results) == (0, ["stored", "no-crl"])
+    (source / "bad.crl").write_bytes(b"rubbish")
+    done = _run("import", str(source), "--trust", str(folder))
+    assert (done.exit_code, done.output.count("\n")) == (REVOCATION_UNKNOWN, 3)
+
+
+def _of_somebody_else(igc: FakeIgcSante) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "AC ELEMENTAIRE")])
+    dates = igc.made_at, igc.made_at.replace(year=igc.made_at.year + 1)
+    builder = x509.CertificateRevocationListBuilder(name, *dates)
+    crl = builder.sign(igc.authorities["fort"].key, hashes.SHA256())
+    return crl.public_bytes(Encoding.DER)
+
+
 def test_update_that_reaches_nobody(folder: Path) -> None:
     """Where no list could be fetched, what is there stays and the exit code says so."""
     before = {path: path.read_bytes() for path in (folder / "crl").glob("*.crl")}
@@ -110,8 +133,13 @@ def test_folder_that_is_no_trust(tmp_path: Path, command: str) -> None:
 
 
 def test_import_of_nothing(tmp_path: Path) -> None:
-    """A source that is not there is refused."""
-    assert _run("import", str(tmp_path / "no")).exit_code == TRUST_STORE_UNUSABLE
+    """A source that is not there is refused in words, and so is one with nothing in it."""
+    (tmp_path / "text.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name in ("no", "text.txt", "empty"):
+        done = _run("import", str(tmp_path / name))
+        assert done.exit_code == TRUST_STORE_UNUSABLE
+        assert name in done.output
 
 
 needs_production = pytest.mark.skipif(
