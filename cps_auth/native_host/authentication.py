@@ -45,12 +45,12 @@ class Signed:
     Attributes:
         certificate_der: of the card, unverified.
         signature: over the challenge.
-        reader: where the card is.
+        reader: where the card is; None when no reader of PC/SC is known to hold it.
     """
 
     certificate_der: bytes
     signature: CardSignature
-    reader: str
+    reader: str | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Login:
             self._await_news(deadline, _BUSY_RETRY_S if isinstance(why, CardBusy) else None)
 
     def _sign(self, card: Card, challenge: Challenge, deadline: float) -> Signed:
-        reader = card.description.reader
+        reader = card.description.reader if card.description.atr_hex else None
         certificate_der = card.read_authentication_certificate()
         holder = read_holder(certificate_der, self.judge(), at=self.clock())
         trouble: CpsAuthError | None = None
@@ -133,7 +133,11 @@ class Login:
 
     @contextlib.contextmanager
     def _answer(self, deadline: float, reader: str | None) -> Iterator[tuple[bytearray, bool]]:
-        """Wait for the person's answer, as long as the card (if any) and the browser are there."""
+        """Wait for the person's answer, as long as the browser and the card are there.
+
+        What PC/SC says does not count without a reader: its end says nothing of a soft token, and
+        a card in a reader that nobody could name fails when it is asked to sign.
+        """
         while not self._wait(deadline, None):
             if reader is not None and self.news.loss_of(reader) is not None:
                 raise CardRemoved

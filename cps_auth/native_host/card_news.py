@@ -41,11 +41,16 @@ class CardNews:
         with self._mutex:
             self._events.clear()
 
-    def loss_of(self, reader: str) -> CardEventKind | None:
-        """Return why the card in a reader is not, or may not be, there any more; None: it is."""
+    def loss_of(self, reader: str | None) -> CardEventKind | None:
+        """Return why the card in a reader is not, or may not be, there any more; None: it is.
+
+        Args:
+            reader: None when nobody knows which one: then whatever leaves may be that card.
+        """
         with self._mutex:
             for event in self._events:
-                if event.kind in _NOBODY_KNOWS or (event.kind in _LEFT and event.reader == reader):
+                left = event.kind in _LEFT and reader in (None, event.reader)
+                if left or event.kind in _NOBODY_KNOWS:
                     return event.kind
         return None
 

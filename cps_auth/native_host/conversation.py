@@ -147,7 +147,7 @@ class Host:
             if request.watch:
                 self._watch(news, signed.reader)
 
-    def _watch(self, news: CardNews, reader: str) -> None:
+    def _watch(self, news: CardNews, reader: str | None) -> None:
         """Stay until the card leaves, until nobody can tell, or until the browser goes."""
         while True:
             loss = news.loss_of(reader)

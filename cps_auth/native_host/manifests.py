@@ -110,8 +110,17 @@ class Place:
 
 
 def look(place: Place) -> tuple[Registration, ...]:
-    """Return every manifest that this program could have in a place, and what is there."""
-    return tuple(_look(place, browser, name) for browser in BROWSERS for name in NAMES)
+    """Return every manifest that this program could have in a place, and what is there.
+
+    Those of one person go before those of the system, so both are told where both are there.
+    """
+    here = tuple(_look(place, browser, name) for browser in BROWSERS for name in NAMES)
+    return here if place.is_system else here + _behind(place)
+
+
+def _behind(place: Place) -> tuple[Registration, ...]:
+    everybody = look(Place.of_system(place.root))
+    return tuple(one for one in everybody if one.state != "absent")
 
 
 def install(
@@ -130,7 +139,8 @@ def install(
 
     Raises:
         ConfigurationError: not an extension's identifier; another program's manifest is there and
-            `replace` is not set; a file cannot be written.
+            `replace` is not set, also where it is the system's and ours would only go before it;
+            a file cannot be written.
     """
     strange = [name for name in also_allowed if not is_extension_id(name)]
     if strange:
@@ -142,6 +152,8 @@ def install(
     launcher = str(place.as_installed(place.launcher))
     _write(place.launcher, _launcher_text(also_allowed), _PROGRAM_MODE)
     for one in found:
+        if one.path != place.manifest(one.browser, one.name):
+            continue  # the system's: browsers look at this person's first
         if one.state == "other":
             one.path.replace(_aside(one.path))
         manifest = _manifest(one.browser, one.name, launcher, also_allowed)
@@ -158,7 +170,11 @@ def uninstall(place: Place) -> tuple[Registration, ...]:
     Raises:
         ConfigurationError: a file cannot be removed.
     """
-    ours = tuple(one for one in look(place) if one.state in ("ours", "broken"))
+    ours = tuple(
+        one
+        for one in look(place)
+        if one.state in ("ours", "broken") and one.path == place.manifest(one.browser, one.name)
+    )
     try:
         for one in ours:
             one.path.unlink()

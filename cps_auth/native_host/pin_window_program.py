@@ -49,7 +49,7 @@ class Window:
     def __init__(self) -> None:
         self.root = tk.Tk(className="cps-auth-pin")
         self.root.withdraw()
-        for pattern, value in zip(LOOKS[::2], LOOKS[1::2], strict=True):
+        for pattern, value in zip(LOOKS[::2], LOOKS[1::2]):  # noqa: B905 (Python 3.9)
             self.root.option_add(pattern, value)
         self.unit = max(1.0, self.root.winfo_fpixels("1i") / 96)
         self.width = round(440 * self.unit)

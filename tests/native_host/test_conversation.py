@@ -31,6 +31,7 @@ from cps_auth.login.challenge import challenge_of_site
 from cps_auth.login.proof import check_signature
 from cps_auth.login.verify import verify_proof
 from cps_auth.login.web_eid import parse_token
+from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.native_host import program
 from cps_auth.native_host.callers import OURS_CHROMIUM
 from cps_auth.pki.judge import Judge
@@ -204,6 +205,54 @@ def test_where_there_is_a_keypad_no_digit_enters_this_computer(bench: Bench) -> 
     assert view["origin"] == ORIGIN
     assert "reader" in view["entry"]
     assert "keys of the reader" in view["busy"]
+
+
+class _CardWithoutReader(_CardOnPad):
+    """A soft token, or a card in a reader that PC/SC has two of: the module knows no reader."""
+
+    def __init__(self, card: Any) -> None:
+        super().__init__(card)
+        self.has_pin_pad = False
+        self.description = dataclasses.replace(card.description, reader="slot 0", atr_hex="")
+
+    def prove(self, pin: Any, challenge: Any, *, last_attempt_allowed: bool) -> Any:
+        return self._card.prove(pin, challenge, last_attempt_allowed=last_attempt_allowed)
+
+
+class _CardsWithoutReader(NativeCards):
+    """PC/SC ends, or another card leaves, as soon as the token is open."""
+
+    def __init__(self, services: Any, *events: CardEvent) -> None:
+        super().__init__(services)
+        self._happen = events
+
+    def watch(self, listener: Any) -> Any:
+        self._listener = listener
+        return super().watch(listener)
+
+    def open_card(self, reader: str | None = None) -> Any:
+        card = super().open_card(reader)
+        for event in self._happen:
+            self._listener(event)
+        return _CardWithoutReader(card)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CardEvent(CardEventKind.SERVICE_LOST), CardEvent(CardEventKind.CARD_REMOVED, "another")],
+    ids=["service-lost", "card-removed"],
+)
+def test_a_token_without_a_reader_logs_in_and_is_not_watched_over(
+    bench: Bench, event: CardEvent
+) -> None:
+    """SoftHSM2 needs no pcscd to sign; but who cannot tell that it stays does not say so."""
+    bench.insert()
+    bench.person_will(("pin", "P12340"))
+    browser = bench.connect(cards=lambda: _CardsWithoutReader(bench.readers.service, event))
+    browser.send(_ask(watch=True))
+    assert browser.receive()
+    assert browser.receive()["format"] == "web-eid:1.0"
+    assert browser.receive() == {"event": event.kind.value}
 
 
 def test_the_window_waits_for_a_card(bench: Bench) -> None:

@@ -197,6 +197,33 @@ def test_for_one_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert os.access(home / ".local/lib/cps-auth/native-host", os.X_OK)
 
 
+def test_one_person_is_told_what_is_installed_for_everybody(
+    pc: Pc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's Web eID program is not overruled by accident; ours there is told, and stays."""
+    monkeypatch.setenv("HOME", "/home/camille")
+    theirs = pc.root / CHROMIUM / "eu.webeid.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text('{"name": "eu.webeid", "path": "/usr/bin/web-eid"}')
+
+    def run(command: str, *options: str) -> Any:
+        arguments = ["browser", command, "--root", str(pc.root), "--json", *options]
+        return json.loads(CliRunner().invoke(cli, arguments).stdout)
+
+    assert str(theirs) in run("install")["what"]
+    assert pc.files() == [theirs]
+    rows = run("install", "--replace")["registrations"]
+    assert [row["path"] for row in rows if row["state"] == "other"] == [str(theirs)]
+    assert sum(row["state"] == "ours" for row in rows) == 6
+    run("uninstall")
+    assert pc.files() == [theirs]
+    pc.run("install", "--replace")
+    rows = run("status")["registrations"]
+    assert [row["state"] for row in rows] == ["absent"] * 6 + ["ours"] * 6
+    run("uninstall")
+    assert pc.states() == {"ours"}
+
+
 def test_the_extensions_identifier_follows_from_its_key() -> None:
     """Chromium computes it so, and the host allows exactly that one."""
     manifest = json.loads((EXTENSION / "manifest.json").read_text())

@@ -1,19 +1,25 @@
-"""A display nobody sees, the real card program on it, and hands that type."""
+"""A display nobody sees, the real card program on it, hands that type, and a practice's site."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import select
+import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
+from werkzeug.serving import make_server
 
 from cps_auth.native_host.callers import OURS_CHROMIUM
 
@@ -161,3 +167,81 @@ def start_host(display: str) -> Iterator[Callable[..., HostProcess]]:
         for pipe in (host.process.stdin, host.process.stdout, host.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody has to believe."""
+    crt, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out",
+         str(crt), "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return crt, key
+
+
+def _application(folder: Path, igc_dir: Path, settings: dict[str, str]) -> Flask:
+    """Run the first block of docs/flask.md: the application of fifteen lines."""
+    text = (Path(__file__).parents[3] / "docs" / "flask.md").read_text()
+    block = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    assert len(block.splitlines()) <= 15
+    settings = {
+        "SECRET_KEY": "a key for tests",
+        "CPS_DATABASE": str(folder / "sessions.sqlite3"),
+        "CPS_TRUST": str(igc_dir),
+        **settings,
+    }
+    names: dict[str, Any] = {"__name__": "practice"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(f"FLASK_{name}", value)
+        exec(compile(block, "docs/flask.md", "exec"), names)  # noqa: S102  (our own document)
+    app = names["app"]
+    assert isinstance(app, Flask)
+    return app
+
+
+@contextmanager
+def _serving(make: Callable[[int], Flask], context: ssl.SSLContext | None) -> Iterator[Flask]:
+    server = make_server("127.0.0.1", 0, Flask("none"), threaded=True, ssl_context=context)
+    server.app = make(server.server_port)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.app
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        local = server.app.extensions["cps_login"].local
+        local.removal.stop()
+
+
+@pytest.fixture
+def served_here(igc_dir: Path, tmp_path: Path) -> Iterator[tuple[str, Flask]]:
+    """The application of the documentation on loopback, for the card beside it."""
+
+    def make(port: int) -> Flask:
+        return _application(tmp_path, igc_dir, {"CPS_ORIGIN": f"http://127.0.0.1:{port}"})
+
+    with _serving(make, None) as app:
+        yield app.config["CPS_ORIGIN"], app
+
+
+@pytest.fixture
+def served(
+    igc_dir: Path, certificate: tuple[Path, Path], tmp_path: Path
+) -> Iterator[tuple[str, Flask]]:
+    """The same behind TLS, for cards elsewhere."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def make(port: int) -> Flask:
+        settings = {"CPS_ORIGIN": f"https://localhost:{port}", "CPS_WEB_EID": "true"}
+        return _application(tmp_path, igc_dir, settings)
+
+    with _serving(make, context) as app:
+        # The browser is on this machine too: what a remote one sees is one click away.
+        yield app.config["CPS_ORIGIN"], app

@@ -3,94 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
-from werkzeug.serving import make_server
 
 pytestmark = pytest.mark.system
 
 EXTENSION = Path(__file__).parents[3] / "webextension"
 NOTICED_WITHIN_S = 1.0
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for localhost that nobody has to believe."""
-    crt, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out",
-         str(crt), "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return crt, key
-
-
-def _application(origin: str, folder: Path, igc_dir: Path, **more: str) -> Flask:
-    """Run the first block of docs/flask.md: the application of fifteen lines."""
-    text = (Path(__file__).parents[3] / "docs" / "flask.md").read_text()
-    block = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
-    assert len(block.splitlines()) <= 15
-    settings = {
-        "SECRET_KEY": "a key for tests",
-        "CPS_ORIGIN": origin,
-        "CPS_DATABASE": str(folder / "sessions.sqlite3"),
-        "CPS_TRUST": str(igc_dir),
-        **more,
-    }
-    names: dict[str, Any] = {"__name__": "practice"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(f"FLASK_{name}", value)
-        exec(compile(block, "docs/flask.md", "exec"), names)  # noqa: S102  (our own document)
-    app = names["app"]
-    assert isinstance(app, Flask)
-    return app
-
-
-@contextmanager
-def _serving(make: Callable[[int], Flask], context: ssl.SSLContext | None) -> Iterator[Flask]:
-    server = make_server("127.0.0.1", 0, Flask("none"), threaded=True, ssl_context=context)
-    server.app = make(server.server_port)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.app
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        local = server.app.extensions["cps_login"].local
-        local.removal.stop()
-
-
-@pytest.fixture
-def served(
-    igc_dir: Path, certificate: tuple[Path, Path], tmp_path: Path
-) -> Iterator[tuple[str, Flask]]:
-    """The application of the documentation behind TLS, for cards elsewhere."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-
-    def make(port: int) -> Flask:
-        return _application(f"https://localhost:{port}", tmp_path, igc_dir, CPS_WEB_EID="true")
-
-    with _serving(make, context) as app:
-        # The browser is on this machine too: what a remote one sees is one click away.
-        yield app.config["CPS_ORIGIN"], app
 
 
 @pytest.fixture
@@ -134,25 +62,20 @@ def _log_in(page: Page, origin: str, hands: Any) -> None:
 
 
 def test_the_same_application_takes_the_card_beside_it(
-    browser: BrowserContext, igc_dir: Path, tmp_path: Path, private_pcscd: Any
+    browser: BrowserContext, served_here: tuple[str, Flask], private_pcscd: Any
 ) -> None:
     """Local reader: card in, four digits in the page, page; card out, page closed in a second."""
-
-    def make(port: int) -> Flask:
-        return _application(f"http://127.0.0.1:{port}", tmp_path, igc_dir)
-
-    with _serving(make, None) as app:
-        inserted = private_pcscd.insert()
-        page = browser.new_page()
-        page.goto(app.config["CPS_ORIGIN"])
-        page.get_by_label("Les quatre chiffres du code porteur").press_sequentially("1234")
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Camille LAVERGNE")
-        inserted.remove()
-        private_pcscd.await_empty(inserted.reader)
-        pulled_at = time.monotonic()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
-        assert time.monotonic() - pulled_at < NOTICED_WITHIN_S + 0.5  # its page polls
+    inserted = private_pcscd.insert()
+    page = browser.new_page()
+    page.goto(served_here[0])
+    page.get_by_label("Les quatre chiffres du code porteur").press_sequentially("1234")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Camille LAVERGNE")
+    inserted.remove()
+    private_pcscd.await_empty(inserted.reader)
+    pulled_at = time.monotonic()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
+    assert time.monotonic() - pulled_at < NOTICED_WITHIN_S + 0.5  # its page polls
 
 
 def test_a_login_by_extension_ends_when_the_card_is_pulled(

@@ -1,0 +1,147 @@
+"""From a page to its token in Chromium: our native host, beside a bare one of a few lines.
+
+The person answers at once and the card is in the host's process, so that what is left is
+browser, extension, pipes, and the host itself. Both hosts are started for every token.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from playwright.sync_api import Page, Route, sync_playwright
+
+from benchmarks.timing import Figure, compare
+from cps_auth.native_host import manifests
+from hardware_mocks.igc import FakeIgcSante
+
+ORIGIN = "https://practice.test"
+EXTENSION = Path(__file__).parents[1] / "webextension"
+ROUNDS = 15
+
+_TOKEN = """() => new Promise((done, failed) => {
+  addEventListener("message", ({data}) => {
+    if (data?.action === "web-eid:authenticate-success") done(data.signature);
+    if (data?.action === "web-eid:authenticate-failure") failed(new Error(data.error.message)); });
+  postMessage({action: "web-eid:authenticate", challengeNonce: "A".repeat(44)}); })"""
+
+_PERSON = """
+import json, os, sys
+for line in sys.stdin:
+    if json.loads(line)["kind"] == "pin":
+        os.write(1, b"P12340")
+"""
+
+_OURS = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from cps_auth.native_host.conversation import Host
+from cps_auth.native_host.pin_window import PinWindow
+
+FOLDER = Path({folder!r})
+
+def cards():
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+    from cps_auth.card.native import NativeCards
+    from hardware_mocks.personas import PERSONAS, CardCredentials
+    from hardware_mocks.virtual_card import VirtualCard
+    from hardware_mocks.virtual_readers import VirtualReaders
+    key = load_der_private_key((FOLDER / "key").read_bytes(), None)
+    certificate = (FOLDER / "certificate").read_bytes()
+    readers = VirtualReaders("Reader")
+    pairs = CardCredentials(certificate, key, certificate, key)
+    readers.insert("Reader", VirtualCard(PERSONAS["doctor"], pairs))
+    return NativeCards(readers.service)
+
+Host(
+    browser_in=0, browser_out=1, cards=cards, reader=None, judge=lambda: None, language="fr",
+    window=lambda: PinWindow(Path(sys.executable), FOLDER / "person.py"),
+    clock=lambda: datetime.now(UTC),
+).serve()
+"""
+
+_BARE = """
+import base64, hashlib, json, os, struct, sys
+from pathlib import Path
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+FOLDER = Path({folder!r})
+
+def say(message):
+    text = json.dumps(message).encode()
+    os.write(1, struct.pack("=I", len(text)) + text)
+
+say({{"version": "2.9.0+1"}})
+(length,) = struct.unpack("=I", os.read(0, 4))
+asked = json.loads(os.read(0, length))["arguments"]
+message = b"".join(
+    hashlib.sha256(asked[name].encode()).digest() for name in ("origin", "challengeNonce")
+)
+key = load_der_private_key((FOLDER / "key").read_bytes(), None)
+signature = key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+certificate = (FOLDER / "certificate").read_bytes()
+say({{"unverifiedCertificate": base64.b64encode(certificate).decode(), "algorithm": "RS256",
+     "signature": base64.b64encode(signature).decode(), "format": "web-eid:1.0",
+     "appVersion": "https://bare.test"}})
+"""
+
+
+def page_to_token(igc: FakeIgcSante, folder: Path) -> Figure:
+    """A click's worth: page, extension, a host that is started, and back."""
+    here = folder / "browser"
+    here.mkdir()
+    card = igc.credentials("doctor")
+    der, plain = Encoding.DER, NoEncryption()
+    key = card.authentication_key.private_bytes(der, PrivateFormat.PKCS8, plain)
+    (here / "key").write_bytes(key)
+    (here / "certificate").write_bytes(card.authentication_certificate_der)
+    (here / "person.py").write_text(_PERSON)
+    for name, text in (("ours", _OURS), ("bare", _BARE)):
+        (here / name).write_text(textwrap.dedent(text).format(folder=str(here)))
+    place = manifests.Place.of_user(here)
+    manifests.install(place, browsers=("chromium",), also_allowed=(), replace=False)
+    with sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(
+            here / ".config/chromium",
+            executable_path="/usr/bin/chromium",
+            headless=False,
+            ignore_default_args=["--disable-extensions"],
+            env={"HOME": str(here)},
+            args=["--no-sandbox", "--headless=new", f"--load-extension={EXTENSION}",
+                  f"--disable-extensions-except={EXTENSION}"],
+        )  # fmt: skip
+        context.route(f"{ORIGIN}/**", _empty_page)
+        page = context.new_page()
+        page.goto(f"{ORIGIN}/")
+        figure = compare(
+            "from a page to its token in Chromium, beside PIN and card",
+            ("our host", _with_host(page, place, here / "ours")),
+            ("a bare host of a few lines", _with_host(page, place, here / "bare")),
+            rounds=ROUNDS,
+        )
+        context.close()
+    return figure
+
+
+def _empty_page(route: Route) -> None:
+    route.fulfill(body="<title>bench</title>", content_type="text/html")
+
+
+def _with_host(page: Page, place: manifests.Place, script: Path) -> Callable[[], object]:
+    launcher = f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))}\n"
+
+    def run() -> object:
+        place.launcher.write_text(launcher)
+        return page.evaluate(_TOKEN)
+
+    return run
+
+
+FIGURES = (page_to_token,)
