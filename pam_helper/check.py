@@ -13,19 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cps_auth.config import Settings, read_settings
-from cps_auth.errors import (
-    ConfigurationError,
-    CpsAuthError,
-    DaemonUnreachable,
-    LastAttempt,
-    NoReader,
-    PinBlocked,
-)
-from cps_auth.login.verify import show_holder
-from cps_auth.wording import explain
+from cps_auth.errors import ConfigurationError, DaemonUnreachable
+from cps_auth.findings import Finding, find_card, find_lists, find_readers, look_at
+from cps_auth.pki.judge import Judge
+from cps_auth.wording import explain, translations
 from pam_helper.accounts import read_accounts
-from pam_helper.daemon import DaemonOptions, cards_of, trust_folder
+from pam_helper.daemon import DaemonOptions, cards_of, locking_of, trust_folder
 from pam_helper.fresh_judge import judge_of
+from pam_helper.lockers import DesktopSession, Locking
 from pam_helper.logind import Logind
 from pam_helper.manifest import read_manifest
 from pam_helper.setup_command import services_that_use_us
@@ -34,21 +29,39 @@ from pam_helper.system_files import pam_side, planned_files
 _DAEMON_WITHIN_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One link of the chain."""
-
-    link: str  # short name, in English: scripts read it
-    ok: bool
-    text: str  # what was found, or what is wrong and what to do
+def _(message: str) -> str:
+    """Mark a sentence for extraction; it is translated where it is shown."""
+    return message
 
 
-def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Finding]:
+_NO_FILE = _("{path}: none, so the defaults")
+_NOBODY = _("{path}: nobody is enrolled")
+_NO_ACCOUNT = _("{path}: there is no account {account}")
+_ACCOUNTS = _("{count} accounts enrolled")
+_NOT_ROOTS = _("{path} is served by uid {uid}, not by root")
+_SERVED = _("{path}, process {pid}")
+_NOT_INSTALLED = _("nothing is installed: python -m pam_helper install")
+_MISSING = _("{path} is missing: install again")
+_OTHER_VERSION = _("{path} is not this version's: install again")
+_UNUSED = _("installed, and no service in /etc/pam.d uses it")
+_USED_BY = _("{side}, used by {services}")
+_NO_LOGIND = _("logind does not answer on the system bus: nothing can be locked")
+_ANSWERS = _("it answers")
+_NO_COMMAND = _("lock.command: {command} cannot be run")
+_NO_SESSION = _("{account} has no session at this computer: nothing to lock")
+_CONFIRMED = _("{locker} has locked the session of {account} and confirmed it")
+_UNCONFIRMED = _("no locker confirms that the session of {account} is locked: it would be ended")
+
+
+def walk(
+    options: DaemonOptions, language: str | None = None, *, lock: str | None = None
+) -> Iterator[Finding]:
     """Look at every link, whatever the others say.
 
     Args:
         options: where things are.
         language: of the texts, that of the settings by default.
+        lock: an account whose sessions are locked, to see the lock confirmed; None for nobody's.
 
     Yields:
         One finding per link, in the order of the chain.
@@ -56,115 +69,133 @@ def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Findin
     try:
         settings = read_settings(options.config)
     except ConfigurationError as error:
-        yield Finding("settings", False, explain(error, language or "fr").text)
+        yield Finding("settings", explain(error, language or "fr").text, error)
         return
-    links: dict[str, Callable[[DaemonOptions, Settings], str]] = {
-        "settings": _settings,
-        "reader": _reader,
-        "trust": _trust,
-        "card": _card,
-        "accounts": _accounts,
-        "daemon": _daemon,
-        "pam": _pam,
-        "logind": _logind,
-        "lockers": _lockers,
-    }
-    for link, look in links.items():
-        try:
-            yield Finding(link, True, look(options, settings))
-        except CpsAuthError as error:
-            yield Finding(link, False, explain(error, language or settings.language).text)
+    chain = _Chain(options, settings, language or settings.language)
+    yield from look_at(chain.links(lock), chain.language)
 
 
-def _settings(options: DaemonOptions, _settings: Settings) -> str:
-    return str(options.config) if options.config.exists() else f"{options.config}: none, defaults"
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The links of one PC."""
+
+    options: DaemonOptions
+    settings: Settings
+    language: str
+
+    def links(self, lock: str | None) -> dict[str, Callable[[], str]]:
+        """Return by name what looks at each link."""
+        links = {
+            "settings": self._settings,
+            "reader": lambda: find_readers(
+                cards_of(self.settings), self.settings.card.reader, self.language
+            ),
+            "trust": lambda: self._judge().trust.name,
+            "lists": lambda: find_lists(self._judge(), self.language, at=datetime.now(UTC)),
+            "card": self._card,
+            "accounts": self._accounts,
+            "daemon": self._daemon,
+            "pam": self._pam,
+            "logind": self._logind,
+            "lockers": self._lockers,
+        }
+        return links if lock is None else links | {"confirmation": lambda: self._lock(lock)}
+
+    def _text(self, sentence: str, **facts: object) -> str:
+        return translations(self.language).gettext(sentence).format(**facts)
+
+    def _broken(self, sentence: str, **facts: object) -> ConfigurationError:
+        return ConfigurationError(self._text(sentence, **facts))
+
+    def _judge(self) -> Judge:
+        return judge_of(self.settings.trust, trust_folder(self.options, self.settings))()
+
+    def _settings(self) -> str:
+        path = self.options.config
+        return str(path) if path.exists() else self._text(_NO_FILE, path=path)
+
+    def _card(self) -> str:
+        cards, reader = cards_of(self.settings), self.settings.card.reader
+        return find_card(cards, reader, self._judge(), self.language, at=datetime.now(UTC))
+
+    def _accounts(self) -> str:
+        path = self.options.accounts
+        named = {account for row in read_accounts(path).holder for account in row.accounts}
+        if not named:
+            raise self._broken(_NOBODY, path=path)
+        for account in sorted(named):
+            try:
+                pwd.getpwnam(account)
+            except KeyError:
+                raise self._broken(_NO_ACCOUNT, path=path, account=account) from None
+        return self._text(_ACCOUNTS, count=len(named))
+
+    def _daemon(self) -> str:
+        """Connect, and look who listens; nothing is asked."""
+        path = self.options.socket
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_DAEMON_WITHIN_S)
+            try:
+                connection.connect(str(path))
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            except OSError:
+                raise DaemonUnreachable from None
+        pid, uid, _gid = struct.unpack("3i", peer)
+        if uid != 0:
+            raise self._broken(_NOT_ROOTS, path=path, uid=uid)
+        return self._text(_SERVED, path=path, pid=pid)
+
+    def _pam(self) -> str:
+        """Compare what is installed with what this version installs, and say who uses it."""
+        root = Path("/")
+        manifest = read_manifest(root)
+        if not manifest.files:
+            raise self._broken(_NOT_INSTALLED)
+        has_module = any("pam_cps" in path for path in manifest.files)
+        side = pam_side(root, self.settings, want_module=has_module)
+        for file in planned_files(side, self.settings):
+            path = Path(file.place)
+            if not path.is_file():
+                raise self._broken(_MISSING, path=path)
+            if not file.is_settings and path.read_bytes() != file.content:
+                raise self._broken(_OTHER_VERSION, path=path)
+        used_by = sorted(services_that_use_us(root))
+        if not used_by:
+            raise self._broken(_UNUSED)
+        name = "pam_cps.so" if side.module else "pam_exec"
+        return self._text(_USED_BY, side=name, services=", ".join(used_by))
+
+    def _logind(self) -> str:
+        if Logind().sessions(pwd.getpwuid(os.getuid()).pw_name) is None:
+            raise self._broken(_NO_LOGIND)
+        return self._text(_ANSWERS)
+
+    def _lockers(self) -> str:
+        """Look whether the configured command is there; whether it locks, only a lock can tell."""
+        lock = self.settings.lock
+        if "command" in lock.lockers and shutil.which(lock.command[0]) is None:
+            raise self._broken(_NO_COMMAND, command=lock.command[0])
+        return ", ".join(lock.lockers)
+
+    def _lock(self, account: str) -> str:
+        """Lock the account's sessions as the daemon does, but end none."""
+        locking = locking_of(self.settings)
+        return self._text(_CONFIRMED, locker=self._confirming(locking, account), account=account)
+
+    def _confirming(self, locking: Locking, account: str) -> str:
+        sessions = locking.desktop.sessions(account)
+        if sessions is None:
+            raise self._broken(_NO_LOGIND)
+        if not sessions:
+            raise self._broken(_NO_SESSION, account=account)
+        asked = []
+        for locker in locking.lockers:
+            asked.append(locker.name)
+            sessions -= locker.lock(sessions, _nobody_to_tell)
+            if not sessions:
+                return ", ".join(asked)
+        raise self._broken(_UNCONFIRMED, account=account)
 
 
-def _reader(_options: DaemonOptions, settings: Settings) -> str:
-    names = [state.name for state in cards_of(settings).readers()]
-    wanted = settings.card.reader
-    if not names or wanted not in (None, *names):
-        raise NoReader(wanted)
-    return ", ".join(names)
-
-
-def _trust(options: DaemonOptions, settings: Settings) -> str:
-    return judge_of(settings.trust, trust_folder(options, settings))().trust.name
-
-
-def _card(options: DaemonOptions, settings: Settings) -> str:
-    """Judge the card in the reader, with the age of the revocation evidence."""
-    judge = judge_of(settings.trust, trust_folder(options, settings))()
-    at = datetime.now(UTC)
-    with cards_of(settings).open_card(settings.card.reader) as card:
-        judged = show_holder(card, judge=judge, at=at)
-        left = card.pin_attempts_left()
-    if left == 0:
-        raise PinBlocked
-    if left == 1:
-        raise LastAttempt(left)
-    oldest = min((at - piece.this_update for piece in judged.revocation), default=None)
-    ps_idnat = judged.certificate.practitioner.ps_idnat
-    attempts = "an unknown number of" if left is None else left
-    return f"{ps_idnat}, {attempts} PIN attempts left, oldest revocation list: {oldest}"
-
-
-def _accounts(options: DaemonOptions, _settings: Settings) -> str:
-    accounts = read_accounts(options.accounts)
-    named = {account for holder in accounts.holder for account in holder.accounts}
-    if not named:
-        raise ConfigurationError(f"{options.accounts}: nobody is enrolled")
-    for account in sorted(named):
-        try:
-            pwd.getpwnam(account)
-        except KeyError:
-            raise ConfigurationError(f"{options.accounts}: no account {account!r}") from None
-    return f"{len(named)} account(s)"
-
-
-def _daemon(options: DaemonOptions, _settings: Settings) -> str:
-    """Connect, and look who listens; nothing is asked."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_DAEMON_WITHIN_S)
-        try:
-            connection.connect(str(options.socket))
-            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        except OSError:
-            raise DaemonUnreachable from None
-    pid, uid, _ = struct.unpack("3i", peer)
-    if uid != 0:
-        raise ConfigurationError(f"{options.socket}: served by uid {uid}, not by root")
-    return f"{options.socket}, process {pid}"
-
-
-def _pam(_options: DaemonOptions, settings: Settings) -> str:
-    """Compare what is installed with what this version installs, and say who uses it."""
-    root = Path("/")
-    manifest = read_manifest(root)
-    if not manifest.files:
-        raise ConfigurationError("not installed: python -m pam_helper install")
-    side = pam_side(root, settings, want_module=any("pam_cps" in p for p in manifest.files))
-    for file in planned_files(side, settings):
-        path = Path(file.place)
-        if not path.is_file():
-            raise ConfigurationError(f"{path} is not installed")
-        if not file.is_settings and path.read_bytes() != file.content:
-            raise ConfigurationError(f"{path} is not this version's: install again")
-    used_by = sorted(services_that_use_us(root))
-    if not used_by:
-        raise ConfigurationError("installed, and no service in /etc/pam.d uses it")
-    return f"{'pam_cps.so' if side.module else 'pam_exec'}, used by {', '.join(used_by)}"
-
-
-def _logind(_options: DaemonOptions, _settings: Settings) -> str:
-    if Logind().sessions(pwd.getpwuid(os.getuid()).pw_name) is None:
-        raise ConfigurationError("logind does not answer on the system bus: nothing can be locked")
-    return "answers"
-
-
-def _lockers(_options: DaemonOptions, settings: Settings) -> str:
-    """Look whether the configured command is there; whether it locks, only a lock can tell."""
-    command = settings.lock.command
-    if "command" in settings.lock.lockers and shutil.which(command[0]) is None:
-        raise ConfigurationError(f"lock.command: {command[0]!r} cannot be run")
-    return ", ".join(settings.lock.lockers)
+def _nobody_to_tell(_session: DesktopSession, _let_in: bool) -> None:
+    """A locker that goes later goes because somebody was let in: nobody watches it here."""

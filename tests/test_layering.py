@@ -118,6 +118,7 @@ ALLOWED = {
         "cps_auth.config",
         "cps_auth.pin_entry",
         "cps_auth.session_lock",
+        "cps_auth.findings",
         "cps_auth.login",
         "cps_auth.pki",
         "cps_auth.card.port",

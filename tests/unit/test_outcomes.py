@@ -81,11 +81,11 @@ def test_every_error_says_what_happened_and_what_to_do(
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.code)
 def test_every_error_fits_on_a_lock_screen(leaf: type[errors.CpsAuthError], language: str) -> None:
     """No line is cut at the edge of a screen, and none is left out of the reply."""
-    told = refusal(_sample(leaf), language)
+    told = refusal(sample(leaf), language)
     assert all(len(line) <= COLUMNS for line in told.lines)
     shown = encode_reply(told).decode().splitlines()[1:]
     assert shown == list(told.lines)
-    words = explain(_sample(leaf), language)
+    words = explain(sample(leaf), language)
     assert " ".join(shown).startswith(words.happened)
 
 

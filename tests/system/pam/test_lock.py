@@ -67,6 +67,24 @@ def test_pulling_the_card_locks_and_waits_for_the_hint(
     _await(lambda: logind.calls(path).count("Unlock") == unlocks + 1)
 
 
+def test_check_locks_and_sees_it_confirmed(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """A desktop that obeys is confirmed; one that does not is named, and nothing is ended."""
+    private_pcscd.insert()
+    _configure(pc, "confirm_within_s = 0.3")
+    assert not pc.check("--lock", ACCOUNT)["confirmation"]  # nobody is logged in
+    path = logind.session("c1")
+    found = pc.check("--lock", ACCOUNT)
+    assert found["logind"]
+    assert not found["confirmation"]
+    assert "Terminate" not in logind.calls(path)
+    desktop = logind.obey(path)
+    assert pc.check("--lock", ACCOUNT)["confirmation"], pc.output.decode()
+    desktop.join(DEADLINE_S)
+    assert logind.locked_hint(path)
+
+
 def test_without_a_hint_the_command_locks(
     pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
 ) -> None:
