@@ -62,13 +62,19 @@ def _candidates(seed: bytes) -> Iterator[int]:
 
 def technical_certificate(persona: Persona, credentials: CardCredentials) -> bytes:
     """Return a self-signed certificate for the key, dated as the card's. Its names are inferred."""
-    key = technical_key(credentials)
-    card = x509.load_der_x509_certificate(credentials.signature_certificate_der)
+    secret = credentials.authentication_key.private_numbers().d
+    return _certificate(secret, persona.card_number, credentials.signature_certificate_der)
+
+
+@functools.cache
+def _certificate(secret: int, card_number: str, dated_as_der: bytes) -> bytes:
+    key = _derive(secret)
+    card = x509.load_der_x509_certificate(dated_as_der)
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "FICTIVE ASIP-SANTE"),
-            x509.NameAttribute(NameOID.COMMON_NAME, persona.card_number),
+            x509.NameAttribute(NameOID.COMMON_NAME, card_number),
         ]
     )
     builder = (

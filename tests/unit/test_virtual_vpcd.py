@@ -117,7 +117,6 @@ def test_the_link_ends_when_the_driver_does(driver: Driver, card: VirtualCard) -
         assert serving.result(DEADLINE_S) is False
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_replay_that_differs_leaves(driver: Driver, card: VirtualCard) -> None:
     """Nobody waits for an answer that never comes; the difference is told when it finishes."""
     transcript = Transcript.parse("card: cps3\n> 0084000002\n< AABB9000\n")
