@@ -150,6 +150,15 @@ def test_a_card_that_left_and_came_back_during_the_login_opens_nothing(
     assert not visitor.is_in()
 
 
+def test_a_forked_process_guards_nothing(
+    visitor, desk: VirtualDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads stay behind in a fork: what the parent watched, the child cannot vouch for."""
+    _logged_in(visitor, desk)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert not visitor.is_in()
+
+
 def test_a_watcher_that_stops_ends_what_it_guarded(app, visitor, desk: VirtualDesk) -> None:
     """Silence never means that the card is still there; the next login watches anew."""
     _logged_in(visitor, desk)
