@@ -257,6 +257,18 @@ def test_counts_of_past_windows_are_not_kept(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM rate").fetchone() == (1,)
 
 
+def test_ended_sessions_are_forgotten_after_a_day(tmp_path: Path, new_session) -> None:
+    """T50: long enough to tell the browser why, and no longer."""
+    sessions = open_sqlite_stores(tmp_path / "s.sqlite3", form_lifetime=MINUTE).sessions
+    at = datetime.now(UTC)
+    first = sessions.create(new_session(), at=at, lifetime=MINUTE)
+    day = timedelta(days=1)
+    sessions.create(new_session(), at=at + day, lifetime=MINUTE)
+    assert sessions.find(first) is not None
+    sessions.create(new_session(), at=at + day + 2 * MINUTE, lifetime=MINUTE)
+    assert sessions.find(first) is None
+
+
 def test_a_spoiled_file_is_our_error(tmp_path: Path) -> None:
     """Tables gone, file gone: the store says so in our words."""
     path = tmp_path / "s.sqlite3"
