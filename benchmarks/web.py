@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from base64 import b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from flask import Flask
 
 from benchmarks.timing import Figure, compare
-from cps_auth.flask import CpsLogin
+from benchmarks.web_visits import ORIGIN, answer_of_card, log_in, through_test_client
+from benchmarks.web_workers import make_app
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.login.verify import verify_proof
 from cps_auth.login.web_eid import parse_token
 from cps_auth.pki.crl import CrlStore
-from cps_auth.pki.judge import Judge, folder_judge
+from cps_auth.pki.judge import Judge
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_crls import Revocation
 
-ORIGIN = "https://practice.test"
 LIST_ENTRIES = 100_000
-
-
-def _token(igc: FakeIgcSante, nonce: str) -> tuple[bytes, bytes, bytes]:
-    """Return a token's text, what it signs, and the signature."""
-    card = igc.credentials("doctor")
-    message = b"".join(hashlib.sha256(text.encode()).digest() for text in (ORIGIN, nonce))
-    value = card.authentication_key.sign(message, padding.PKCS1v15(), hashes.SHA256())
-    fields = {
-        "unverifiedCertificate": b64encode(card.authentication_certificate_der).decode(),
-        "algorithm": "RS256",
-        "signature": b64encode(value).decode(),
-        "format": "web-eid:1.0",
-        "appVersion": "https://cps-auth.test/1.0",
-    }
-    return json.dumps(fields).encode(), message, value
 
 
 def _judge_with_long_list(igc: FakeIgcSante) -> Judge:
@@ -52,7 +32,7 @@ def web_eid_token(igc: FakeIgcSante, _folder: Path) -> Figure:
     """A token of a card seen before, under a list of 100,000 entries."""
     judge, at = _judge_with_long_list(igc), datetime.now(UTC)
     challenge = issue_challenge(ORIGIN, at=at)
-    text, message, value = _token(igc, challenge.nonce)
+    text, message, value = answer_of_card(igc, challenge.nonce)
     key = igc.credentials("doctor").authentication_key.public_key()
     return compare(
         "validating a Web eID token, 100,000 revoked cards on the list",
@@ -74,7 +54,7 @@ def web_eid_new_card(igc: FakeIgcSante, _folder: Path) -> Figure:
     """The same, for cards that were not seen before."""
     judge, at = _judge_with_long_list(igc), datetime.now(UTC)
     challenge = issue_challenge(ORIGIN, at=at)
-    text, message, value = _token(igc, challenge.nonce)
+    text, message, value = answer_of_card(igc, challenge.nonce)
     key = igc.credentials("doctor").authentication_key.public_key()
     verify_proof(parse_token(text), challenge, judge=judge, allow=lambda _: None, at=at)
 
@@ -96,36 +76,11 @@ def web_eid_new_card(igc: FakeIgcSante, _folder: Path) -> Figure:
 
 def web_eid_login(igc: FakeIgcSante, folder: Path) -> Figure:
     """Page, challenge, token, session in SQLite, through Flask's test client; without the card."""
-    app = Flask("bench")
-    app.config.update(
-        SECRET_KEY="bench",
-        CPS_ORIGIN=ORIGIN,
-        CPS_WEB_EID=True,
-        CPS_DATABASE=folder / "bench.sqlite3",
-        CPS_REQUESTS_PER_MINUTE=10**9,
-        CPS_SESSION_LIFETIME=timedelta(hours=1),
-    )
-    CpsLogin(app, judge=folder_judge(folder))
-    headers = {"Origin": ORIGIN, "Content-Type": "application/json"}
-
-    def log_in() -> None:
-        client = app.test_client()
-        page = client.get("/cps/login", base_url=ORIGIN).text
-        found = re.search(r'data-token="(\w+)"', page)
-        if found is None:
-            raise RuntimeError("no token on the page")
-        headers["X-CPS-Token"] = found.group(1)
-        asked = client.post("/cps/web-eid/challenge", base_url=ORIGIN, headers=headers)
-        nonce = asked.get_json()["nonce"]
-        body = _token(igc, nonce)[0]
-        answer = client.post("/cps/web-eid/login", base_url=ORIGIN, headers=headers, data=body)
-        if answer.status_code != 200:
-            raise RuntimeError(answer.text)
-
+    app = make_app(folder, None)
     key = igc.credentials("doctor").authentication_key
     return compare(
         "a whole login from elsewhere: page, challenge, token, session (with the card's signature)",
-        ("Flask test client, SQLite on disk", log_in),
+        ("Flask test client, SQLite on disk", lambda: log_in(igc, through_test_client(app))),
         ("one RSA-2048 signature", lambda: key.sign(b"x", padding.PKCS1v15(), hashes.SHA256())),
         rounds=100,
     )

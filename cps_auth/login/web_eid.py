@@ -25,7 +25,7 @@ TOKEN_MAX_BYTES = 10_000
 _FORMAT = re.compile(r"web-eid:1(\.[0-9]{1,3})?", re.ASCII)
 _MAX_DEPTH = 4  # a token is flat; what newer formats add is a list of objects at most
 _MAX_DIGITS = 18
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
 
 
 def parse_token(unverified_token: bytes) -> UnverifiedProof:

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cps_auth.errors import BadSignature, CertificateRefused
+from cps_auth.errors import BadSignature, CertificateRefused, HolderNotAllowed
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.login.verify import verify_proof
 from cps_auth.login.web_eid import make_token, parse_token
-from cps_auth.model import CardSignature, SignatureAlgorithm
+from cps_auth.model import CardSignature, Practitioner, SignatureAlgorithm
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.judge import Judge
@@ -109,7 +109,8 @@ def scheme() -> Scheme:
     return Scheme()
 
 
-def _log_in(scheme: Scheme, curve: Any, name: str, der: bytes | None = None, key: Any = None):
+def _log_in(scheme: Scheme, curve: Any, name: str, der: bytes | None = None, key: Any = None,
+            allow: Any = lambda _: None):  # fmt: skip
     key = key or ec.generate_private_key(curve)
     challenge = issue_challenge(ORIGIN, at=AT)
     algorithm = SignatureAlgorithm(name)
@@ -121,7 +122,7 @@ def _log_in(scheme: Scheme, curve: Any, name: str, der: bytes | None = None, key
     signature = CardSignature(algorithm, r.to_bytes(size) + s.to_bytes(size))
     token = make_token(der or scheme.leaf(key), signature, "https://web-eid.test/2.0")
     proof = parse_token(json.dumps(token).encode())
-    return verify_proof(proof, challenge, judge=scheme.judge, allow=lambda _: None, at=AT)
+    return verify_proof(proof, challenge, judge=scheme.judge, allow=allow, at=AT)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,16 @@ def test_an_eid_logs_in_under_its_own_authority(scheme: Scheme, curve: Any, name
     assert holder.practitioner.ps_idnat == "PNOEE-38001085718"
     assert holder.practitioner.surname == "JÕEORG"
     assert holder.trust == "eID"
+
+
+def test_a_holder_who_may_not_log_in_here_is_refused_by_the_verifier(scheme: Scheme) -> None:
+    """Step 6 belongs to it: not only to the web backend that asks again."""
+
+    def nobody(_: Practitioner) -> None:
+        raise HolderNotAllowed
+
+    with pytest.raises(HolderNotAllowed):
+        _log_in(scheme, ec.SECP384R1(), "ES384", allow=nobody)
 
 
 def test_a_hash_of_another_curve_is_refused(scheme: Scheme) -> None:

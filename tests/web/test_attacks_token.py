@@ -124,8 +124,15 @@ def test_t07_signed_for_another_origin(remote, refused, origin: str) -> None:
 
 def test_t08_the_origin_comes_from_the_configuration(remote, refused) -> None:
     """T08: a forged Host or X-Forwarded-Host does not move the origin that is checked."""
-    token, page_token = _signed(remote, origin="https://evil.test")
-    headers = {"X-Forwarded-Host": "evil.test", "Forwarded": "host=evil.test;proto=https"}
+    forged = {"X-Forwarded-Host": "evil.test", "Forwarded": "host=evil.test;proto=https"}
+    headers = {"Host": "evil.test", **forged}
+    page_token = remote.page_token()
+    cookie = remote.client.get_cookie("session", domain="practice.test")
+    remote.client.set_cookie("session", cookie.value, domain="evil.test", secure=True)
+    asked = remote.open(
+        "POST", "/cps/web-eid/challenge", headers={"X-CPS-Token": page_token, **headers}
+    )
+    token = remote.answer(asked.json["nonce"], origin="https://evil.test")
     refused(token, "bad-signature", page_token=page_token, headers=headers)
 
 

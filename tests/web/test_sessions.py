@@ -129,6 +129,36 @@ def test_a_card_pulled_during_the_login_opens_nothing(app, visitor, desk: Virtua
     assert not visitor.is_in()
 
 
+def test_a_card_that_left_and_came_back_during_the_login_opens_nothing(
+    app, visitor, desk: VirtualDesk, until
+) -> None:
+    """It is in the reader again, but this is another visit: the PIN was typed for the first."""
+    desk.insert("doctor")
+    form = visitor.form()
+    state = app.extensions["cps_login"]
+    create, removal = state.stores.sessions.create, state.local.removal
+
+    def create_after_another_visit(*args: Any, **kwargs: Any) -> str:
+        (visit,) = removal._visits.values()
+        desk.pull()
+        desk.insert("doctor")
+        until(lambda: any(later > visit for later in removal._visits.values()))
+        return create(*args, **kwargs)
+
+    state.stores.sessions.create = create_after_another_visit
+    assert visitor.post("/cps/login", {**form, "pin": "1234"}).status_code == 409
+    assert not visitor.is_in()
+
+
+def test_a_forked_process_guards_nothing(
+    visitor, desk: VirtualDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads stay behind in a fork: what the parent watched, the child cannot vouch for."""
+    _logged_in(visitor, desk)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert not visitor.is_in()
+
+
 def test_a_watcher_that_stops_ends_what_it_guarded(app, visitor, desk: VirtualDesk) -> None:
     """Silence never means that the card is still there; the next login watches anew."""
     _logged_in(visitor, desk)

@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -243,6 +244,29 @@ def test_an_expired_session_of_redis_still_tells_why(redis_server, new_session) 
     stores.sessions.create(new_session(), at=later, lifetime=MINUTE)
     assert stores.sessions.find(expired) is not None
     assert len(stores.sessions.live(at=later)) == 1
+
+
+def test_counts_of_past_windows_are_not_kept(tmp_path: Path) -> None:
+    """T50: the file holds the addresses of this window, however many there ever were."""
+    path = tmp_path / "s.sqlite3"
+    rates = open_sqlite_stores(path, form_lifetime=MINUTE).rates
+    for number in range(5):
+        rates.add("challenge", f"192.0.2.{number}", window=MINUTE, at=AT)
+    rates.add("challenge", "192.0.2.9", window=MINUTE, at=AT + 2 * MINUTE)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM rate").fetchone() == (1,)
+
+
+def test_ended_sessions_are_forgotten_after_a_day(tmp_path: Path, new_session) -> None:
+    """T50: long enough to tell the browser why, and no longer."""
+    sessions = open_sqlite_stores(tmp_path / "s.sqlite3", form_lifetime=MINUTE).sessions
+    at = datetime.now(UTC)
+    first = sessions.create(new_session(), at=at, lifetime=MINUTE)
+    day = timedelta(days=1)
+    sessions.create(new_session(), at=at + day, lifetime=MINUTE)
+    assert sessions.find(first) is not None
+    sessions.create(new_session(), at=at + day + 2 * MINUTE, lifetime=MINUTE)
+    assert sessions.find(first) is None
 
 
 def test_a_spoiled_file_is_our_error(tmp_path: Path) -> None:
