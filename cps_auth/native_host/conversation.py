@@ -12,7 +12,6 @@ import select
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from cps_auth.card.port import CardSource
@@ -35,12 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_OURS: Final = version("cps-auth")
-
-PROTOCOL_VERSION: Final = f"2.9.0+cps-auth.{_OURS}"
+PROTOCOL_VERSION: Final = "2.9.0+cps-auth"
 """Of Web eID's native application: its extension asks for an update of an older major one."""
 
-APP_VERSION: Final = f"https://cps-auth.invalid/releases/{_OURS}"
+RELEASES: Final = "https://cps-auth.invalid/releases/"
 """The token's `appVersion` is a URL, for information; we have no website, and RFC 2606 a name."""
 
 CANCELLED: Final = "ERR_WEBEID_USER_CANCELLED"
@@ -123,7 +120,9 @@ class Host:
         )
         with contextlib.ExitStack() as ending:
             with self.window() as window:
-                # Imported here: greeting and window come up while the cryptography is loaded
+                # Imported here: greeting and window come up while the rest is loaded
+                from importlib.metadata import version
+
                 from cps_auth.native_host.authentication import Login
                 from cps_auth.native_host.views import Views
 
@@ -141,8 +140,8 @@ class Host:
                     clock=self.clock,
                 )
                 signed = login.run(challenge)
-            token = make_token(signed.certificate_der, signed.signature, APP_VERSION)
-            self._say(token)
+                app_version = RELEASES + version("cps-auth")
+                self._say(make_token(signed.certificate_der, signed.signature, app_version))
             _log.debug("signed for %s", challenge.origin)
             if request.watch:
                 self._watch(news, signed.reader)
