@@ -45,17 +45,15 @@ def read_dir(unverified: bytes) -> tuple[Application, ...]:
 
 
 def read_odf(unverified: bytes) -> tuple[tuple[Directory, FileReference], ...]:
-    """Read the ODF: which directory files there are. Kinds that do not matter are left out.
+    """Read the ODF: which directory files there are.
+
+    Kinds that do not matter, and references that cannot be read, are left out.
 
     Raises:
-        CardMisbehaved: not BER-TLV, or a reference that is not a path.
+        CardMisbehaved: not BER-TLV.
     """
-    found = []
-    for entry in _bounded(read_all(unverified)):
-        path = entry.child(asn1.SEQUENCE) if entry.tag in set(Directory) else None
-        if path is not None:
-            found.append((Directory(entry.tag), _file_reference(path)))
-    return tuple(found)
+    entries = (entry for entry in _bounded(read_all(unverified)) if entry.tag in set(Directory))
+    return _readable(entries, _directory)
 
 
 def read_token_label(unverified: bytes) -> str:
@@ -177,6 +175,11 @@ def _certificate(entry: Tlv) -> Certificate:
         key_id=asn1.required(certificate.children(), asn1.OCTET_STRING).value,
         file=_file_reference(asn1.required(attributes.children(), asn1.SEQUENCE)),
     )
+
+
+def _directory(entry: Tlv) -> tuple[Directory, FileReference]:
+    path = asn1.required(entry.children(), asn1.SEQUENCE)
+    return Directory(entry.tag), _file_reference(path)
 
 
 def _data_entry(entry: Tlv) -> DataEntry:
