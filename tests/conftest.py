@@ -6,9 +6,13 @@ import fcntl
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hardware_mocks.igc import FakeIgcSante
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no defect
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
