@@ -21,7 +21,7 @@ from cps_auth.model import CardEvent, CardEventKind, Practitioner
 from cps_auth.native_host.browser_cli import browser as browser_commands
 from cps_auth.pin_cli import pin as pin_commands
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
-from cps_auth.report import card_lines, event_line, holder_lines, reader_line
+from cps_auth.report import card_lines, event_line, holder_lines, object_line, reader_line
 from cps_auth.surface import misused, now, surface
 from cps_auth.trust_cli import trust as trust_commands
 from cps_auth.wording import pin_prompt, translations
@@ -60,7 +60,8 @@ def readers(options: Options) -> None:
 
 @cli.command()
 @card_options
-def show(options: Options) -> None:
+@click.option("--objects", is_flag=True, help="Also the free data objects; they prove nothing.")
+def show(options: Options, objects: bool) -> None:
     """Show whose card it is and whether it would be accepted. Spends no PIN attempt."""
     with surface(options.json):
         judge = options.judge()
@@ -80,6 +81,13 @@ def show(options: Options) -> None:
             }
             lines = card_lines(card.description, label, attempts_left, options.language)
             lines += holder_lines(judged, options.language)
+            if objects:
+                free = card.read_free_objects()
+                value["objects"] = [
+                    {"label": one.label, "unverified_hex": one.unverified_content.hex()}
+                    for one in free
+                ]
+                lines += [object_line(one, options.language) for one in free]
         options.print(value, lines)
 
 

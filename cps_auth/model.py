@@ -48,6 +48,14 @@ class CardDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class DataObject:
+    """One data object of a card, such as CPS_INFO_PS. Anybody may have written it."""
+
+    label: str
+    unverified_content: bytes  # the whole file, with what pads it
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderState:
     """One reader at one moment."""
 

@@ -8,6 +8,7 @@ from cps_auth.model import (
     CardEvent,
     CardEventKind,
     CardKind,
+    DataObject,
     Practitioner,
     ReaderState,
 )
@@ -102,6 +103,12 @@ def holder_lines(judged: JudgedCertificate, language: str) -> list[str]:
             )
         )
     return lines
+
+
+def object_line(found: DataObject, language: str) -> str:
+    """Say in one line which data object there is."""
+    text = translations(language).gettext("Data object: {label}, {count} bytes")
+    return text.format(label=found.label, count=len(found.unverified_content))
 
 
 def _title_and_name(practitioner: Practitioner) -> str:

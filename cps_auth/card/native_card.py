@@ -11,7 +11,7 @@ from cps_auth.card.application import CardApplication
 from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
 from cps_auth.card.pin_pad import PinPad
 from cps_auth.card.pkcs15 import Password
-from cps_auth.card.profile import Profile, read_label
+from cps_auth.card.profile import Profile, read_free_objects, read_label
 from cps_auth.card.public_files import PublicFileCache, PublicFiles
 from cps_auth.card.signature import is_signature_of
 from cps_auth.errors import (
@@ -20,7 +20,7 @@ from cps_auth.errors import (
     ContactlessNotEnough,
     PinEntryCancelled,
 )
-from cps_auth.model import CardDescription, CardSignature, Challenge
+from cps_auth.model import CardDescription, CardSignature, Challenge, DataObject
 
 _TAIL_BYTES = 16
 """Of a certificate: the end of its issuer's signature, which no two certificates share."""
@@ -78,6 +78,16 @@ class NativeCard:
         with self._use():
             files, path = self._application.files, self._profile.application
             return self._application.awake(lambda: read_label(files, path))
+
+    def read_free_objects(self) -> tuple[DataObject, ...]:
+        """Return the data objects that need no PIN, unverified, as they are.
+
+        Raises:
+            CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
+        """
+        with self._use():
+            files, path = self._application.files, self._profile.application
+            return self._application.awake(lambda: read_free_objects(files, path))
 
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified; of a known card, from memory.

@@ -29,6 +29,7 @@ from cps_auth.model import (
     CardKind,
     CardSignature,
     Challenge,
+    DataObject,
     SignatureAlgorithm,
 )
 
@@ -92,6 +93,19 @@ class Pkcs11Card:
     def read_label(self) -> str:
         """Return the token's label, as it was when the card was opened."""
         return self._seat.token.label
+
+    def read_free_objects(self) -> tuple[DataObject, ...]:
+        """Return the data objects that need no PIN (CKO_DATA), unverified, as they are.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        request = wire.ReadFreeObjects(self._seat.slot.slot_id, self._seat.token.serial)
+        reply = self._ask(request, self._open_deadline_s)
+        self._read_token()
+        if not isinstance(reply, wire.ObjectsSeen):
+            raise CardMisbehaved("answer of another request")
+        return tuple(DataObject(one.label, one.unverified_content) for one in reply.objects)
 
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified.

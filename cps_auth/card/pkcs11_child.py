@@ -8,7 +8,6 @@ PIN is received into a bytearray, handed to C_Login from that very buffer, and w
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,13 +21,12 @@ import pkcs11
 from pkcs11 import MGF, Attribute, Mechanism, ObjectClass, SlotFlag, TokenFlag
 
 from cps_auth.card import pkcs11_wire as wire
+from cps_auth.card.pkcs11_confinement import harden, private_pipes
 
-_MEMORY_LIMIT_BYTES: Final = 2 << 30  # an attribute of absurd size fails instead of swapping
-_NO_CORE_DUMP: Final = 1
-"""It would hold the PIN. At 0 Linux still pipes it to a collector, at 1 not (fs/coredump.c)."""
 _LISTS_ASKED_FOR: Final = 2  # the first one may be wrong (ANS Cryptolib, release note 1347)
 _OBJECTS_READ_AT_MOST: Final = 64
 _CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
+_DATA_BYTES_AT_MOST: Final = 8 << 10
 _DETAIL_CHARACTERS_AT_MOST: Final = 200
 _DIGEST_BYTES: Final = 32  # SHA-256
 _NOT_THIS_MECHANISM: Final = (
@@ -36,6 +34,9 @@ _NOT_THIS_MECHANISM: Final = (
     pkcs11.KeyTypeInconsistent,
     pkcs11.FunctionNotSupported,
 )
+
+
+_OfOneToken = wire.ReadFreeObjects | wire.Prove | wire.ChangePin | wire.Unblock
 
 
 class NoPrivateKey(Exception):
@@ -81,6 +82,16 @@ class Module:
             certificates=tuple(_certificates(token)) if initialised else (),
         )
 
+    def free_objects(self, request: wire.ReadFreeObjects) -> wire.ObjectsSeen:
+        """Return the data objects that show before any login."""
+        session = self._token_of(request).open()
+        try:
+            seen = map(_object_seen, _objects(session, ObjectClass.DATA))
+            small = (one for one in seen if len(one.unverified_content) <= _DATA_BYTES_AT_MOST)
+            return wire.ObjectsSeen(tuple(small))
+        finally:
+            _close(session)
+
     def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Signed:
         """Log in, sign with the certificate's key, log out."""
         token = self._token_of(request)
@@ -113,7 +124,7 @@ class Module:
         """Let go of the reader (C_Finalize)."""
         self._library.finalize()
 
-    def _token_of(self, request: wire.Prove | wire.ChangePin | wire.Unblock) -> pkcs11.Token:
+    def _token_of(self, request: _OfOneToken) -> pkcs11.Token:
         token = self._token(request.slot_id)
         if _serial(token) != request.serial:
             raise pkcs11.TokenNotPresent  # another card: not its PIN
@@ -149,6 +160,14 @@ def _certificates(token: pkcs11.Token) -> Iterator[wire.CertificateSeen]:
                 yield wire.CertificateSeen(_attribute(found, Attribute.ID), der)
     finally:
         _close(session)
+
+
+def _object_seen(found: pkcs11.Object) -> wire.ObjectSeen:
+    try:
+        label = str(found[Attribute.LABEL]).strip("\0 ")
+    except (pkcs11.PKCS11Error, ValueError):  # it has none, or one that is not UTF-8
+        label = ""
+    return wire.ObjectSeen(label, _attribute(found, Attribute.VALUE))
 
 
 def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMixin:
@@ -216,6 +235,8 @@ def _serve_one(module: Module, request: wire.Request, requests: FileIO) -> wire.
                 return module.slots()
             case wire.ReadToken(slot_id=slot_id):
                 return module.token(slot_id)
+            case wire.ReadFreeObjects():
+                return module.free_objects(request)
             case wire.Prove():
                 return module.prove(request, codes)
             case wire.ChangePin():
@@ -247,27 +268,6 @@ def _serve(module: Module, requests: FileIO, replies: FileIO, deadline_s: int) -
         wire.write_message(replies, reply)
 
 
-def _private_pipes() -> tuple[FileIO, FileIO]:
-    """Keep the pipes for ourselves: a module that prints or reads finds /dev/null."""
-    requests = FileIO(os.dup(0), "r")
-    replies = FileIO(os.dup(1), "w")
-    with FileIO(os.devnull, "r+") as nowhere:
-        os.dup2(nowhere.fileno(), 0)
-        os.dup2(nowhere.fileno(), 1)
-    return requests, replies
-
-
-def _harden() -> None:
-    _limit(resource.RLIMIT_CORE, _NO_CORE_DUMP)
-    _limit(resource.RLIMIT_AS, _MEMORY_LIMIT_BYTES)
-
-
-def _limit(what: int, most: int) -> None:
-    _, hard = resource.getrlimit(what)
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(what, (most, most))
-
-
 def main(arguments: list[str]) -> NoReturn:
     """Serve one parent until it closes the pipe.
 
@@ -276,8 +276,8 @@ def main(arguments: list[str]) -> NoReturn:
             seconds.
     """
     path, deadline_s = arguments[0], int(arguments[1])
-    _harden()
-    requests, replies = _private_pipes()
+    harden()
+    requests, replies = private_pipes()
     signal.alarm(deadline_s)
     try:
         module = Module(path)

@@ -31,6 +31,13 @@ class ReadToken(Message, frozen=True, tag=True):
     slot_id: int
 
 
+class ReadFreeObjects(Message, frozen=True, tag=True):
+    """Ask for the data objects that need no PIN."""
+
+    slot_id: int
+    serial: str  # of the token that is meant
+
+
 class Prove(Message, frozen=True, tag=True):
     """Log in, sign, log out. The PIN follows as a raw frame, unless it is typed on the reader."""
 
@@ -56,7 +63,7 @@ class Unblock(Message, frozen=True, tag=True):
     serial: str  # of the token that may see them
 
 
-Request = ListSlots | ReadToken | Prove | ChangePin | Unblock
+Request = ListSlots | ReadToken | ReadFreeObjects | Prove | ChangePin | Unblock
 
 
 def codes_after(request: Request) -> int:
@@ -113,6 +120,19 @@ class TokenSeen(Message, frozen=True, tag=True):
     certificates: tuple[CertificateSeen, ...]
 
 
+class ObjectSeen(Message, frozen=True):
+    """One data object."""
+
+    label: str
+    unverified_content: bytes
+
+
+class ObjectsSeen(Message, frozen=True, tag=True):
+    """The data objects that need no PIN."""
+
+    objects: tuple[ObjectSeen, ...]
+
+
 class Signed(Message, frozen=True, tag=True):
     """The signature; the session is logged out and closed."""
 
@@ -131,7 +151,7 @@ class Failed(Message, frozen=True, tag=True):
     detail: str = ""  # only for a module that could not be loaded
 
 
-Reply = Ready | SlotsSeen | TokenSeen | Signed | Done | Failed
+Reply = Ready | SlotsSeen | TokenSeen | ObjectsSeen | Signed | Done | Failed
 
 
 # --- Frames ----------------------------------------------------------------------

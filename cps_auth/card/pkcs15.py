@@ -23,6 +23,7 @@ class Directory(enum.IntEnum):
 
     PRIVATE_KEYS = 0xA0
     CERTIFICATES = 0xA4
+    DATA_OBJECTS = 0xA7
     AUTHENTICATION_OBJECTS = 0xA8
 
 
@@ -31,6 +32,12 @@ class KeyUsage(enum.IntEnum):
 
     SIGN = 2
     NON_REPUDIATION = 9
+
+
+class ObjectFlag(enum.IntEnum):
+    """The bits of CommonObjectFlags that matter here."""
+
+    PRIVATE = 0
 
 
 class PasswordFlag(enum.IntEnum):
@@ -107,6 +114,15 @@ class Certificate:
 
     label: str
     key_id: bytes
+    file: FileReference
+
+
+@dataclass(frozen=True, slots=True)
+class DataEntry:
+    """One data object of the DODF."""
+
+    label: str
+    is_free: bool  # needs no PIN
     file: FileReference
 
 

@@ -13,8 +13,10 @@ from cps_auth.card import asn1
 from cps_auth.card.pkcs15 import (
     Application,
     Certificate,
+    DataEntry,
     Directory,
     FileReference,
+    ObjectFlag,
     Password,
     PrivateKey,
 )
@@ -22,6 +24,7 @@ from cps_auth.card.tlv import Tlv, find, read_all
 from cps_auth.errors import CardMisbehaved
 
 _MAX_ENTRIES = 24  # per directory file; a CPS has a handful, and each may cost a file to read
+_MAX_DATA_ENTRIES = 64  # a CPS4 has up to 46: 16 activities, all again for the CPS2ter, and others
 
 _T = TypeVar("_T")
 
@@ -42,17 +45,15 @@ def read_dir(unverified: bytes) -> tuple[Application, ...]:
 
 
 def read_odf(unverified: bytes) -> tuple[tuple[Directory, FileReference], ...]:
-    """Read the ODF: which directory files there are. Kinds that do not matter are left out.
+    """Read the ODF: which directory files there are.
+
+    Kinds that do not matter, and references that cannot be read, are left out.
 
     Raises:
-        CardMisbehaved: not BER-TLV, or a reference that is not a path.
+        CardMisbehaved: not BER-TLV.
     """
-    found = []
-    for entry in _bounded(read_all(unverified)):
-        path = entry.child(asn1.SEQUENCE) if entry.tag in set(Directory) else None
-        if path is not None:
-            found.append((Directory(entry.tag), _file_reference(path)))
-    return tuple(found)
+    entries = (entry for entry in _bounded(read_all(unverified)) if entry.tag in set(Directory))
+    return _readable(entries, _directory)
 
 
 def read_token_label(unverified: bytes) -> str:
@@ -92,14 +93,23 @@ def read_cdf(unverified: bytes) -> tuple[Certificate, ...]:
     return _readable(_entries(unverified, asn1.SEQUENCE), _certificate)
 
 
-def _bounded(objects: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
-    if len(objects) > _MAX_ENTRIES:
+def read_dodf(unverified: bytes) -> tuple[DataEntry, ...]:
+    """Read the DODF; entries that cannot be read are left out.
+
+    Raises:
+        CardMisbehaved: not BER-TLV at all.
+    """
+    return _readable(_entries(unverified, asn1.SEQUENCE, _MAX_DATA_ENTRIES), _data_entry)
+
+
+def _bounded(objects: tuple[Tlv, ...], most: int = _MAX_ENTRIES) -> tuple[Tlv, ...]:
+    if len(objects) > most:
         raise CardMisbehaved("PKCS#15 directory with too many entries")
     return objects
 
 
-def _entries(unverified: bytes, tag: int) -> tuple[Tlv, ...]:
-    return tuple(entry for entry in _bounded(read_all(unverified)) if entry.tag == tag)
+def _entries(unverified: bytes, tag: int, most: int = _MAX_ENTRIES) -> tuple[Tlv, ...]:
+    return tuple(entry for entry in _bounded(read_all(unverified), most) if entry.tag == tag)
 
 
 def _readable(entries: Iterable[Tlv], parse: Callable[[Tlv], _T]) -> tuple[_T, ...]:
@@ -164,6 +174,23 @@ def _certificate(entry: Tlv) -> Certificate:
         label=asn1.text(common.children(), asn1.UTF8_STRING),
         key_id=asn1.required(certificate.children(), asn1.OCTET_STRING).value,
         file=_file_reference(asn1.required(attributes.children(), asn1.SEQUENCE)),
+    )
+
+
+def _directory(entry: Tlv) -> tuple[Directory, FileReference]:
+    path = asn1.required(entry.children(), asn1.SEQUENCE)
+    return Directory(entry.tag), _file_reference(path)
+
+
+def _data_entry(entry: Tlv) -> DataEntry:
+    common, _, path = _parts(entry)
+    about = common.children()
+    flags = find(about, asn1.BIT_STRING)
+    is_private = flags is not None and ObjectFlag.PRIVATE in asn1.bits(flags)
+    return DataEntry(
+        label=asn1.text(about, asn1.UTF8_STRING),
+        is_free=not is_private and find(about, asn1.OCTET_STRING) is None,
+        file=_file_reference(path),
     )
 
 

@@ -16,6 +16,7 @@ from cps_auth.model import (
     CardEvent,
     CardSignature,
     Challenge,
+    DataObject,
     ReaderState,
     Snapshot,
 )
@@ -101,6 +102,12 @@ class Card(Protocol):
 
     def read_label(self) -> str:
         """Return the label that the card gives itself, such as CPS3v3-2900099999."""
+
+    def read_free_objects(self) -> tuple[DataObject, ...]:
+        """Return the data objects that need no PIN (PKCS#15 DODF, CKO_DATA), as they are.
+
+        They are no proof of anything, and no login looks at them.
+        """
 
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified."""

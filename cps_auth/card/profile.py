@@ -5,12 +5,14 @@ Read once when a card is opened, the same for every card that has this file layo
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from cps_auth.card import pkcs15, pkcs15_parse
 from cps_auth.card.files import CardFiles
-from cps_auth.card.pkcs15 import Directory, Password, PrivateKey
+from cps_auth.card.pkcs15 import Directory, FileReference, Password, PrivateKey
 from cps_auth.errors import CardMisbehaved, UnsupportedCard
+from cps_auth.model import DataObject
 
 EF_SN = bytes.fromhex("3F00D003")
 """EF.SN.ICC, 12 bytes; path as in ANS cps3_pkcs11 5.2 card-cps.c."""
@@ -116,6 +118,31 @@ def read_label(files: CardFiles, application: bytes) -> str:
     return pkcs15_parse.read_token_label(files.read(application + pkcs15.EF_TOKEN_INFO))
 
 
+def read_free_objects(files: CardFiles, application: bytes) -> tuple[DataObject, ...]:
+    """Read the data objects that the DODF says need no PIN; those that the card refuses are not.
+
+    Args:
+        files: of a card held exclusively.
+        application: path of the PKCS#15 application from the MF.
+
+    Raises:
+        CardMisbehaved, CardRemoved, ReaderServiceLost
+    """
+    entries = pkcs15_parse.read_dodf(_Objects(files, application).content(Directory.DATA_OBJECTS))
+    found = []
+    for entry in entries:
+        if entry.is_free:
+            with contextlib.suppress(CardMisbehaved):
+                content = _content(files, application, entry.file)
+                found.append(DataObject(entry.label, content))
+    return tuple(found)
+
+
+def _content(files: CardFiles, application: bytes, file: FileReference) -> bytes:
+    path = pkcs15.resolve(application, file.path)
+    return files.read(path, offset=file.offset, length=file.length)
+
+
 class _Objects:
     """The directory files that the ODF of an application points to."""
 
@@ -127,11 +154,7 @@ class _Objects:
     def content(self, kind: Directory) -> bytes:
         """Return the content of every directory file of one kind, one after the other."""
         return b"".join(
-            self._files.read(
-                pkcs15.resolve(self._application, reference.path),
-                offset=reference.offset,
-                length=reference.length,
-            )
+            _content(self._files, self._application, reference)
             for directory, reference in self._odf
             if directory is kind
         )

@@ -90,6 +90,18 @@ class CardPromises(CardFixtures):
             )
         assert inserted.codes_received == 0
 
+    def test_free_objects(self, bench: Bench, make_card: MakeCard) -> None:
+        """What the card shows without a PIN is shown as it is, and nothing that it guards."""
+        inserted = make_card("doctor")
+        bench.insert(inserted)
+        with bench.cards().open_card() as card:
+            found = {one.label: one.unverified_content for one in card.read_free_objects()}
+            assert card.read_authentication_certificate()
+        assert found.keys() >= {"CPS_ID_CARD", "CPS_NAME_PS", "CPS_LANG_PS", "CPS_INFO_PS"}
+        assert not [label for label in found if "ACTIVITY" in label or "SIT_FACT" in label]
+        assert found["CPS_LANG_PS"].startswith(b"\xe3")
+        assert inserted.codes_received == 0
+
     def test_proof(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """The right PIN gives a signature of the challenge, and leaves nothing verified."""
         inserted = make_card("doctor")

@@ -104,6 +104,16 @@ def test_a_card_without_contact(run, readers, igc: FakeIgcSante, words) -> None:
         _refused(done, "contactless-not-enough")
 
 
+def test_free_objects_are_shown_when_asked_for(run, readers, igc: FakeIgcSante) -> None:
+    """In JSON as they are, to a person by name and size."""
+    readers.insert("a", VirtualCard(PERSONAS["doctor"], igc.credentials("doctor")))
+    assert "objects" not in json.loads(run("show", "--json").stdout)
+    shown = json.loads(run("show", "--json", "--objects").stdout)["objects"]
+    assert {"label": "CPS_DATA", "unverified_hex": "00" * 128} in shown
+    words = run("show", "--objects", language="fr_FR.UTF-8").stdout
+    assert "Objet de données : CPS_DATA, 128 octets" in words
+
+
 def test_a_watcher_that_failed_is_no_success(run, monkeypatch) -> None:
     """When nobody watches any more, the last line says so and the exit code is not yes."""
 

@@ -86,10 +86,12 @@ def test_dir_with_two_applications() -> None:
 
 
 def test_odf_in_any_order() -> None:
-    """Directory files are found whatever their order, and other kinds are left out."""
-    odf = der(0xA8, "3004040270 01") + der(0xA7, "300404027006") + der(0xA0, "300404027002")
+    """Directory files are found whatever their order; other kinds and rubbish are left out."""
+    odf = der(0xA8, "3004040270 01") + der(0xA1, "300404027003") + der(0xA7, "300404027006")
+    odf += der(0xA7, "3000") + der(0xA7, "31") + der(0xA7, "A000") + der(0xA0, "300404027002")
     assert read_odf(odf + b"\x00\x00") == (
         (Directory.AUTHENTICATION_OBJECTS, FileReference(bytes.fromhex("7001"))),
+        (Directory.DATA_OBJECTS, FileReference(bytes.fromhex("7006"))),
         (Directory.PRIVATE_KEYS, FileReference(bytes.fromhex("7002"))),
     )
 

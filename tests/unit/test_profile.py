@@ -182,3 +182,36 @@ def test_another_issuer() -> None:
     """A card with the ATR of a CPS and another issuer's number is no CPS."""
     with pytest.raises(UnsupportedCard):
         _open(D003="5A0A8025000002992138458F")
+
+
+def _data(label: str, path: str, *about: str) -> str:
+    name = _der("0C", label.encode().hex())
+    return _der("30", _der("30", name, *about), _der("30", "0C03435053"), _der("A1", _path(path)))
+
+
+def test_free_objects() -> None:
+    """Those that need no PIN by flag and by authId, of as many as a CPS4 has; one is missing."""
+    guarded = "".join(
+        _data(f"CPS_ACTIVITY_{number:02}_PS", f"D1{number:02}", "03020780", "040101")
+        for number in range(1, 41)
+    )
+    card, _ = _open(
+        **{
+            "00015031": FILES["3F0000015031"] + _der("A7", _path("7006")),
+            "00017006": _data("A", "D201", "030100")
+            + guarded
+            + _data("B", "D202", "03020780")  # private by its flag alone
+            + _data("C", "D203")
+            + _data("D", "3F000001D204", "03020640"),
+            "0001D201": "0102",
+            "0001D204": "0000",
+        }
+    )
+    found = [(one.label, one.unverified_content) for one in card.read_free_objects()]
+    assert found == [("A", b"\1\2"), ("D", b"\0\0")]
+
+
+def test_no_data_objects() -> None:
+    """A card without a DODF has none."""
+    card, _ = _open()
+    assert card.read_free_objects() == ()
