@@ -71,6 +71,9 @@ def _enrol_parser(parser: argparse.ArgumentParser) -> None:
 def _check_parser(parser: argparse.ArgumentParser) -> None:
     _paths(parser)
     _socket(parser)
+    parser.add_argument(
+        "--lock", metavar="ACCOUNT", help="lock its screens, and see that it is confirmed"
+    )
     parser.set_defaults(run=_check)
 
 
@@ -138,7 +141,7 @@ def _check(arguments: argparse.Namespace) -> int:
         trust=arguments.trust,
     )
     broken = 0
-    for finding in check.walk(options):
+    for finding in check.walk(options, lock=arguments.lock):
         print(f"{'ok ' if finding.ok else 'BAD'} {finding.link:9} {finding.text}")
         broken += not finding.ok
     return 1 if broken else 0

@@ -1,4 +1,7 @@
-"""Walks the chain from the reader to the locker and says what is broken. Spends no PIN attempt."""
+"""Walks the chain from the reader to the locker and says what is broken. Spends no PIN attempt.
+
+Whether a screen is really locked only a lock can tell: asked for it, the walk locks an account's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import pwd
 import shutil
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +28,7 @@ from cps_auth.errors import (
 from cps_auth.login.verify import show_holder
 from cps_auth.wording import explain
 from pam_helper.accounts import read_accounts
-from pam_helper.daemon import DaemonOptions, cards_of, trust_folder
+from pam_helper.daemon import DaemonOptions, cards_of, locking_of, trust_folder
 from pam_helper.fresh_judge import judge_of
 from pam_helper.logind import Logind
 from pam_helper.manifest import read_manifest
@@ -43,12 +47,15 @@ class Finding:
     text: str  # what was found, or what is wrong and what to do
 
 
-def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Finding]:
+def walk(
+    options: DaemonOptions, language: str | None = None, *, lock: str | None = None
+) -> Iterator[Finding]:
     """Look at every link, whatever the others say.
 
     Args:
         options: where things are.
         language: of the texts, that of the settings by default.
+        lock: an account whose sessions are locked, to see that it is confirmed.
 
     Yields:
         One finding per link, in the order of the chain.
@@ -69,6 +76,8 @@ def walk(options: DaemonOptions, language: str | None = None) -> Iterator[Findin
         "logind": _logind,
         "lockers": _lockers,
     }
+    if lock is not None:
+        links["confirm"] = lambda _, settings: _confirmation(lock, settings)
     for link, look in links.items():
         try:
             yield Finding(link, True, look(options, settings))
@@ -122,14 +131,18 @@ def _accounts(options: DaemonOptions, _settings: Settings) -> str:
 
 
 def _daemon(options: DaemonOptions, _settings: Settings) -> str:
-    """Connect, and look who listens; nothing is asked."""
+    """Look who listens, and that it answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_DAEMON_WITHIN_S)
         try:
             connection.connect(str(options.socket))
             peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            connection.sendall(b"cps1 ping root check\n")
+            answered = connection.recv(100)
         except OSError:
             raise DaemonUnreachable from None
+        if not answered:
+            raise DaemonUnreachable
     pid, uid, _ = struct.unpack("3i", peer)
     if uid != 0:
         raise ConfigurationError(f"{options.socket}: served by uid {uid}, not by root")
@@ -167,3 +180,21 @@ def _lockers(_options: DaemonOptions, settings: Settings) -> str:
     if "command" in settings.lock.lockers and shutil.which(command[0]) is None:
         raise ConfigurationError(f"lock.command: {command[0]!r} cannot be run")
     return ", ".join(settings.lock.lockers)
+
+
+def _confirmation(account: str, settings: Settings) -> str:
+    """Lock the account's sessions as the daemon would, but for ending what nobody locks."""
+    locking = locking_of(settings)
+    left = locking.desktop.sessions(account)
+    if not left:
+        raise ConfigurationError(f"{account} has no session at this computer to lock")
+    said = []
+    for locker in locking.lockers:
+        started_s = time.monotonic()
+        confirmed = locker.lock(left, lambda *_: None) if left else frozenset()
+        took_s, left = time.monotonic() - started_s, left - confirmed
+        said += [f"{one.session_id} by {locker.name} in {took_s:.2f} s" for one in confirmed]
+    if left:
+        unlocked = ", ".join(sorted(session.session_id for session in left))
+        raise ConfigurationError(f"no locker confirmed {unlocked}: without a card it is ended")
+    return ", ".join(said)
