@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks import trust, web
+from benchmarks import trust, unlock, web
 from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
@@ -103,6 +103,7 @@ def main() -> None:
             wire,
             *trust.FIGURES,
             *web.FIGURES,
+            *unlock.FIGURES,
         ):
             if word in figure.__name__:
                 print(figure(igc, Path(name)), flush=True)

@@ -35,6 +35,7 @@ class Watching:
         self._ended = threading.Event()
         self._stopping = threading.Event()
         self._answers = True
+        self._readers: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
         self._thread.start()
 
@@ -84,7 +85,13 @@ class Watching:
             return None
 
     def _ask(self) -> None:
-        """Ask the reader service something, and tell once that it gives no answer."""
+        """Ask the reader service something, and tell once that it gives no answer.
+
+        Not where it has no reader: then no card opened a session, and a vendor's module would
+        be started to look for others.
+        """
+        if not self._readers:
+            return
         try:
             self._cards.readers()
         except CpsAuthError as error:
@@ -97,6 +104,12 @@ class Watching:
 
     def _tell(self, event: CardEvent) -> None:
         _log.info("%s %s %s", event.kind.value, event.reader, event.reason)
+        if event.kind is CardEventKind.READER_ADDED:
+            self._readers.add(event.reader)
+        elif event.kind is CardEventKind.READER_GONE:
+            self._readers.discard(event.reader)
+        elif event.kind is not CardEventKind.SERVICE_BACK and not event.reader:
+            self._readers.clear()  # nobody knows; what is there is told again
         self._listener(event)
         self._heard.set()
         if event.kind is CardEventKind.WATCHER_STOPPED:
