@@ -72,7 +72,7 @@ def _check_parser(parser: argparse.ArgumentParser) -> None:
     _paths(parser)
     _socket(parser)
     parser.add_argument(
-        "--lock", metavar="ACCOUNT", help="lock its session now, and say who confirms it"
+        "--lock", metavar="ACCOUNT", help="lock its screens, and see that it is confirmed"
     )
     parser.set_defaults(run=_check)
 

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from cps_auth.wording import explain, translations
 from pam_helper.accounts import read_accounts
 from pam_helper.daemon import DaemonOptions, cards_of, locking_of, trust_folder
 from pam_helper.fresh_judge import judge_of
-from pam_helper.lockers import DesktopSession, Locking
+from pam_helper.lockers import DesktopSession
 from pam_helper.logind import Logind
 from pam_helper.manifest import read_manifest
 from pam_helper.setup_command import services_that_use_us
@@ -49,8 +50,8 @@ _NO_LOGIND = _("logind does not answer on the system bus: nothing can be locked"
 _ANSWERS = _("it answers")
 _NO_COMMAND = _("lock.command: {command} cannot be run")
 _NO_SESSION = _("{account} has no session at this computer: nothing to lock")
-_CONFIRMED = _("{locker} has locked the session of {account} and confirmed it")
-_UNCONFIRMED = _("no locker confirms that the session of {account} is locked: it would be ended")
+_CONFIRMED = _("{session} by {locker} in {seconds} s")
+_UNCONFIRMED = _("no locker confirmed {sessions}: without a card it is ended")
 
 
 def walk(
@@ -99,7 +100,7 @@ class _Chain:
             "logind": self._logind,
             "lockers": self._lockers,
         }
-        return links if lock is None else links | {"confirmation": lambda: self._lock(lock)}
+        return links if lock is None else links | {"confirm": lambda: self._confirm(lock)}
 
     def _text(self, sentence: str, **facts: object) -> str:
         return translations(self.language).gettext(sentence).format(**facts)
@@ -131,15 +132,19 @@ class _Chain:
         return self._text(_ACCOUNTS, count=len(named))
 
     def _daemon(self) -> str:
-        """Connect, and look who listens; nothing is asked."""
+        """Look who listens, and that it answers."""
         path = self.options.socket
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_DAEMON_WITHIN_S)
             try:
                 connection.connect(str(path))
                 peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                connection.sendall(b"cps1 ping root check\n")
+                answered = connection.recv(100)
             except OSError:
                 raise DaemonUnreachable from None
+            if not answered:
+                raise DaemonUnreachable
         pid, uid, _gid = struct.unpack("3i", peer)
         if uid != 0:
             raise self._broken(_NOT_ROOTS, path=path, uid=uid)
@@ -177,24 +182,28 @@ class _Chain:
             raise self._broken(_NO_COMMAND, command=lock.command[0])
         return ", ".join(lock.lockers)
 
-    def _lock(self, account: str) -> str:
-        """Lock the account's sessions as the daemon does, but end none."""
+    def _confirm(self, account: str) -> str:
+        """Lock the account's sessions as the daemon would, but for ending what nobody locks."""
         locking = locking_of(self.settings)
-        return self._text(_CONFIRMED, locker=self._confirming(locking, account), account=account)
-
-    def _confirming(self, locking: Locking, account: str) -> str:
-        sessions = locking.desktop.sessions(account)
-        if sessions is None:
+        left = locking.desktop.sessions(account)
+        if left is None:
             raise self._broken(_NO_LOGIND)
-        if not sessions:
+        if not left:
             raise self._broken(_NO_SESSION, account=account)
-        asked = []
+        said = []
         for locker in locking.lockers:
-            asked.append(locker.name)
-            sessions -= locker.lock(sessions, _nobody_to_tell)
-            if not sessions:
-                return ", ".join(asked)
-        raise self._broken(_UNCONFIRMED, account=account)
+            started_s = time.monotonic()
+            confirmed = locker.lock(left, _nobody_to_tell) if left else frozenset()
+            seconds = f"{time.monotonic() - started_s:.2f}"
+            left -= confirmed
+            said += [
+                self._text(_CONFIRMED, session=one.session_id, locker=locker.name, seconds=seconds)
+                for one in confirmed
+            ]
+        if left:
+            names = ", ".join(sorted(session.session_id for session in left))
+            raise self._broken(_UNCONFIRMED, sessions=names)
+        return ", ".join(said)
 
 
 def _nobody_to_tell(_session: DesktopSession, _let_in: bool) -> None:

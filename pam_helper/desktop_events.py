@@ -128,7 +128,7 @@ class DesktopEvents:
         member, path = fields.get("member"), str(fields.get("path", ""))
         if member == "PrepareForSleep":
             self._sleep_or_wake(bus, going=bool(message.body[0]))
-        elif member == "SessionRemoved":
+        elif member in ("SessionNew", "SessionRemoved"):
             self._sessions.look_again()
         elif member == "PropertiesChanged":
             self._changed(bus, path, message.body)
@@ -183,6 +183,7 @@ def _rules() -> tuple[MatchRule, ...]:
     manager = {"type": "signal", "sender": BUS_NAME, "interface": MANAGER.interface}
     return (
         MatchRule(**manager, member="PrepareForSleep"),
+        MatchRule(**manager, member="SessionNew"),
         MatchRule(**manager, member="SessionRemoved"),
         MatchRule(
             type="signal",

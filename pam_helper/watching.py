@@ -10,12 +10,17 @@ from cps_auth.errors import CpsAuthError
 from cps_auth.model import CardEvent, CardEventKind
 
 RESTART_AFTER_S = 1.0
+ASK_EVERY_S = 5.0
+"""A reader service that hangs tells nothing, so it is asked now and then whether it answers."""
 
 _log = logging.getLogger(__name__)
 
 
 class Watching:
-    """A watcher that is started again when it stops; the listener hears that it did."""
+    """A watcher that is started again when it stops; the listener hears that it did.
+
+    The listener also hears SERVICE_LOST when the reader service is there and does not answer.
+    """
 
     def __init__(self, cards: CardSource, listener: CardListener) -> None:
         """Start watching.
@@ -29,6 +34,8 @@ class Watching:
         self._heard = threading.Event()
         self._ended = threading.Event()
         self._stopping = threading.Event()
+        self._answers = True
+        self._readers: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
         self._thread.start()
 
@@ -61,7 +68,10 @@ class Watching:
             watch = self._start()
             if self._stopping.is_set():
                 self._ended.set()
-            self._ended.wait(None if watch else RESTART_AFTER_S)
+            while not self._ended.wait(ASK_EVERY_S if watch else RESTART_AFTER_S):
+                if watch is None:
+                    break
+                self._ask()
             if watch is not None:
                 watch.stop()
             self._stopping.wait(RESTART_AFTER_S)
@@ -74,8 +84,32 @@ class Watching:
             self._listener(CardEvent(CardEventKind.WATCHER_STOPPED, reason=error.code))
             return None
 
+    def _ask(self) -> None:
+        """Ask the reader service something, and tell once that it gives no answer.
+
+        Not where it has no reader: then no card opened a session, and a vendor's module would
+        be started to look for others.
+        """
+        if not self._readers:
+            return
+        try:
+            self._cards.readers()
+        except CpsAuthError as error:
+            if self._answers:
+                _log.critical("the reader service does not answer: %s", error)
+                self._listener(CardEvent(CardEventKind.SERVICE_LOST, reason=error.code))
+            self._answers = False
+        else:
+            self._answers = True
+
     def _tell(self, event: CardEvent) -> None:
         _log.info("%s %s %s", event.kind.value, event.reader, event.reason)
+        if event.kind is CardEventKind.READER_ADDED:
+            self._readers.add(event.reader)
+        elif event.kind is CardEventKind.READER_GONE:
+            self._readers.discard(event.reader)
+        elif event.kind is not CardEventKind.SERVICE_BACK and not event.reader:
+            self._readers.clear()  # nobody knows; what is there is told again
         self._listener(event)
         self._heard.set()
         if event.kind is CardEventKind.WATCHER_STOPPED:

@@ -1,16 +1,22 @@
 """Rubbish at the daemon: nothing unlocks, crashes, spends an attempt or reaches another account.
 
-CPS_AUTH_FUZZ_MESSAGES sets how many messages the parser gets (20 000 in the suite; the
-campaign in docs/campaign.md ran 1 000 000).
+CPS_AUTH_FUZZ_MESSAGES sets how many messages the parser gets (20 000 in the suite), and
+CPS_AUTH_FUZZ_CONNECTIONS how many another user's processes send through the real socket (2000 in
+the suite); the campaign in docs/campaign.md ran 1 000 000 of both.
 """
 
 from __future__ import annotations
 
+import array
+import inspect
+import logging
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +29,7 @@ from pam_helper.protocol import Request, decode_request
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
 
 MESSAGES = int(os.environ.get("CPS_AUTH_FUZZ_MESSAGES", "20000"))
+CONNECTIONS = int(os.environ.get("CPS_AUTH_FUZZ_CONNECTIONS", "2000"))
 THROUGH_THE_WHOLE_DAEMON = max(200, MESSAGES // 100)
 SEEDS = [
     b"cps1 probe root xsecurelock\n",
@@ -120,6 +127,78 @@ def test_concurrent_rubbish_through_the_real_socket(pc: CabinetPc) -> None:
     assert not any(b"verified" in reply or b"code-accepted" in reply for reply in replies)
     assert not any(b"unforeseen" in reply for reply in replies)
     assert card.pin_attempts_left == 3
+    assert pc.ask("verify", pin=b"1234")["code"] == "verified"
+
+
+def _open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _client(path: str, seed: int, count: int) -> None:
+    """Send rubbish, in pieces, with descriptors or half-closed, and print what came back."""
+    chance = random.Random(seed)  # noqa: S311 - as above
+    yes, answered, descriptor = 0, 0, os.open("/dev/null", os.O_RDONLY)
+    for _ in range(count):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            message = _mutate(chance, chance.choice(SEEDS))
+            place, way = chance.randrange(len(message) + 1), chance.randrange(4)
+            try:
+                connection.connect(path)
+                connection.sendall(message[:place])
+                if way == 0:
+                    given = array.array("i", [descriptor] * 9)
+                    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, given)
+                    connection.sendmsg([message[place:] or b"x"], [rights])
+                else:
+                    connection.sendall(message[place:])
+                if way != 1:
+                    connection.shutdown(socket.SHUT_WR)
+                    reply = connection.recv(4096)
+                    answered += bool(reply)
+                    yes += reply.startswith(b"PAM_SUCCESS") or b"unforeseen" in reply
+            except OSError:
+                continue
+    print(yes, answered)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.timeout(120 + CONNECTIONS // 100)
+def test_a_strangers_processes_at_the_real_socket(pc: CabinetPc) -> None:
+    """Four at a time, as `nobody`, with messages that would be right for root: all is as before."""
+    pc.folder.chmod(0o755)
+    card = pc.insert("doctor")
+    assert pc.ask("probe")["code"] == "usable"
+    asked, descriptors = pc.readers.apdu_count, _open_descriptors()
+    parts = [
+        "from __future__ import annotations",
+        "import array, os, random, socket, sys",
+        f"SEEDS = {SEEDS!r}",
+        *(inspect.getsource(part) for part in (_mutate, _client)),
+        "_client(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))",
+    ]
+    source = "\n".join(parts)
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    command = [*become, "/usr/bin/python3", "-I", "-S", "-c", source, str(pc.socket_path)]
+    logging.disable(logging.CRITICAL)  # a line for each would fill the memory
+    try:
+        clients = [
+            subprocess.Popen([*command, str(n), str(CONNECTIONS // 4)], stdout=subprocess.PIPE)
+            for n in range(4)
+        ]
+        while any(client.poll() is None for client in clients):
+            assert pc.ask("ping")["code"] == "alive", "root is answered all the time"
+        told = [client.communicate()[0].split() for client in clients]
+    finally:
+        logging.disable(logging.NOTSET)
+    assert [int(yes) for yes, _ in told] == [0] * 4
+    assert sum(int(answered) for _, answered in told) > CONNECTIONS // 10
+    assert card.pin_attempts_left == 3
+    assert pc.readers.apdu_count == asked
+    assert pc.sessions._bound == {}
+    deadline_s = time.monotonic() + 10
+    while _open_descriptors() > descriptors + 4:
+        assert time.monotonic() < deadline_s, "descriptors stay open"
+        time.sleep(0.05)
     assert pc.ask("verify", pin=b"1234")["code"] == "verified"
 
 

@@ -1,4 +1,4 @@
-/* What the daemon answers, read with bounds; pure functions, fuzzed by tests/pam/test_pam_cps_reply.py. */
+/* What the daemon answers, read with bounds; pure functions, fuzzed by tests/system/pam/test_pam_cps.py. */
 #ifndef CPS_AUTH_REPLY_H
 #define CPS_AUTH_REPLY_H
 

@@ -114,10 +114,10 @@ class InstalledPc:
             file.write(f'[[holder]]\nps_idnat = "{PERSONAS[persona].ps_idnat}"\n')
             file.write(f'accounts = ["{account}"]\n')
 
-    def check(self, *more: str) -> dict[str, bool]:
+    def check(self, *options: str) -> dict[str, bool]:
         """Return what `check` found, by link."""
         socket_path = str(self.root / "run/auth.sock")
-        done = self.run("check", *self._paths(), "--socket", socket_path, *more)
+        done = self.run("check", *self._paths(), "--socket", socket_path, *options)
         rows = [line.split() for line in done.stdout.decode().splitlines()]
         return {row[1]: row[0] == "ok" for row in rows}
 

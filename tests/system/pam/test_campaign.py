@@ -122,6 +122,16 @@ def test_pcscd_killed(fault: Fault, record: Record) -> None:
     record("pcscd killed", "locked, logins refused", seconds, "pcscd back: card and PIN unlock")
 
 
+def test_pcscd_stopped(fault: Fault) -> None:
+    """It is there and tells nothing: noticed by asking, so later than all else, and locked."""
+    os.kill(fault.pcscd.pid, signal.SIGSTOP)
+    try:
+        _await(fault.is_covered, "the lock")
+    finally:
+        os.kill(fault.pcscd.pid, signal.SIGCONT)
+    fault.log_in()
+
+
 def test_daemon_killed(fault: Fault, record: Record) -> None:
     """Logins are refused at once; the next daemon locks what was left open, card in or out."""
     fault.pc.end_daemon(signal.SIGKILL)

@@ -92,6 +92,22 @@ def test_a_screen_that_opens_without_a_card(
     assert "was opened without its card" in pc.log()
 
 
+def test_a_session_that_comes_while_the_card_is_out(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """Where no password counts, what is opened beside the locked session is locked at once."""
+    path = _open(pc, private_pcscd, logind, 'opened_without_card = "lock-again"')
+    desktop = logind.obey(path)
+    logind.set_idle(path)
+    desktop.join(DEADLINE_S)
+    _await(lambda: "locked 1 of 1" in pc.log())
+    second = str(logind.session("c2"))
+    again = logind.obey(second)
+    logind.emit("SessionNew", "so", "c2", second)
+    again.join(DEADLINE_S)
+    assert logind.locked_hint(second)
+
+
 def _release(logind: MockLogind, path: str) -> None:
     """Give the desktop that waits for a Lock its signal."""
     from jeepney import DBusAddress, new_method_call

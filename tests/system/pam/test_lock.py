@@ -67,22 +67,18 @@ def test_pulling_the_card_locks_and_waits_for_the_hint(
     _await(lambda: logind.calls(path).count("Unlock") == unlocks + 1)
 
 
-def test_check_locks_and_sees_it_confirmed(
-    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
-) -> None:
-    """A desktop that obeys is confirmed; one that does not is named, and nothing is ended."""
-    private_pcscd.insert()
-    _configure(pc, "confirm_within_s = 0.3")
-    assert not pc.check("--lock", ACCOUNT)["confirmation"]  # nobody is logged in
+def test_check_sees_whether_a_lock_is_confirmed(pc: InstalledPc, logind: MockLogind) -> None:
+    """Asked for it, the walk locks the account's screen; a desktop that does not obey is named."""
+    _configure(pc, 'lockers = ["logind"]\nconfirm_within_s = 0.3')
+    assert pc.check("--lock", ACCOUNT)["confirm"] is False
     path = logind.session("c1")
-    found = pc.check("--lock", ACCOUNT)
-    assert found["logind"]
-    assert not found["confirmation"]
+    assert pc.check("--lock", ACCOUNT)["confirm"] is False
+    assert b"no locker confirmed c1" in pc.output
     assert "Terminate" not in logind.calls(path)
     desktop = logind.obey(path)
-    assert pc.check("--lock", ACCOUNT)["confirmation"], pc.output.decode()
+    assert pc.check("--lock", ACCOUNT)["confirm"] is True
     desktop.join(DEADLINE_S)
-    assert logind.locked_hint(path)
+    assert b"c1 by logind in " in pc.output
 
 
 def test_without_a_hint_the_command_locks(

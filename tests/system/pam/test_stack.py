@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -251,6 +252,9 @@ def test_check_finds_what_is_there_and_what_is_not(enrolled: InstalledPc) -> Non
     for link in ("settings", "reader", "trust", "card", "accounts", "daemon"):
         assert found[link], enrolled.output.decode()
     assert not found["logind"]
+    os.kill(enrolled.daemon_pid, signal.SIGSTOP)
+    assert not enrolled.check()["daemon"], "it takes connections and answers none"
+    os.kill(enrolled.daemon_pid, signal.SIGCONT)
     enrolled.end_daemon(signal.SIGKILL)
     assert not enrolled.check()["daemon"]
 
