@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from cps_auth.errors import UntrustedIssuer
@@ -121,3 +122,29 @@ def test_key_identifier_along_the_path(igc: FakeIgcSante) -> None:
     issuer = sign_certificate(without, root.certificate.subject, root.key)
     trust = TrustStore("path", (root.certificate,), (issuer,))
     assert _reason(igc, trust) == "key-identifier-mismatch"
+
+
+# --- The leaf's issuer -----------------------------------------------------------
+
+
+def test_name_of_the_issuer_counts(igc: FakeIgcSante) -> None:
+    """The right key under another name is nobody's; case and spaces make no other name."""
+    authority = igc.authorities["fort-personnes"]
+    renamed = {
+        "FICTIVE AC IGC-SANTE FORT PERSONNES": None,
+        " fictive  ac igc-sante Fort PERSONNES": None,
+        "FICTIVE AC IGC-SANTE FORT ORGANISATIONS": "unknown-issuer",
+    }
+    for common_name, reason in renamed.items():
+        rdns = [
+            x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+            if rdn.get_attributes_for_oid(NameOID.COMMON_NAME)
+            else rdn
+            for rdn in authority.certificate.subject.rdns
+        ]
+        leaf = sign_certificate(igc.request(), x509.Name(rdns), authority.key)
+        der = leaf.public_bytes(Encoding.DER)
+        if reason is None:
+            assert verify_chain(parse_certificate(der), igc.trust_store(), at=igc.made_at)
+        else:
+            assert _reason(igc, igc.trust_store(), der) == reason
