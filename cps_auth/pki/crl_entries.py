@@ -190,4 +190,6 @@ def _date(padded: bytes) -> datetime:
     text = padded[1:].rstrip(b"\0").decode("ascii")
     if padded[0] == UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text  # RFC 5280 section 4.1.2.5.1
+    if text.startswith("0000"):  # a year in GeneralizedTime, and none in Python
+        return datetime.min.replace(tzinfo=UTC)
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

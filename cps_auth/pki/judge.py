@@ -26,7 +26,7 @@ from cps_auth.model import CardType, RevocationEvidence
 from cps_auth.pki.anchors import TrustStore, folder_trust, production_trust
 from cps_auth.pki.authority_paths import AuthorityPaths
 from cps_auth.pki.certificate import CpsCertificate, parse_certificate
-from cps_auth.pki.chain import check_dates, verify_chain
+from cps_auth.pki.chain import verify_chain
 from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.crl_evidence import NoEvidence, find_evidence
 from cps_auth.pki.evidence_memory import EvidenceMemory
@@ -187,7 +187,6 @@ class Judge:
 
     def _judge_lasting(self, unverified_certificate_der: bytes, at: datetime) -> _Lasting:
         certificate = parse_certificate(unverified_certificate_der, self.profile)
-        check_dates(certificate, at=at)
         chain = verify_chain(
             certificate, self.trust, at=at, profile=self.profile, paths=self._paths
         )

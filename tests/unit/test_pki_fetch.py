@@ -302,7 +302,7 @@ def test_lists_from_a_folder(igc: FakeIgcSante, tmp_path: Path) -> None:
 
 
 def test_responder_is_asked(igc: FakeIgcSante, site: Site) -> None:
-    """A judge without the list of the cards asks the responder, with a nonce."""
+    """A judge without the list of the cards asks responders, with a nonce, until one proves it."""
     issuer = igc.authorities["fort-personnes"]
     doctor = igc.credentials("doctor").authentication_certificate_der
 
@@ -320,12 +320,20 @@ def test_responder_is_asked(igc: FakeIgcSante, site: Site) -> None:
         handler.end_headers()
         handler.wfile.write(content)
 
-    site.routes["/"] = respond
-    trust = dataclasses.replace(_trust(igc, site), ocsp_urls=("ldap://x", site.url))
-    judge = Judge(trust, CrlStore([igc.crls["ACR-FO"]]), ocsp=OnlineOcsp(trust))
-    judged = judge.judge(doctor, at=datetime.now(UTC))
-    assert [piece.source for piece in judged.revocation] == ["ocsp", "crl"]
-    assert site.asked == ["/"]
+    site.routes["/good"] = respond
+    site.serve("/down", b"", 500)
+    site.serve("/rubbish", b"rubbish")
+    for paths, asked in (
+        (("/good", "/rubbish"), ["/good"]),
+        (("/down", "/rubbish", "/good"), ["/down", "/rubbish", "/good"]),
+    ):
+        site.asked.clear()
+        urls = ("ldap://x", *(site.url + path for path in paths))
+        trust = dataclasses.replace(_trust(igc, site), ocsp_urls=urls)
+        judge = Judge(trust, CrlStore([igc.crls["ACR-FO"]]), ocsp=OnlineOcsp(trust))
+        judged = judge.judge(doctor, at=datetime.now(UTC))
+        assert [piece.source for piece in judged.revocation] == ["ocsp", "crl"]
+        assert site.asked == asked
 
 
 def test_responder_that_fails_gives_no_answer(igc: FakeIgcSante, site: Site) -> None:

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki import crl as crl_module
 from cps_auth.pki.crl import Crl, CrlStore, version_of
-from cps_auth.pki.crl_entries import Entries
+from cps_auth.pki.crl_entries import Entries, read_entries
 from cps_auth.pki.crl_index import index_path
 from cps_auth.pki.crl_numbers import ListNumbers
+from cps_auth.pki.der import Element
 from cps_auth.pki.judge import Judge
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_crls import Revocation
@@ -293,6 +294,13 @@ def test_dates_beyond_2049(igc: FakeIgcSante) -> None:
         found = _entries(igc, [Revocation(7, at)]).find(7)
         assert found is not None
         assert found[0] == at
+
+
+def test_year_that_is_none() -> None:
+    """The year 0 is a date in DER and none in Python: whoever is listed with it is listed."""
+    entry = b"\x30\x14\x02\x01\x07\x18\x0f00000101000000Z"
+    entries = read_entries(entry, Element(0x30, 0, 0, len(entry)))
+    assert entries.find(7) == (datetime.min.replace(tzinfo=UTC), "unspecified")
 
 
 def test_entry_longer_than_127_bytes(igc: FakeIgcSante) -> None:

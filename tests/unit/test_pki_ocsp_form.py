@@ -10,7 +10,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.pki.der import SEQUENCE, element_at, inside
 from cps_auth.pki.ocsp import Answer, OcspRefused, judge_answer
@@ -51,14 +53,27 @@ def _with_extension(single: bytes, *, critical: bool) -> bytes:
     return tlv(0x30, single[whole.content : whole.end], tlv(0xA1, tlv(0x30, extension)))
 
 
-def _answer(igc: FakeIgcSante, *singles: bytes) -> bytes:
-    """Return an answer of the issuer with these single answers."""
-    authority = igc.authorities["fort-personnes"]
-    key_hash = x509.SubjectKeyIdentifier.from_public_key(authority.key.public_key()).digest
+def _answer(
+    igc: FakeIgcSante,
+    *singles: bytes,
+    key: RSAPrivateKey | None = None,
+    named: RSAPrivateKey | None = None,
+    sent_along: bytes = b"",
+) -> bytes:
+    """Return an answer with these single answers, of the issuer if no key is given.
+
+    Args:
+        named: whose key is said to be the responder's; the one that signs when None.
+        sent_along: certificates, DER.
+    """
+    signer = key or igc.authorities["fort-personnes"].key
+    public = (named or signer).public_key()
+    key_hash = x509.SubjectKeyIdentifier.from_public_key(public).digest
     produced = tlv(0x18, f"{datetime.now(UTC):%Y%m%d%H%M%SZ}".encode())
     data = tlv(0x30, tlv(0xA2, tlv(0x04, key_hash)), produced, tlv(0x30, *singles))
-    signature = authority.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-    basic = tlv(0x30, data, _SHA256_RSA, tlv(0x03, b"\x00", signature))
+    signature = signer.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    certificates = tlv(0xA0, tlv(0x30, sent_along)) if sent_along else b""
+    basic = tlv(0x30, data, _SHA256_RSA, tlv(0x03, b"\x00", signature), certificates)
     return tlv(0x30, tlv(0x0A, b"\x00"), tlv(0xA0, tlv(0x30, _BASIC, tlv(0x04, basic))))
 
 
@@ -117,3 +132,17 @@ def test_next_update_before_this_update(igc: FakeIgcSante) -> None:
     later = f"{soon + HOUR:%Y%m%d%H%M%SZ}".encode()
     earlier = f"{soon - timedelta(minutes=2):%Y%m%d%H%M%SZ}".encode()
     assert _verdict(igc, _answer(igc, single.replace(later, earlier))) == "ocsp-malformed"
+
+
+def test_responder_is_the_one_that_is_named(igc: FakeIgcSante) -> None:
+    """A responder whose certificate comes along, and who signs, has to be the one that is named."""
+    key = igc.credentials("doctor").authentication_key
+    request = igc.request().having(
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False
+    )
+    responder = igc.issue(request.having(x509.OCSPNoCheck(), critical=False))
+    other = igc.credentials("nurse").authentication_key
+    single = _single(igc)
+    assert _verdict(igc, _answer(igc, single, key=key, sent_along=responder)) == "good"
+    answer = _answer(igc, single, key=key, named=other, sent_along=responder)
+    assert _verdict(igc, answer) == "ocsp-unauthorised-responder"

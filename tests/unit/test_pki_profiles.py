@@ -159,6 +159,14 @@ def test_rsa_pss_with_an_odd_salt(rsa_key: rsa.RSAPrivateKey, salt: int) -> None
         ca.verdict(ca.card(rsa_key))
 
 
+def test_rsa_pss_with_two_hashes(rsa_key: rsa.RSAPrivateKey) -> None:
+    """A mask made with another hash than the message's is not accepted."""
+    ca = Scheme(rsa_key, pss=True, digest=hashes.SHA256())
+    ca.padding = padding.PSS(padding.MGF1(hashes.SHA512()), padding.PSS.DIGEST_LENGTH)
+    with pytest.raises(UntrustedIssuer):
+        ca.verdict(ca.card(rsa_key))
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -201,6 +201,23 @@ def test_delta_over_the_wrong_base(igc: FakeIgcSante) -> None:
         assert _evidence(igc, _base(igc), delta)[0].crl_number == 10
 
 
+def test_stale_delta_with_a_current_base(igc: FakeIgcSante) -> None:
+    """It still says who was revoked, and no longer who is not; the base is the evidence."""
+    dates = {"this_update": igc.made_at - 3 * HOUR, "next_update": igc.made_at - HOUR}
+    stale = {**dates, "number": 6, "extra": [(x509.DeltaCRLIndicator(5), True)]}
+    listed = Revocation(_serial(igc), igc.made_at - HOUR)
+    held = Revocation(_serial(igc), igc.made_at - HOUR, HOLD)
+    restored = Revocation(_serial(igc), igc.made_at - HOUR, REMOVED)
+    base = igc.crl(number=5, revoked=[])
+    assert _evidence(igc, base, igc.crl(**stale, revoked=[]))[0].crl_number == 5
+    for lists in (
+        (base, igc.crl(**stale, revoked=[listed])),
+        (igc.crl(number=5, revoked=[held]), igc.crl(**stale, revoked=[restored])),
+    ):
+        with pytest.raises(CertificateRevoked):
+            _evidence(igc, *lists)
+
+
 def test_forged_delta(igc: FakeIgcSante) -> None:
     """A delta list that somebody else signed restores nobody."""
     forger = igc.authorities["rogue-fort-personnes"].key
