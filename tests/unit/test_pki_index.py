@@ -19,10 +19,12 @@ from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki import crl as crl_module
 from cps_auth.pki.crl import Crl, CrlStore, version_of
 from cps_auth.pki.crl_entries import Entries, read_entries
+from cps_auth.pki.crl_evidence import number_key
 from cps_auth.pki.crl_index import index_path
 from cps_auth.pki.crl_numbers import ListNumbers
 from cps_auth.pki.der import Element
 from cps_auth.pki.judge import Judge
+from cps_auth.pki.signatures import signer_of
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_crls import Revocation
 
@@ -250,6 +252,29 @@ def test_numbers_of_two_processes_are_put_together(tmp_path: Path) -> None:
     two.saw(("a", "x"), 4)
     third = ListNumbers(tmp_path)
     assert [third.highest((key, "x")) for key in "abc"] == [5, 7, None]
+
+
+def test_list_of_the_same_number_is_noticed(igc: FakeIgcSante, folder: Path) -> None:
+    """What a judge remembers of a list goes with the file, whatever the number of the next."""
+    judge = _judge(igc, folder)
+    judge.judge(_doctor(igc), at=igc.made_at)
+    serial = x509.load_der_x509_certificate(_doctor(igc)).serial_number
+    again = igc.crl(number=1, revoked=[Revocation(serial, igc.made_at)])
+    (folder / NAME).write_bytes(again)
+    with pytest.raises(CertificateRevoked):
+        judge.judge(_doctor(igc), at=igc.made_at)
+
+
+def test_number_that_another_process_saw(igc: FakeIgcSante, folder: Path) -> None:
+    """What a judge remembers goes with the numbers, too: its list may be an old one by now."""
+    judge = _judge(igc, folder)
+    judge.judge(_doctor(igc), at=igc.made_at)
+    issuer = signer_of(igc.authorities["fort-personnes"].certificate)
+    key = number_key(Crl.parse((folder / NAME).read_bytes()), issuer)
+    ListNumbers(folder / "index").saw(key, 2)
+    with pytest.raises(RevocationUnknown) as caught:
+        judge.judge(_doctor(igc), at=igc.made_at)
+    assert caught.value.why == "crl-rollback"
 
 
 # --- Entries ---------------------------------------------------------------------

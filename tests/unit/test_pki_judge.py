@@ -154,6 +154,24 @@ def test_nothing_altered_is_accepted(igc: FakeIgcSante, data: st.DataObject) -> 
             judge.judge(bytes(altered), at=igc.made_at)
 
 
+def test_what_is_remembered_of_a_list_gets_old(igc: FakeIgcSante) -> None:
+    """The same judge, running for weeks, refuses when its list is past due, or not there yet."""
+    hour = timedelta(hours=1)
+    dates = {"this_update": igc.made_at - hour, "next_update": igc.made_at + hour}
+    lists = CrlStore([igc.crl(number=1, **dates), igc.crl("fort", number=1, **dates)])
+    judge = Judge(igc.trust_store(), lists)
+    der = igc.credentials("doctor").authentication_certificate_der
+    steps = ((0, None), (2, "crl-stale"), (0, None), (-2, "crl-not-yet-valid"), (1, None))
+    for hours, why in steps:
+        at = igc.made_at + hours * hour
+        if why is None:
+            assert judge.judge(der, at=at)
+        else:
+            with pytest.raises(RevocationUnknown) as caught:
+                judge.judge(der, at=at)
+            assert caught.value.why == why
+
+
 def test_no_lists_no_login(igc: FakeIgcSante) -> None:
     """A judge without lists refuses the doctor as unknown."""
     der = igc.credentials("doctor").authentication_certificate_der

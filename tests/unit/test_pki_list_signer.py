@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.judge import Judge
+from cps_auth.pki.revocation_policy import RevocationPolicy
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_certificates import issued_by, key_usage
 from hardware_mocks.igc_crls import Revocation
@@ -117,3 +118,15 @@ def test_signer_that_is_revoked(igc: FakeIgcSante, key: rsa.RSAPrivateKey) -> No
     for lists in ((_list(igc, key), root_list), (_list(igc, key),)):
         with pytest.raises(RevocationUnknown):
             _judge(igc, signer, *lists).judge(_doctor(igc), at=igc.made_at)
+
+
+def test_signer_that_nobody_can_check_any_more(igc: FakeIgcSante, key: rsa.RSAPrivateKey) -> None:
+    """Grace is for the chain: a signer that a stale list speaks for signs nothing."""
+    stale = igc.crl("fort", this_update=igc.made_at - 9 * HOUR, next_update=igc.made_at - HOUR)
+    signer, grace = _signer(igc, key), RevocationPolicy.grace(hours=24)
+    judge = dataclasses.replace(_judge(igc, signer, _list(igc, key), stale), policy=grace)
+    with pytest.raises(RevocationUnknown) as caught:
+        judge.judge(_doctor(igc), at=igc.made_at)
+    assert caught.value.why == "crl-other-key"
+    own = CrlStore([igc.crls["ACI-FO-PP"], stale])
+    assert dataclasses.replace(judge, crls=own).judge(_doctor(igc), at=igc.made_at)

@@ -40,13 +40,18 @@ BROWSER_HEADERS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 
 @dataclass
 class Clock:
-    """Tells the time, which a test may move."""
+    """Tells the time, which a test may move, or stop: requests are counted by the minute."""
 
     ahead: timedelta = timedelta(0)
+    stopped_at: datetime | None = None
 
     def __call__(self) -> datetime:
         """Return now, aware UTC."""
-        return datetime.now(UTC) + self.ahead
+        return (self.stopped_at or datetime.now(UTC)) + self.ahead
+
+    def stop(self) -> None:
+        """Let no time pass any more."""
+        self.stopped_at = datetime.now(UTC)
 
 
 @dataclass

@@ -63,9 +63,10 @@ def test_another_site_locks_no_practice_out(
 
 
 def test_one_visitor_has_one_count_whatever_address_of_theirs_asks(
-    make_app, remote_visit, remote_config, tmp_path: Path
+    make_app, remote_visit, remote_config, clock, tmp_path: Path
 ) -> None:
     """T50: an IPv6 subscriber has 2**64 addresses; they are one row, not one each."""
+    clock.stop()
     app: Flask = make_app("low", {**remote_config, **LOW}, cards=None)
     remote = remote_visit(app)
     page_token = remote.page_token()
@@ -99,9 +100,10 @@ def test_visitors_that_share_one_limit_are_told_of(
 
 
 def test_addresses_of_a_dual_stack_socket_are_told_apart(
-    make_app, remote_visit, remote_config
+    make_app, remote_visit, remote_config, clock
 ) -> None:
     """::ffff:192.0.2.7 and ::ffff:192.0.2.8 are two visitors."""
+    clock.stop()
     remote = remote_visit(make_app("low", {**remote_config, **LOW}, cards=None))
     page_token = remote.page_token()
     remote.peer = "::ffff:192.0.2.7"
