@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -59,8 +60,17 @@ def _prove(module: Path, challenge: Challenge, *, last_attempt_allowed: bool = F
         card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=last_attempt_allowed)
 
 
-def _no_child_left() -> bool:
-    return not any(task.read_text() for task in Path("/proc/self/task").glob("*/children"))
+def _children() -> set[str]:
+    lists = Path("/proc/self/task").glob("*/children")
+    return {pid for list_ in lists for pid in list_.read_text().split()}
+
+
+@pytest.fixture
+def no_child_left() -> Iterator[None]:
+    """Holds that a test ended every process that it began."""
+    before = _children()
+    yield
+    assert _children() <= before
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a module", b"\x7fELF" + bytes(60)])
@@ -79,6 +89,7 @@ def test_a_library_that_is_no_module(compile_module) -> None:
         Pkcs11Cards(compile_module("int nothing;")).open_card()
 
 
+@pytest.mark.usefixtures("no_child_left")
 @pytest.mark.parametrize(
     ("body", "why"),
     [
@@ -99,7 +110,6 @@ def test_a_module_that_fails_at_loading(compile_module, body, why) -> None:
     with pytest.raises(ModuleUnusable, match=why):
         Pkcs11Cards(module, open_deadline_s=1).open_card()
     assert monotonic() - start < 5
-    assert _no_child_left()
 
 
 def test_a_module_that_prints_disturbs_nobody(compile_shim, challenge) -> None:
@@ -123,6 +133,7 @@ def test_a_module_that_prints_disturbs_nobody(compile_shim, challenge) -> None:
         ("kill(getpid(), 19);", "no answer in time"),
     ],
 )
+@pytest.mark.usefixtures("no_child_left")
 @pytest.mark.parametrize("during", ["login", "sign"])
 def test_a_module_that_dies_during_a_proof(
     compile_shim, challenge, tmp_path, crash, why, during
@@ -138,10 +149,10 @@ def test_a_module_that_dies_during_a_proof(
     with pytest.raises(ModuleUnusable, match=why):
         _prove(module, challenge)
     assert monotonic() - start < 5
-    assert _no_child_left()
     _prove(module, challenge)
 
 
+@pytest.mark.usefixtures("no_child_left")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_child_stopped_from_outside_during_a_proof(
     compile_shim, challenge, tmp_path, number
@@ -162,7 +173,6 @@ def test_a_child_stopped_from_outside_during_a_proof(
     with pytest.raises(ModuleUnusable):
         _prove(module, challenge)
     striker.join()
-    assert _no_child_left()
     _prove(module, challenge)
 
 

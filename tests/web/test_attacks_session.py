@@ -149,7 +149,7 @@ def test_t44_no_list_left_during_the_session(
     make_app, remote_visit, remote_config, igc: FakeIgcSante, clock
 ) -> None:
     """T44: when nobody can tell any more whether the card is revoked, nobody goes on."""
-    soon = igc.made_at + timedelta(minutes=30)
+    soon = clock() + timedelta(minutes=30)
     crls = [igc.crl(next_update=soon), igc.crls["ACR-FO"]]
     app = make_app(
         "stale", remote_config, cards=None, judge=Judge(igc.trust_store(), CrlStore(crls))
