@@ -131,16 +131,17 @@ class PrivatePcscd:
     def stop(self) -> None:
         """Stop pcscd; cards stay in their readers, without power."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(_DEADLINE_S)
-            self._process = None
+            process, self._process = self._process, None
+            process.terminate()
+            process.wait(_DEADLINE_S)
 
     def kill(self) -> None:
         """End pcscd without a chance to tidy up."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait(_DEADLINE_S)
-        self._process = None
+        # A card's thread may do this; whoever sees it starts the next one at once
+        process, self._process = self._process, None
+        process.kill()
+        process.wait(_DEADLINE_S)
 
     def restart(self) -> None:
         """Stop and start."""
