@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import pwd
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cps_auth.card.port import CardSource
+from cps_auth.card.port import Card, CardSource
 from cps_auth.errors import (
     CardRemoved,
     ConfigurationError,
@@ -23,7 +23,7 @@ from cps_auth.errors import (
     PinEntryCancelled,
 )
 from cps_auth.login.verify import AccountCheck, admit, prove
-from cps_auth.model import Practitioner, ReaderState, VerifiedHolder
+from cps_auth.model import Practitioner, VerifiedHolder
 from cps_auth.pin_entry import wipe
 from cps_auth.pki.judge import Judge
 from cps_auth.session_lock import LockEvent
@@ -166,17 +166,17 @@ class Authority:
         # The operation's own: it may outlive this request, whose PIN is wiped at its end.
         own_pin = bytearray(pin)
 
-        def log_in(wanted: Callable[[], bool]) -> tuple[VerifiedHolder, str, ReaderState | None]:
+        def log_in(wanted: Callable[[], bool]) -> tuple[VerifiedHolder, Card]:
             try:
                 return self._log_in(request, own_pin, trace, lambda: wanted() and still_there())
             finally:
                 wipe(own_pin)
 
-        holder, reader, before = self._worker.run(request.account, log_in)
+        holder, card = self._worker.run(request.account, log_in)
         trace.holder = holder
         if request.service not in STEP_UP_SERVICES:
-            self.sessions.bind(request.account, holder, reader)
-        self._check_still_in(request.account, before)
+            self.sessions.bind(request.account, holder, card.description.reader)
+        self._check_stayed(request.account, card)
         return holder
 
     def _log_in(
@@ -185,17 +185,15 @@ class Authority:
         pin: bytearray,
         trace: Trace,
         still_there: Callable[[], bool],
-    ) -> tuple[VerifiedHolder, str, ReaderState | None]:
+    ) -> tuple[VerifiedHolder, Card]:
         with self.cards.open_card(self.reader) as card:
-            reader = card.description.reader
-            before = self._reader_states().get(reader)
             allow = self._allow(request, trace)
             admission = admit(card, judge=self.judge(), allow=allow, at=self.clock())
             if not still_there():
                 raise PinEntryCancelled
             # The last attempt is never allowed here: a lock screen cannot ask whether to use it.
             holder = prove(card, pin, admission, origin=ORIGIN, clock=self.clock)
-        return holder, reader, before
+        return holder, card
 
     def count_code(self, request: Request, peer: Peer) -> None:
         """Check who asks to use a one-time code and how often, before it is even read.
@@ -252,19 +250,15 @@ class Authority:
 
         return check
 
-    def _reader_states(self) -> Mapping[str, ReaderState]:
-        return {state.name: state for state in self.cards.readers()}
-
-    def _check_still_in(self, account: str, before: ReaderState | None) -> None:
+    def _check_stayed(self, account: str, card: Card) -> None:
         """Look again, now that events reach the session: a card pulled meanwhile locks it."""
-        still_in = False
+        has_stayed = False
         try:
-            now = self._reader_states().get(before.name) if before else None
-            still_in = before is not None and now is not None and _same_card(before, now)
+            has_stayed = card.has_stayed()
         finally:
-            if not still_in:
+            if not has_stayed:
                 self.sessions.feed(account, LockEvent.CARD_OUT)
-        if not still_in:
+        if not has_stayed:
             raise CardRemoved
 
 
@@ -280,8 +274,3 @@ def check_peer(peer: Peer, request: Request) -> None:
         raise PeerNotAllowed from None
     if peer.uid not in (0, account_uid) or request.service in REMOTE_SERVICES:
         raise PeerNotAllowed
-
-
-def _same_card(before: ReaderState, now: ReaderState) -> bool:
-    """Whether the card was in all the time, by PC/SC's own count of changes."""
-    return now.atr is not None and (now.atr, now.event_count) == (before.atr, before.event_count)

@@ -71,7 +71,7 @@ def cards_of(settings: Settings) -> CardSource:
         ConfigurationError, ModuleUnusable
     """
     module = settings.card.module
-    return open_cards(Path(module) if module else None)
+    return open_cards(Path(module) if module else None, stays=True)
 
 
 def locking_of(settings: Settings) -> Locking:

@@ -131,11 +131,15 @@ ALLOWED = {
 
 ONE_MODULE_EACH = {
     "smartcard": "cps_auth.card.pcsc_library",
-    "pkcs11": "cps_auth.card.pkcs11_child",
-    "subprocess": ("cps_auth.card.pkcs11_process", "cps_auth.native_host.pin_window"),
+    "pkcs11": "cps_auth.card.pkcs11_module",
+    "subprocess": ("cps_auth.card.pkcs11_children", "cps_auth.native_host.pin_window"),
     "tkinter": "cps_auth.native_host.pin_window_program",
     "http": "cps_auth.pki.fetch",
-    "socket": "cps_auth.pki.fetch",
+    "socket": (
+        "cps_auth.pki.fetch",
+        "cps_auth.card.pkcs11_children",
+        "cps_auth.card.pkcs11_fork_server",
+    ),
     "termios": "cps_auth.pin_entry",
 }
 """Foreign libraries that touch the world, and the one module of `cps_auth` that may; two start

@@ -109,6 +109,7 @@ class NativeCards:
             kind=_kind(state),
             owned=owned,
             cache=self._cache,
+            has_stayed=lambda: state in self.readers(),
         )
 
     def _require_one_card(self, service: ReaderService, before: Snapshot, card: NativeCard) -> None:
@@ -181,6 +182,7 @@ def open_native(
     kind: CardKind,
     owned: ExitStack,
     cache: PublicFileCache,
+    has_stayed: Callable[[], bool],
 ) -> NativeCard:
     """Read what a CPS says of itself and return it, in use.
 
@@ -191,6 +193,7 @@ def open_native(
         kind: what the answer to reset stands for: a key of DRIVERS.
         owned: what the card closes when it is closed; stays the caller's when this raises.
         cache: what is known of cards; a known one is asked for its serial number only.
+        has_stayed: asks PC/SC whether it has been in its reader all the time.
 
     Raises:
         UnsupportedCard: another issuer's card.
@@ -207,6 +210,7 @@ def open_native(
         profile,
         owned=owned,
         cache=cache,
+        has_stayed=has_stayed,
         certificate_der=known.certificate_der if known else None,
         pin_pad=find_pin_pad(transport),
     )

@@ -37,6 +37,7 @@ class NativeCard:
         *,
         owned: ExitStack,
         cache: PublicFileCache,
+        has_stayed: Callable[[], bool],
         certificate_der: bytes | None = None,
         pin_pad: PinPad | None = None,
     ) -> None:
@@ -48,6 +49,7 @@ class NativeCard:
             profile: where it keeps what.
             owned: what is closed with it.
             cache: where what a signature proves is kept.
+            has_stayed: asks PC/SC whether it has been in its reader all the time.
             certificate_der: the certificate, when it is known already.
             pin_pad: the reader's keypad, None when it has none.
         """
@@ -57,6 +59,7 @@ class NativeCard:
         self._profile = profile
         self._owned = owned
         self._cache = cache
+        self._has_stayed = has_stayed
         self._certificate_der = certificate_der
 
     @property
@@ -163,6 +166,14 @@ class NativeCard:
         with self._guarded(PUK, last_attempt_allowed) as password:
             self._application.verify(password, puk, PUK)
             self._application.set_pin_after_puk(self._pin(), new)
+
+    def has_stayed(self) -> bool:
+        """Tell whether the card has been in its reader all the time since it was opened.
+
+        Raises:
+            ReaderServiceLost: nobody can tell.
+        """
+        return self._has_stayed()
 
     def close(self) -> None:
         """Let go of the card. Never raises, may be called twice."""

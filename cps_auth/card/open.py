@@ -31,24 +31,29 @@ KNOWN_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
 """Modules that have a name of their own here, and where they are usually installed."""
 
 
-def open_cards(module: str | Path | None = None) -> CardSource:
+def open_cards(module: str | Path | None = None, *, stays: bool = False) -> CardSource:
     """Return where cards come from.
 
     Args:
         module: a vendor's PKCS#11 module, by its path or its name in KNOWN_MODULES; None to
             drive the cards natively over PC/SC.
+        stays: the program runs for long. A second process then keeps ready what a module's
+            child takes longest to import, so that a login through it does not wait for that.
 
     Raises:
         ConfigurationError: the library that it takes (pyscard, python-pkcs11) is not installed.
-        ModuleUnusable: a known module is in none of its usual places.
+        ModuleUnusable: a known module is in none of its usual places, or the system gives no
+            process.
     """
     # Imported here, so that only what is used must be installed; PC/SC tells both who is there
     from cps_auth.card.pcsc import PcscService
 
     if module is not None:
         from cps_auth.card.pkcs11 import Pkcs11Cards
+        from cps_auth.card.pkcs11_children import ForkServer, start_child
 
-        return Pkcs11Cards(find_module(module), PcscService)
+        start = ForkServer() if stays else start_child
+        return Pkcs11Cards(find_module(module), PcscService, start=start, keeps=stays)
     from cps_auth.card.native import NativeCards
 
     return NativeCards(PcscService)

@@ -1,8 +1,8 @@
 """Cards through a vendor's PKCS#11 module: ANS Cryptolib, OpenSC, SoftHSM2.
 
-The module runs in a child process (`pkcs11_child`), a fresh one for each opened card:
-freshly initialised, so without stale token information after a swap, and ended with the
-card, so that no PIN outlives it. Whether a card is there is asked of PC/SC only.
+The module runs in a child process (`pkcs11_child`), initialised since the last change at any
+reader, so without stale token information after a swap, and ended with the first PIN that it saw,
+so that no PIN outlives its use. Whether a card is there is asked of PC/SC only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.pkcs11_card import Pkcs11Card
+from cps_auth.card.pkcs11_children import StartChild, start_child
 from cps_auth.card.pkcs11_presence import NOTICE_REMOVAL_S, ReaderPresence, no_pcsc
 from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.pkcs11_selection import (
@@ -24,6 +25,8 @@ from cps_auth.card.pkcs11_selection import (
     holds_a_cps,
     reader_of,
 )
+from cps_auth.card.pkcs11_supply import ModuleSupply
+from cps_auth.card.pkcs11_token import SeatedToken
 from cps_auth.card.port import CardListener, ReaderService, Watch
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
@@ -44,6 +47,8 @@ class Pkcs11Cards:
         *,
         open_deadline_s: float = OPEN_DEADLINE_S,
         prove_deadline_s: float = PROVE_DEADLINE_S,
+        start: StartChild = start_child,
+        keeps: bool = False,
     ) -> None:
         """Remember where the module is; nothing is loaded yet.
 
@@ -52,6 +57,8 @@ class Pkcs11Cards:
             services: makes a PC/SC service; without it only soft tokens can be used.
             open_deadline_s: for each question that needs no PIN.
             prove_deadline_s: for PIN and signature together.
+            start: makes the module's child processes.
+            keeps: whether one may be kept while nothing changes: see `pkcs11_supply`.
 
         Raises:
             ConfigurationError: python-pkcs11 is not installed.
@@ -63,6 +70,8 @@ class Pkcs11Cards:
         self._presence = ReaderPresence(self._services)
         self._open_deadline_s = open_deadline_s
         self._prove_deadline_s = prove_deadline_s
+        self._start_child = start
+        self._supply = ModuleSupply(self._start, keeps=keeps)
 
     def readers(self) -> tuple[ReaderState, ...]:
         """Return PC/SC's readers; where it has none, the module's soft tokens.
@@ -90,7 +99,7 @@ class Pkcs11Cards:
         """
         snapshot, lost = self._look()
         reader = name_today(snapshot, reader)
-        process = self._start()
+        process = self._supply.take(snapshot)
         try:
             slots, seat = self._search(process, snapshot, reader)
             if seat is None and holds_a_cps(snapshot, reader):
@@ -112,7 +121,7 @@ class Pkcs11Cards:
             if lost and not has_only_soft:
                 raise lost
             raise explain_absence(snapshot, slots, reader)
-        return self._card(seat, process)
+        return self._card(seat, process, snapshot)
 
     def watch(self, listener: CardListener) -> Watch:
         """Start telling `listener` what PC/SC sees: see `cps_auth.card.watch`."""
@@ -139,6 +148,7 @@ class Pkcs11Cards:
             self._module,
             open_deadline_s=self._open_deadline_s,
             longest_deadline_s=max(self._open_deadline_s, self._prove_deadline_s),
+            start=self._start_child,
         )
 
     def _search(
@@ -196,7 +206,7 @@ class Pkcs11Cards:
         return reply if isinstance(reply, wire.TokenSeen) and reply.initialised else None
 
     def _soft_tokens(self) -> tuple[ReaderState, ...]:
-        process = self._start()
+        process = self._start().ready()
         try:
             soft = [slot for slot in self._slots(process) if not slot.removable]
             return tuple(
@@ -207,12 +217,14 @@ class Pkcs11Cards:
         finally:
             process.stop()
 
-    def _card(self, seat: Seat, process: ModuleProcess) -> Pkcs11Card:
-        return Pkcs11Card(
+    def _card(self, seat: Seat, process: ModuleProcess, seen: Snapshot) -> Pkcs11Card:
+        token = SeatedToken(
             seat,
             process,
-            start=self._start,
+            supply=self._supply,
+            seen=seen,
             presence=self._presence,
             open_deadline_s=self._open_deadline_s,
             prove_deadline_s=self._prove_deadline_s,
         )
+        return Pkcs11Card(token)

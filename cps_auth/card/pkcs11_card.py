@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Self
+from typing import Self
 
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.application import SHA256_DIGEST_INFO, digest_of
 from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
-from cps_auth.card.pkcs11_presence import NOTICE_REMOVAL_S, ReaderPresence
-from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.pkcs11_selection import (
-    Seat,
     attempts_left,
     rsa_modulus,
 )
+from cps_auth.card.pkcs11_token import SeatedToken
 from cps_auth.card.signature import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
-    CardRemoved,
     ContactlessNotEnough,
-    CpsAuthError,
-    ModuleUnusable,
     PinEntryCancelled,
 )
 from cps_auth.model import (
@@ -33,46 +27,14 @@ from cps_auth.model import (
     SignatureAlgorithm,
 )
 
-_TOKEN_LEFT: Final = frozenset(
-    {
-        "TokenNotPresent",
-        "TokenNotRecognised",
-        "DeviceRemoved",
-        "SessionHandleInvalid",
-        "SessionClosed",
-        "SlotIDInvalid",
-    }
-)
-"""What python-pkcs11 calls the CKR_ values that mean the token is not there any more."""
-
-StartModule = Callable[[], ModuleProcess]
-
 
 class Pkcs11Card:
-    """A card in use through a module's child process.
+    """A card in use through a module's child process."""
 
-    The process ends with the first PIN that it saw, right or wrong, because some modules
-    keep the PIN; whatever is asked afterwards runs in a fresh one, after checking that the
-    token is still the same.
-    """
-
-    def __init__(
-        self,
-        seat: Seat,
-        process: ModuleProcess,
-        *,
-        start: StartModule,
-        presence: ReaderPresence,
-        open_deadline_s: float,
-        prove_deadline_s: float,
-    ) -> None:
-        """Take over `process`, in which `seat` was found."""
-        self._seat = seat
-        self._process: ModuleProcess | None = process
-        self._start = start
-        self._presence = presence
-        self._open_deadline_s = open_deadline_s
-        self._prove_deadline_s = prove_deadline_s
+    def __init__(self, token: SeatedToken) -> None:
+        """Take over a token in which a card was found."""
+        self._token = token
+        self._seat = token.seat
 
     @property
     def description(self) -> CardDescription:
@@ -101,8 +63,8 @@ class Pkcs11Card:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
         request = wire.ReadFreeObjects(self._seat.slot.slot_id, self._seat.token.serial)
-        reply = self._ask(request, self._open_deadline_s)
-        self._read_token()
+        reply = self._token.ask(request)
+        self._token.read()
         if not isinstance(reply, wire.ObjectsSeen):
             raise CardMisbehaved("answer of another request")
         return tuple(DataObject(one.label, one.unverified_content) for one in reply.objects)
@@ -113,7 +75,7 @@ class Pkcs11Card:
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        self._read_token()
+        self._token.read()
         return self._seat.certificate.unverified_certificate_der
 
     def pin_attempts_left(self) -> int | None:
@@ -122,7 +84,7 @@ class Pkcs11Card:
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        return attempts_left(self._read_token(), PIN)
+        return attempts_left(self._token.read(), PIN)
 
     def puk_attempts_left(self) -> int | None:
         """Return 0 or 1 when the token says so, None when PKCS#11 does not tell.
@@ -130,7 +92,7 @@ class Pkcs11Card:
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        return attempts_left(self._read_token(), PUK)
+        return attempts_left(self._token.read(), PUK)
 
     def prove(
         self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
@@ -159,7 +121,7 @@ class Pkcs11Card:
             digest_info=SHA256_DIGEST_INFO + digest_of(challenge),
             on_pin_pad=pin is None,
         )
-        reply = self._use_codes(request, () if pin is None else (pin,), PIN)
+        reply = self._token.use_codes(request, () if pin is None else (pin,), PIN)
         if not isinstance(reply, wire.Signed):
             raise CardMisbehaved("answer of another request")
         algorithm = SignatureAlgorithm.PS256 if reply.is_pss else SignatureAlgorithm.RS256
@@ -183,7 +145,7 @@ class Pkcs11Card:
         check_shape(new, PIN)
         self._require_attempts(PIN, last_attempt_allowed)
         request = wire.ChangePin(self._seat.slot.slot_id, self._seat.token.serial)
-        self._use_codes(request, (old, new), PIN)
+        self._token.use_codes(request, (old, new), PIN)
 
     def unblock(
         self, puk: bytearray, new: bytearray, *, last_attempt_allowed: bool = False
@@ -202,13 +164,19 @@ class Pkcs11Card:
         check_shape(new, PIN)
         self._require_attempts(PUK, last_attempt_allowed)
         request = wire.Unblock(self._seat.slot.slot_id, self._seat.token.serial)
-        self._use_codes(request, (puk, new), PUK)
+        self._token.use_codes(request, (puk, new), PUK)
+
+    def has_stayed(self) -> bool:
+        """Tell whether the card has been in its reader all the time since it was opened.
+
+        Raises:
+            ReaderServiceLost: nobody can tell.
+        """
+        return self._token.has_stayed()
 
     def close(self) -> None:
-        """End the child process. Never raises, may be called twice."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
+        """Let go of the child process. Never raises, may be called twice."""
+        self._token.close()
 
     def __enter__(self) -> Self:
         return self
@@ -217,84 +185,9 @@ class Pkcs11Card:
         self.close()
 
     def _require_attempts(self, code: Code, last_attempt_allowed: bool) -> None:
-        token = self._read_token()
+        token = self._token.read()
         if not token.login_required:
             raise ContactlessNotEnough
         left = attempts_left(token, code)
         if left is not None or code is PUK:
             check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
-
-    def _use_codes(
-        self, request: wire.Request, codes: Sequence[bytearray], code: Code
-    ) -> wire.Reply:
-        """Ask once, see that it is still the same card, and let the module forget the codes."""
-        try:
-            reply = self._ask(request, self._prove_deadline_s, codes, code)
-            self._read_token()
-        finally:
-            self._forget_pin()
-        return reply
-
-    def _read_token(self) -> wire.TokenSeen:
-        """Read the token afresh and check that it is the one that was opened."""
-        token = self._ask(wire.ReadToken(self._seat.slot.slot_id), self._open_deadline_s)
-        if self._seat.reader is not None:
-            self._presence.require(self._seat.reader)
-        if not isinstance(token, wire.TokenSeen) or not self._seat.is_of(token):
-            self.close()
-            raise CardRemoved
-        return token
-
-    def _forget_pin(self) -> None:
-        self.close()
-        if self._seat.reader is not None:
-            self._presence.reset(self._seat.reader)
-
-    # --- Asking, and what a failure means ----------------------------------------
-
-    def _ask(
-        self,
-        request: wire.Request,
-        deadline_s: float,
-        codes: Sequence[bytearray] = (),
-        code: Code = PIN,
-    ) -> wire.Reply:
-        if self._process is None:
-            self._process = self._start()
-        try:
-            reply = self._process.ask(request, deadline_s=deadline_s, codes=codes)
-        except ModuleUnusable:
-            self.close()
-            self._require_after_doubt()
-            raise
-        if isinstance(reply, wire.Failed):
-            raise self._meaning_of(reply, type(request).__name__, code)
-        return reply
-
-    def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
-        if failed.name == "PinIncorrect":
-            return code.wrong(self._attempts_after_refusal(code))
-        if failed.name == "PinLocked":
-            return code.blocked()
-        if failed.name == "FunctionCancelled":
-            return PinEntryCancelled()
-        if failed.name == "UserPinNotInitialized":
-            return ContactlessNotEnough()
-        self.close()
-        if failed.name in _TOKEN_LEFT:
-            self._require_after_doubt(0)  # PC/SC may know better: it can be lost itself
-            return CardRemoved()
-        self._require_after_doubt()
-        if failed.name == "FunctionNotSupported":
-            return ModuleUnusable(f"{operation}: {failed.name}")
-        return CardMisbehaved(f"{operation}: {failed.name}")
-
-    def _attempts_after_refusal(self, code: Code) -> int | None:
-        try:
-            return attempts_left(self._read_token(), code)
-        except CpsAuthError:
-            return None  # the refusal is what counts; the card may have left since
-
-    def _require_after_doubt(self, within_s: float = NOTICE_REMOVAL_S) -> None:
-        if self._seat.reader is not None:
-            self._presence.require_after_doubt(self._seat.reader, within_s)

@@ -42,6 +42,14 @@ class ReaderPresence:
         with self._service() as service:
             return _certain(service.snapshot())
 
+    def holds(self, reader: ReaderState) -> bool:
+        """Tell whether the card seen in `reader` has stayed there since.
+
+        Raises:
+            ReaderServiceLost: nobody can tell.
+        """
+        return _has(self.snapshot(), reader)
+
     def require(self, reader: ReaderState) -> None:
         """Check that the card seen in `reader` has stayed there since.
 
@@ -49,7 +57,7 @@ class ReaderPresence:
             CardRemoved: it left, or left and came back, or another took its place.
             ReaderServiceLost: nobody can tell.
         """
-        if not _has(self.snapshot(), reader):
+        if not self.holds(reader):
             raise CardRemoved
 
     def require_after_doubt(self, reader: ReaderState, within_s: float) -> None:

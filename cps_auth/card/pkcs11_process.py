@@ -1,22 +1,18 @@
-"""The parent's end of the module's child process: start, ask with a deadline, end.
-
-The only module of the library that starts a process.
-"""
+"""The parent's end of the module's child process: ask with a deadline, end."""
 
 from __future__ import annotations
 
 import os
 import select
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import IO, Final
+from typing import Final, Self
 
 import msgspec
 
 from cps_auth.card import pkcs11_wire as wire
+from cps_auth.card.pkcs11_children import StartChild, start_child
 from cps_auth.errors import ModuleUnusable
 
 _FAREWELL_S: Final = 1.0  # for C_Finalize, once the pipe is closed
@@ -26,20 +22,44 @@ _ALARM_MARGIN_S: Final = 2  # the child's own alarm is for a parent that died: a
 class ModuleProcess:
     """One vendor module, freshly initialised, in one child process of ours."""
 
-    def __init__(self, module: Path, *, open_deadline_s: float, longest_deadline_s: float) -> None:
-        """Start the child and wait until the module is initialised.
+    def __init__(
+        self,
+        module: Path,
+        *,
+        open_deadline_s: float,
+        longest_deadline_s: float,
+        start: StartChild = start_child,
+    ) -> None:
+        """Start the child. It is of use once it is `ready`.
 
         Args:
             module: the shared library.
-            open_deadline_s: for loading and C_Initialize.
+            open_deadline_s: for loading and C_Initialize, from now.
             longest_deadline_s: the longest deadline that `ask` will be given.
+            start: makes the child process.
+
+        Raises:
+            ModuleUnusable: the system gives no process.
+        """
+        self._child = start(module, int(longest_deadline_s) + _ALARM_MARGIN_S)
+        self._decoder: msgspec.msgpack.Decoder[wire.Reply] = msgspec.msgpack.Decoder(wire.Reply)
+        self._ready_until_s = monotonic() + open_deadline_s
+        self._is_ready = self._is_stopped = False
+
+    def ready(self) -> Self:
+        """Wait until the module is loaded and initialised, and return this process.
 
         Raises:
             ModuleUnusable: it cannot be loaded, crashed or did not answer in time.
         """
-        self._child = _spawn(module, int(longest_deadline_s) + _ALARM_MARGIN_S)
-        self._decoder: msgspec.msgpack.Decoder[wire.Reply] = msgspec.msgpack.Decoder(wire.Reply)
-        self._expect_ready(open_deadline_s)
+        if not self._is_ready:
+            self._expect_ready()
+            self._is_ready = True
+        return self
+
+    def is_alive(self) -> bool:
+        """Tell whether the child runs."""
+        return not self._is_stopped and self._child.wait(0) is None
 
     def ask(
         self, request: wire.Request, *, deadline_s: float, codes: Sequence[bytearray] = ()
@@ -64,18 +84,17 @@ class ModuleProcess:
 
     def stop(self) -> None:
         """End the child: politely, then by force. Never raises, may be called twice."""
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            self._child.wait(_FAREWELL_S)
-        except subprocess.TimeoutExpired:
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self._child.close_pipes()
+        if self._child.wait(_FAREWELL_S) is None:
             self._child.kill()
             self._child.wait()
 
-    def _expect_ready(self, deadline_s: float) -> None:
+    def _expect_ready(self) -> None:
         try:
-            reply = self._receive(monotonic() + deadline_s)
+            reply = self._receive(self._ready_until_s)
         except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None
         except BaseException:
@@ -87,9 +106,9 @@ class ModuleProcess:
 
     def _send(self, payload: bytes | bytearray) -> None:
         # Frames of ours are far smaller than a pipe's buffer: a stopped child cannot block us.
-        pipe = _fileno(self._child.stdin)
-        os.write(pipe, wire.length_prefix(payload))
-        os.write(pipe, payload)
+        self._require_pipes()
+        os.write(self._child.requests, wire.length_prefix(payload))
+        os.write(self._child.requests, payload)
 
     def _receive(self, until: float) -> wire.Reply:
         length = wire.payload_length(self._read_exactly(wire.LENGTH_BYTES, until))
@@ -98,7 +117,8 @@ class ModuleProcess:
         return self._decoder.decode(self._read_exactly(length, until))
 
     def _read_exactly(self, count: int, until: float) -> bytearray:
-        pipe = _fileno(self._child.stdout)
+        self._require_pipes()
+        pipe = self._child.replies
         readable = select.poll()
         readable.register(pipe, select.POLLIN)
         data = bytearray()
@@ -123,38 +143,19 @@ class ModuleProcess:
 
     def _kill(self) -> int:
         """Kill the child unless it ended by itself just now, and return its exit status."""
-        try:
-            status = self._child.wait(0.1)
-        except subprocess.TimeoutExpired:
+        status = self._child.wait(0.1)
+        if status is None:
             self._child.kill()
             status = self._child.wait()
         self.stop()
-        return status
+        return status or 0
 
-
-def _spawn(module: Path, alarm_s: int) -> subprocess.Popen[bytes]:
-    # -I: nothing of the caller's PYTHON* variables or current folder is imported.
-    command = [sys.executable, "-I", "-m", "cps_auth.card.pkcs11_child"]
-    try:
-        return subprocess.Popen(  # noqa: S603  # our own module, no shell
-            [*command, os.fspath(module.absolute()), str(alarm_s)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a module's debug trace may hold the PIN
-            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
-        )
-    except OSError as failure:
-        raise ModuleUnusable(f"no process for it: {failure.strerror}") from None
+    def _require_pipes(self) -> None:
+        if self._is_stopped:
+            raise EOFError
 
 
 def _why_not_ready(reply: wire.Reply) -> str:
     if isinstance(reply, wire.Failed):
         return ": ".join(part for part in (reply.name, reply.detail) if part)
     return "answered nonsense"
-
-
-def _fileno(pipe: IO[bytes] | None) -> int:
-    if pipe is None or pipe.closed:
-        raise EOFError
-    return pipe.fileno()

@@ -11,6 +11,8 @@ from io import FileIO
 import msgspec
 
 LENGTH_BYTES = 4
+IDLE_S = 60
+"""A child that rests, or was never asked anything, ends itself after so many seconds."""
 FRAME_LIMIT_BYTES = 1 << 20  # a token holds a few certificates of some kB; more is nonsense
 
 
@@ -63,7 +65,11 @@ class Unblock(Message, frozen=True, tag=True):
     serial: str  # of the token that may see them
 
 
-Request = ListSlots | ReadToken | ReadFreeObjects | Prove | ChangePin | Unblock
+class Rest(Message, frozen=True, tag=True):
+    """Nobody uses the module now; whatever is asked next ends the rest."""
+
+
+Request = ListSlots | ReadToken | ReadFreeObjects | Prove | ChangePin | Unblock | Rest
 
 
 def codes_after(request: Request) -> int:

@@ -172,6 +172,13 @@ class Card(Protocol):
             ContactlessNotEnough: this interface has no PUK.
         """
 
+    def has_stayed(self) -> bool:
+        """Tell whether it has been in its reader all the time since it was opened.
+
+        By PC/SC's own count of insertions and removals. It may be asked of a closed card. A
+        token without a reader, as SoftHSM2's, stays.
+        """
+
     def close(self) -> None:
         """Let go of the card. Never raises, may be called twice."""
 

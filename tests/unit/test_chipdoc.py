@@ -91,7 +91,12 @@ def _card(*steps: tuple[str, str]) -> tuple[NativeCard, Script]:
     script = Script(*steps)
     description = CardDescription(CardKind.CPS4, "reader", "49213845")
     card = NativeCard(
-        ChipDoc(script), description, PROFILE, owned=ExitStack(), cache=PublicFileCache()
+        ChipDoc(script),
+        description,
+        PROFILE,
+        owned=ExitStack(),
+        cache=PublicFileCache(),
+        has_stayed=lambda: True,
     )
     return card, script
 
@@ -240,11 +245,22 @@ def test_any_answer(answers: list[bytes], kind: CardKind) -> None:
     opened = None
     with suppress(CpsAuthError):
         opened = open_native(
-            hostile, reader="r", atr=b"", kind=kind, owned=ExitStack(), cache=PublicFileCache()
+            hostile,
+            reader="r",
+            atr=b"",
+            kind=kind,
+            owned=ExitStack(),
+            cache=PublicFileCache(),
+            has_stayed=lambda: True,
         )
     description = CardDescription(kind, "reader", "49213845")
     card = opened or NativeCard(
-        ChipDoc(hostile), description, PROFILE, owned=ExitStack(), cache=PublicFileCache()
+        ChipDoc(hostile),
+        description,
+        PROFILE,
+        owned=ExitStack(),
+        cache=PublicFileCache(),
+        has_stayed=lambda: True,
     )
     for use in (
         card.read_label,
@@ -288,7 +304,12 @@ def test_every_status_word(step: int) -> None:
         forced = Forced(whole, step, word)
         description = CardDescription(CardKind.CPS4, "reader", "49213845")
         card = NativeCard(
-            ChipDoc(forced), description, PROFILE, owned=ExitStack(), cache=PublicFileCache()
+            ChipDoc(forced),
+            description,
+            PROFILE,
+            owned=ExitStack(),
+            cache=PublicFileCache(),
+            has_stayed=lambda: True,
         )
         with suppress(CpsAuthError):
             card.prove(bytearray(b"1234"), CHALLENGE)

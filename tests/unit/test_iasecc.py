@@ -111,7 +111,12 @@ def _card(
     script = Script(*steps)
     description = CardDescription(kind, "reader", "99213845")
     card = NativeCard(
-        IasEcc(script), description, profile, owned=ExitStack(), cache=PublicFileCache()
+        IasEcc(script),
+        description,
+        profile,
+        owned=ExitStack(),
+        cache=PublicFileCache(),
+        has_stayed=lambda: True,
     )
     return card, script
 
@@ -374,11 +379,17 @@ def test_hostile_card(seed: int) -> None:
             atr=b"",
             kind=CardKind.CPS3,
             owned=contextlib.ExitStack(),
+            has_stayed=lambda: True,
             cache=PublicFileCache(),
         )
     description = CardDescription(CardKind.CPS3, "r", "")
     card = NativeCard(
-        IasEcc(hostile), description, PROFILE, owned=ExitStack(), cache=PublicFileCache()
+        IasEcc(hostile),
+        description,
+        PROFILE,
+        owned=ExitStack(),
+        cache=PublicFileCache(),
+        has_stayed=lambda: True,
     )
     for use in (
         card.read_authentication_certificate,

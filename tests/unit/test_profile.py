@@ -113,6 +113,7 @@ def _open(kind: CardKind = CardKind.CPS3, **changed: str) -> tuple[NativeCard, F
         atr=b"\x3b",
         kind=kind,
         owned=ExitStack(),
+        has_stayed=lambda: True,
         cache=PublicFileCache(),
     )
     return card, transport

@@ -1,0 +1,176 @@
+"""The token of one opened card, asked through its module: what a failure means, is it the same.
+
+The process ends with the first PIN that it saw, right or wrong, because some modules keep the PIN;
+whatever is asked afterwards runs in a fresh one, after checking that the token is still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cps_auth.card import pkcs11_wire as wire
+from cps_auth.card.pin import PIN, Code
+from cps_auth.card.pkcs11_presence import NOTICE_REMOVAL_S, ReaderPresence
+from cps_auth.card.pkcs11_process import ModuleProcess
+from cps_auth.card.pkcs11_selection import Seat, attempts_left
+from cps_auth.card.pkcs11_supply import ModuleSupply
+from cps_auth.errors import (
+    CardMisbehaved,
+    CardRemoved,
+    ContactlessNotEnough,
+    CpsAuthError,
+    ModuleUnusable,
+    PinEntryCancelled,
+)
+from cps_auth.model import Snapshot
+
+_TOKEN_LEFT: Final = frozenset(
+    {
+        "TokenNotPresent",
+        "TokenNotRecognised",
+        "DeviceRemoved",
+        "SessionHandleInvalid",
+        "SessionClosed",
+        "SlotIDInvalid",
+    }
+)
+"""What python-pkcs11 calls the CKR_ values that mean the token is not there any more."""
+
+
+class SeatedToken:
+    """The token in one seat, and the child process that reaches it."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        process: ModuleProcess,
+        *,
+        supply: ModuleSupply,
+        seen: Snapshot,
+        presence: ReaderPresence,
+        open_deadline_s: float,
+        prove_deadline_s: float,
+    ) -> None:
+        """Take over `process`, which `supply` gave for `seen`, and in which `seat` was found."""
+        self.seat = seat
+        self._process: ModuleProcess | None = process
+        self._supply = supply
+        self._seen = seen
+        self._presence = presence
+        self._open_deadline_s = open_deadline_s
+        self._prove_deadline_s = prove_deadline_s
+
+    def ask(self, request: wire.Request) -> wire.Reply:
+        """Ask what needs no PIN.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
+        """
+        return self._ask(request, self._open_deadline_s)
+
+    def read(self) -> wire.TokenSeen:
+        """Read the token afresh and check that it is the one that was opened.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
+        if self.seat.reader is not None:
+            self._presence.require(self.seat.reader)
+        if not isinstance(token, wire.TokenSeen) or not self.seat.is_of(token):
+            self._stop()
+            raise CardRemoved
+        return token
+
+    def use_codes(
+        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+    ) -> wire.Reply:
+        """Ask once, see that it is still the same card, and let the module forget the codes.
+
+        Args:
+            request: what is done with them.
+            codes: PIN and PUK, not kept, and wiped by their owner.
+            code: the one that the token compares.
+
+        Raises:
+            WrongPin, PinBlocked, WrongPuk, PukBlocked, PinEntryCancelled: the card, or the
+                person, refused.
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
+        """
+        try:
+            reply = self._ask(request, self._prove_deadline_s, codes, code)
+            self.read()
+        finally:
+            self._stop()
+            if self.seat.reader is not None:
+                self._presence.reset(self.seat.reader)
+            else:
+                self._supply.prepare(self._seen)
+        return reply
+
+    def has_stayed(self) -> bool:
+        """Tell whether the card has been in its reader all the time since it was opened.
+
+        Raises:
+            ReaderServiceLost: nobody can tell.
+        """
+        return self.seat.reader is None or self._presence.holds(self.seat.reader)
+
+    def close(self) -> None:
+        """Let go of the child process. Never raises, may be called twice."""
+        if self._process is not None:
+            self._supply.give_back(self._process, self._seen)
+            self._process = None
+
+    def _ask(
+        self,
+        request: wire.Request,
+        deadline_s: float,
+        codes: Sequence[bytearray] = (),
+        code: Code = PIN,
+    ) -> wire.Reply:
+        if self._process is None:
+            self._process = self._supply.take(self._seen)
+        try:
+            reply = self._process.ask(request, deadline_s=deadline_s, codes=codes)
+        except ModuleUnusable:
+            self._stop()
+            self._require_after_doubt()
+            raise
+        if isinstance(reply, wire.Failed):
+            raise self._meaning_of(reply, type(request).__name__, code)
+        return reply
+
+    def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
+        if failed.name == "PinIncorrect":
+            return code.wrong(self._attempts_after_refusal(code))
+        if failed.name == "PinLocked":
+            return code.blocked()
+        if failed.name == "FunctionCancelled":
+            return PinEntryCancelled()
+        if failed.name == "UserPinNotInitialized":
+            return ContactlessNotEnough()
+        self._stop()
+        if failed.name in _TOKEN_LEFT:
+            self._require_after_doubt(0)  # PC/SC may know better: it can be lost itself
+            return CardRemoved()
+        self._require_after_doubt()
+        if failed.name == "FunctionNotSupported":
+            return ModuleUnusable(f"{operation}: {failed.name}")
+        return CardMisbehaved(f"{operation}: {failed.name}")
+
+    def _attempts_after_refusal(self, code: Code) -> int | None:
+        try:
+            return attempts_left(self.read(), code)
+        except CpsAuthError:
+            return None  # the refusal is what counts; the card may have left since
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def _require_after_doubt(self, within_s: float = NOTICE_REMOVAL_S) -> None:
+        if self.seat.reader is not None:
+            self._presence.require_after_doubt(self.seat.reader, within_s)
