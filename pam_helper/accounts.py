@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -128,6 +129,7 @@ def _entry(ps_idnat: str, account: str, at: datetime) -> bytes:
     ).encode()
 
 
+@lru_cache(maxsize=1)  # asked several times for each login
 def _decode(path: Path, content: bytes) -> Accounts:
     try:
         return msgspec.toml.decode(content, type=Accounts)

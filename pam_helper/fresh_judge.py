@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cps_auth.config import TrustSettings
 from cps_auth.errors import TrustStoreUnusable
-from cps_auth.pki.crl_index import FOLDER as INDEX_FOLDER
-from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge
-from cps_auth.pki.open import open_judge
+from cps_auth.pki.judge import Judge
+from cps_auth.pki.open import folders_of, open_judge
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -19,22 +19,22 @@ _log = logging.getLogger(__name__)
 
 
 class FreshJudge:
-    """Gives the judge, loaded again whenever a file of its folder has changed."""
+    """Gives the judge, loaded again whenever a file that it is made of has changed."""
 
-    def __init__(self, folder: Path, load: Callable[[], Judge]) -> None:
+    def __init__(self, folders: tuple[Path, ...], load: Callable[[], Judge]) -> None:
         """Load the judge.
 
         Args:
-            folder: what is looked at for changes, with everything below it.
-            load: makes the judge from it.
+            folders: whose own files are looked at for changes; some may be missing.
+            load: makes the judge of them.
 
         Raises:
             TrustStoreUnusable
         """
-        self._folder = folder
+        self._folders = folders
         self._load = load
         self._mutex = threading.Lock()
-        self._seen = _fingerprint(folder)
+        self._seen = _fingerprint(folders)
         self._judge = load()
 
     def __call__(self) -> Judge:
@@ -44,11 +44,11 @@ class FreshJudge:
             TrustStoreUnusable: what is there now cannot be used; what was there is not either.
         """
         with self._mutex:
-            seen = _fingerprint(self._folder)
+            seen = _fingerprint(self._folders)
             if seen != self._seen:
                 self._judge = self._load()
                 self._seen = seen
-                _log.info("trust and revocation lists of %s loaded again", self._folder)
+                _log.info("trust and revocation lists loaded again")
             return self._judge
 
 
@@ -66,21 +66,22 @@ def judge_of(settings: TrustSettings, folder: Path | None) -> FreshJudge:
     def load() -> Judge:
         return open_judge(folder, grace_hours=settings.grace_hours, ask_responders=settings.ocsp)
 
-    return FreshJudge(folder or PRODUCTION_CRL_FOLDER, load)
+    return FreshJudge(folders_of(folder), load)
 
 
-def _fingerprint(folder: Path) -> Fingerprint:
+def _fingerprint(folders: Iterable[Path]) -> Fingerprint:
     """Return name, time, size and inode of every file: whatever replaces one changes it."""
+    return tuple(one for folder in folders for one in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int, int, int]]:
     try:
-        found = (path for path in folder.rglob("*") if not _is_written_by_us(path, folder))
-        files = sorted(path for path in found if path.is_file())
-        stats = [(str(path), path.stat()) for path in files]
+        with os.scandir(folder) as entries:  # asked at each login: much faster than pathlib
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not entry.name.startswith(".") and entry.is_file():
+                    seen = entry.stat()
+                    yield entry.path, seen.st_mtime_ns, seen.st_size, seen.st_ino
+    except FileNotFoundError:
+        yield str(folder), 0, 0, 0  # it is missing, or a file went just now
     except OSError as error:
         raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
-    return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
-
-
-def _is_written_by_us(path: Path, folder: Path) -> bool:
-    """Return whether this is an index of lists, or a file on its way to its name."""
-    parts = path.relative_to(folder).parts
-    return INDEX_FOLDER in parts or parts[-1].startswith(".")

@@ -8,6 +8,7 @@ so that no PIN outlives its use. Whether a card is there is asked of PC/SC only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from cps_auth.card.pkcs11_selection import (
     holds_a_cps,
     reader_of,
 )
-from cps_auth.card.pkcs11_supply import ModuleSupply
+from cps_auth.card.pkcs11_supply import ModuleSupply, Supplied
 from cps_auth.card.pkcs11_token import SeatedToken
 from cps_auth.card.port import CardListener, ReaderService, Watch
 from cps_auth.card.reader_name import name_today
@@ -99,29 +100,20 @@ class Pkcs11Cards:
         """
         snapshot, lost = self._look()
         reader = name_today(snapshot, reader)
-        process = self._supply.take(snapshot)
-        try:
-            slots, seat = self._search(process, snapshot, reader)
-            if seat is None and holds_a_cps(snapshot, reader):
-                # Asked too early after an insertion, some modules are wrong once
-                slots, seat = self._search(process, snapshot, reader)
-            if seat is not None and seat.reader is not None:
-                self._presence.require(seat.reader)
-        except ModuleUnusable:
-            process.stop()
-            self._require_none_left(snapshot, reader)
-            raise
-        except BaseException:
-            process.stop()
-            raise
+        supplied = self._supply.take(snapshot)
+        slots, seat = self._seat_in(supplied, snapshot, reader)
+        if seat is None and not supplied.is_new:
+            supplied.process.stop()  # it may have gone blind since it was started
+            supplied = self._supply.fresh(snapshot)
+            slots, seat = self._seat_in(supplied, snapshot, reader)
         if seat is None:
-            process.stop()
+            supplied.process.stop()
             self._require_none_left(snapshot, reader)
             has_only_soft = slots and not any(slot.removable for slot in slots)
             if lost and not has_only_soft:
                 raise lost
             raise explain_absence(snapshot, slots, reader)
-        return self._card(seat, process, snapshot)
+        return self._card(seat, replace(supplied, wanted=reader))
 
     def watch(self, listener: CardListener) -> Watch:
         """Start telling `listener` what PC/SC sees: see `cps_auth.card.watch`."""
@@ -150,6 +142,29 @@ class Pkcs11Cards:
             longest_deadline_s=max(self._open_deadline_s, self._prove_deadline_s),
             start=self._start_child,
         )
+
+    def _seat_in(
+        self, supplied: Supplied, snapshot: Snapshot, reader: str | None
+    ) -> tuple[tuple[wire.SlotSeen, ...], Seat | None]:
+        """Return the slots, as far as they were asked for, and the seat of the wanted card."""
+        process, seat = supplied.process, supplied.seat_of(reader)
+        slots: tuple[wire.SlotSeen, ...] = ()
+        try:
+            if seat is None:
+                slots, seat = self._search(process, snapshot, reader)
+            if seat is None and holds_a_cps(snapshot, reader):
+                # Asked too early after an insertion, some modules are wrong once
+                slots, seat = self._search(process, snapshot, reader)
+            if seat is not None and seat.reader is not None:
+                self._presence.require(seat.reader)
+        except ModuleUnusable:
+            process.stop()
+            self._require_none_left(snapshot, reader)
+            raise
+        except BaseException:
+            process.stop()
+            raise
+        return slots, seat
 
     def _search(
         self, process: ModuleProcess, snapshot: Snapshot, reader: str | None
@@ -187,7 +202,7 @@ class Pkcs11Cards:
     def _seat(
         self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
     ) -> Seat | None:
-        token = self._token(process, slot, state)
+        token = slot.token or self._token(process, slot, state)
         certificate = authentication_certificate(token.certificates) if token else None
         if token is None or certificate is None:
             return None
@@ -217,12 +232,11 @@ class Pkcs11Cards:
         finally:
             process.stop()
 
-    def _card(self, seat: Seat, process: ModuleProcess, seen: Snapshot) -> Pkcs11Card:
+    def _card(self, seat: Seat, supplied: Supplied) -> Pkcs11Card:
         token = SeatedToken(
             seat,
-            process,
+            supplied,
             supply=self._supply,
-            seen=seen,
             presence=self._presence,
             open_deadline_s=self._open_deadline_s,
             prove_deadline_s=self._prove_deadline_s,

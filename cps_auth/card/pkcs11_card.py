@@ -75,7 +75,7 @@ class Pkcs11Card:
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        self._token.read()
+        self._token.check()
         return self._seat.certificate.unverified_certificate_der
 
     def pin_attempts_left(self) -> int | None:

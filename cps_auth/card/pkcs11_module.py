@@ -6,6 +6,7 @@ Only the child process imports this: the module is foreign C code, which may cra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
@@ -56,21 +57,7 @@ class Module:
 
     def token(self, slot_id: int) -> wire.TokenSeen:
         """Return what the token says now, its certificates included."""
-        token = self._token(slot_id)
-        flags = token.flags
-        initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
-        return wire.TokenSeen(
-            serial=_serial(token),
-            label=token.label.rstrip("\0 "),
-            initialised=initialised,
-            login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
-            pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
-            pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
-            puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
-            puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
-            has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
-            certificates=tuple(_certificates(token)) if initialised else (),
-        )
+        return _token_seen(self._token(slot_id))
 
     def free_objects(self, request: wire.ReadFreeObjects) -> wire.ObjectsSeen:
         """Return the data objects that show before any login."""
@@ -84,35 +71,42 @@ class Module:
 
     def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Signed:
         """Log in, sign with the certificate's key, log out."""
-        token = self._token_of(request)
-        pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
-        session = token.open(user_pin=pin)
-        try:
-            return _sign(_private_key(session, request), token, request.digest_info)
-        finally:
-            _close(session)
+        with self._token_before_and_after(request) as token:
+            pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
+            session = token.open(user_pin=pin)
+            try:
+                return _sign(_private_key(session, request), token, request.digest_info)
+            finally:
+                _close(session)
 
     def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
         """Replace the PIN; the module compares the old one."""
-        session = self._token_of(request).open(rw=True)
-        try:
-            session.set_pin(_Pin(codes[0]), _Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
-        finally:
-            _close(session)
+        with self._token_before_and_after(request) as token:
+            session = token.open(rw=True)
+            try:
+                session.set_pin(_Pin(codes[0]), _Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+            finally:
+                _close(session)
         return wire.Done()
 
     def unblock(self, request: wire.Unblock, codes: list[bytearray]) -> wire.Done:
         """Log in with the PUK as security officer, and set the PIN."""
-        session = self._token_of(request).open(rw=True, so_pin=_Pin(codes[0]))
-        try:
-            session.init_pin(_Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
-        finally:
-            _close(session)
+        with self._token_before_and_after(request) as token:
+            session = token.open(rw=True, so_pin=_Pin(codes[0]))
+            try:
+                session.init_pin(_Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+            finally:
+                _close(session)
         return wire.Done()
 
     def finalize(self) -> None:
         """Let go of the reader (C_Finalize)."""
         self._library.finalize()
+
+    @contextmanager
+    def _token_before_and_after(self, request: _OfOneToken) -> Iterator[pkcs11.Token]:
+        yield self._token_of(request)
+        self._token_of(request)  # what was done counts for nothing if it is another one now
 
     def _token_of(self, request: _OfOneToken) -> pkcs11.Token:
         token = self._token(request.slot_id)
@@ -129,10 +123,36 @@ class Module:
 
 
 def _slot_seen(slot: pkcs11.Slot) -> wire.SlotSeen:
+    removable = bool(slot.flags & SlotFlag.REMOVABLE_DEVICE)
     return wire.SlotSeen(
         slot_id=slot.slot_id,
         description=slot.slot_description.rstrip("\0 "),
-        removable=bool(slot.flags & SlotFlag.REMOVABLE_DEVICE),
+        removable=removable,
+        token=None if removable else _soft_token_seen(slot),
+    )
+
+
+def _soft_token_seen(slot: pkcs11.Slot) -> wire.TokenSeen | None:
+    try:
+        return _token_seen(slot.get_token())
+    except pkcs11.PKCS11Error:
+        return None
+
+
+def _token_seen(token: pkcs11.Token) -> wire.TokenSeen:
+    flags = token.flags
+    initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
+    return wire.TokenSeen(
+        serial=_serial(token),
+        label=token.label.rstrip("\0 "),
+        initialised=initialised,
+        login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
+        pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
+        pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
+        puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
+        puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
+        has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
+        certificates=tuple(_certificates(token)) if initialised else (),
     )
 
 

@@ -82,12 +82,14 @@ class ModuleProcess:
         except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None
 
-    def stop(self) -> None:
-        """End the child: politely, then by force. Never raises, may be called twice."""
-        if self._is_stopped:
-            return
+    def release(self) -> None:
+        """Let go of the child, which then ends by itself, unless it hangs: `stop` sees to that."""
         self._is_stopped = True
         self._child.close_pipes()
+
+    def stop(self) -> None:
+        """End the child: politely, then by force. Never raises, may be called twice."""
+        self.release()
         if self._child.wait(_FAREWELL_S) is None:
             self._child.kill()
             self._child.wait()

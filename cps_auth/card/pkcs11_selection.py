@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import monotonic
 from typing import Final
 
 from cryptography import x509
@@ -24,6 +26,7 @@ from cps_auth.errors import (
 )
 from cps_auth.model import CardKind, ReaderState, Snapshot
 
+_CERTIFICATES_REMEMBERED: Final = 64
 SLOT_DESCRIPTION_BYTES: Final = 64
 """Length of CK_SLOT_INFO.slotDescription. Source: PKCS#11 v2.40 section 3.2."""
 
@@ -36,6 +39,7 @@ class Seat:
     token: wire.TokenSeen
     certificate: wire.CertificateSeen
     reader: ReaderState | None  # what PC/SC says of it; None for a soft token
+    found_s: float = field(default_factory=monotonic, compare=False)
 
     @property
     def reader_name(self) -> str:
@@ -85,6 +89,7 @@ def authentication_certificate(
     return next(iter(found.values())) if len(found) == 1 else None
 
 
+@lru_cache(_CERTIFICATES_REMEMBERED)
 def _authenticates(unverified_der: bytes) -> bool:
     try:
         certificate = x509.load_der_x509_certificate(unverified_der)

@@ -7,14 +7,15 @@ whatever is asked afterwards runs in a fresh one, after checking that the token 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from time import monotonic
 from typing import Final
 
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.pin import PIN, Code
 from cps_auth.card.pkcs11_presence import NOTICE_REMOVAL_S, ReaderPresence
-from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.pkcs11_selection import Seat, attempts_left
-from cps_auth.card.pkcs11_supply import ModuleSupply
+from cps_auth.card.pkcs11_supply import ModuleSupply, Supplied
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,
@@ -23,8 +24,8 @@ from cps_auth.errors import (
     ModuleUnusable,
     PinEntryCancelled,
 )
-from cps_auth.model import Snapshot
 
+_FRESH_FOR_S: Final = 0.5
 _TOKEN_LEFT: Final = frozenset(
     {
         "TokenNotPresent",
@@ -44,19 +45,20 @@ class SeatedToken:
     def __init__(
         self,
         seat: Seat,
-        process: ModuleProcess,
+        supplied: Supplied,
         *,
         supply: ModuleSupply,
-        seen: Snapshot,
         presence: ReaderPresence,
         open_deadline_s: float,
         prove_deadline_s: float,
     ) -> None:
-        """Take over `process`, which `supply` gave for `seen`, and in which `seat` was found."""
+        """Take over what `supply` gave, and in which `seat` was found."""
         self.seat = seat
-        self._process: ModuleProcess | None = process
+        self._supplied: Supplied | None = supplied
+        self._seen, self._wanted = supplied.seen, supplied.wanted
+        was_found_now = supplied.seat is None
+        self._just_found = seat.token if supply.keeps and was_found_now else None
         self._supply = supply
-        self._seen = seen
         self._presence = presence
         self._open_deadline_s = open_deadline_s
         self._prove_deadline_s = prove_deadline_s
@@ -72,16 +74,37 @@ class SeatedToken:
     def read(self) -> wire.TokenSeen:
         """Read the token afresh and check that it is the one that was opened.
 
+        What was read a moment ago, to find it, is not read again the first time.
+
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
-        if self.seat.reader is not None:
-            self._presence.require(self.seat.reader)
+        token: wire.Reply | None = self._take_just_found()
+        if token is None:
+            token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
+        self.require_stayed()
         if not isinstance(token, wire.TokenSeen) or not self.seat.is_of(token):
             self._stop()
             raise CardRemoved
         return token
+
+    def _take_just_found(self) -> wire.TokenSeen | None:
+        found, self._just_found = self._just_found, None
+        is_fresh = monotonic() - self.seat.found_s < _FRESH_FOR_S
+        return found if is_fresh else None
+
+    def check(self) -> None:
+        """Check that it is there and is the one that was opened.
+
+        Where speed counts, as PC/SC sees it: the token itself is read before a PIN is sent.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        if self._supply.keeps:
+            self.require_stayed()
+        else:
+            self.read()
 
     def use_codes(
         self, request: wire.Request, codes: Sequence[bytearray], code: Code
@@ -100,14 +123,20 @@ class SeatedToken:
         """
         try:
             reply = self._ask(request, self._prove_deadline_s, codes, code)
-            self.read()
+            self.require_stayed()
         finally:
-            self._stop()
-            if self.seat.reader is not None:
-                self._presence.reset(self.seat.reader)
-            else:
-                self._supply.prepare(self._seen)
+            self._forget_codes()
         return reply
+
+    def require_stayed(self) -> None:
+        """Check that the card has been in its reader all the time since it was opened.
+
+        Raises:
+            CardRemoved: it left, or left and came back, or another took its place.
+            ReaderServiceLost: nobody can tell.
+        """
+        if not self.has_stayed():
+            raise CardRemoved
 
     def has_stayed(self) -> bool:
         """Tell whether the card has been in its reader all the time since it was opened.
@@ -117,11 +146,19 @@ class SeatedToken:
         """
         return self.seat.reader is None or self._presence.holds(self.seat.reader)
 
+    def _forget_codes(self) -> None:
+        if self.seat.reader is not None:
+            self._stop()
+            self._presence.reset(self.seat.reader)
+        elif self._supplied is not None:
+            self._supply.replace(self._supplied)
+            self._supplied = None
+
     def close(self) -> None:
         """Let go of the child process. Never raises, may be called twice."""
-        if self._process is not None:
-            self._supply.give_back(self._process, self._seen)
-            self._process = None
+        if self._supplied is not None:
+            self._supply.give_back(replace(self._supplied, wanted=self._wanted, seat=self.seat))
+            self._supplied = None
 
     def _ask(
         self,
@@ -130,10 +167,10 @@ class SeatedToken:
         codes: Sequence[bytearray] = (),
         code: Code = PIN,
     ) -> wire.Reply:
-        if self._process is None:
-            self._process = self._supply.take(self._seen)
+        if self._supplied is None:
+            self._supplied = self._supply.take(self._seen)
         try:
-            reply = self._process.ask(request, deadline_s=deadline_s, codes=codes)
+            reply = self._supplied.process.ask(request, deadline_s=deadline_s, codes=codes)
         except ModuleUnusable:
             self._stop()
             self._require_after_doubt()
@@ -167,9 +204,9 @@ class SeatedToken:
             return None  # the refusal is what counts; the card may have left since
 
     def _stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
+        if self._supplied is not None:
+            self._supplied.process.stop()
+            self._supplied = None
 
     def _require_after_doubt(self, within_s: float = NOTICE_REMOVAL_S) -> None:
         if self.seat.reader is not None:

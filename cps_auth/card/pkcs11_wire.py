@@ -90,20 +90,6 @@ class Ready(Message, frozen=True, tag=True):
     """The module is loaded and initialised; said once, unasked."""
 
 
-class SlotSeen(Message, frozen=True):
-    """One slot (PKCS#11 CK_SLOT_INFO)."""
-
-    slot_id: int
-    description: str  # for a smart card reader, its PC/SC name cut at 64 bytes
-    removable: bool  # CKF_REMOVABLE_DEVICE
-
-
-class SlotsSeen(Message, frozen=True, tag=True):
-    """Every slot, in the module's order."""
-
-    slots: tuple[SlotSeen, ...]
-
-
 class CertificateSeen(Message, frozen=True):
     """One X.509 certificate object."""
 
@@ -124,6 +110,21 @@ class TokenSeen(Message, frozen=True, tag=True):
     puk_locked: bool  # CKF_SO_PIN_LOCKED
     has_pin_pad: bool  # CKF_PROTECTED_AUTHENTICATION_PATH
     certificates: tuple[CertificateSeen, ...]
+
+
+class SlotSeen(Message, frozen=True):
+    """One slot (PKCS#11 CK_SLOT_INFO)."""
+
+    slot_id: int
+    description: str  # for a smart card reader, its PC/SC name cut at 64 bytes
+    removable: bool  # CKF_REMOVABLE_DEVICE
+    token: TokenSeen | None = None  # only of a slot that is not removable: it takes no reader
+
+
+class SlotsSeen(Message, frozen=True, tag=True):
+    """Every slot, in the module's order."""
+
+    slots: tuple[SlotSeen, ...]
 
 
 class ObjectSeen(Message, frozen=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from cps_auth.pki.anchors import PRODUCTION_FOLDERS
 from cps_auth.pki.fetch import OnlineOcsp
-from cps_auth.pki.judge import Judge, folder_judge, production_judge
+from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge, folder_judge, production_judge
 from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
 
 
@@ -29,3 +30,14 @@ def open_judge(
     policy = RevocationPolicy.grace(grace_hours) if grace_hours else REQUIRE
     judge = folder_judge(folder, policy=policy) if folder else production_judge(policy=policy)
     return replace(judge, ocsp=OnlineOcsp(judge.trust)) if ask_responders else judge
+
+
+def folders_of(folder: Path | None = None) -> tuple[Path, ...]:
+    """Return the folders whose own files `open_judge` reads; not all of them need exist.
+
+    Args:
+        folder: as there.
+    """
+    if folder is None:
+        return (*PRODUCTION_FOLDERS, PRODUCTION_CRL_FOLDER)
+    return (folder, *(folder / name for name in ("anchors", "intermediates", "crl")))

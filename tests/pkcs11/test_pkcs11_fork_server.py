@@ -181,8 +181,9 @@ def test_a_process_that_was_forked_has_a_server_of_its_own(server, log_in) -> No
     assert Path(f"/proc/{pid}").exists()
 
 
-def test_it_ends_with_the_last_who_holds_it(log_in) -> None:
+def test_it_ends_with_the_last_who_holds_it(softhsm, log_in) -> None:
     """Nothing keeps the process once its object is gone."""
+    softhsm.add_token("doctor")
     fork, pid = _make()
     log_in(fork)
     del fork
