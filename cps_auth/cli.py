@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import click
 
@@ -17,6 +16,7 @@ from cps_auth.doctor_cli import doctor as doctor_command
 from cps_auth.errors import NoReader
 from cps_auth.exit_codes import INTERRUPTED
 from cps_auth.login.verify import admit, prove, show_holder
+from cps_auth.main_thread import MainThreadQueue
 from cps_auth.model import CardEvent, CardEventKind, Practitioner
 from cps_auth.native_host.browser_cli import browser as browser_commands
 from cps_auth.pin_cli import pin as pin_commands
@@ -120,7 +120,7 @@ def login(
         )
 
 
-@contextlib.contextmanager
+@contextmanager
 def _ask_pin(card: Card, from_pipe: bool, language: str) -> Iterator[bytearray | None]:
     """Give the PIN, None when it is typed on the reader, which is preferred."""
     if from_pipe:
@@ -144,17 +144,14 @@ def _anybody(practitioner: Practitioner) -> None:
 @card_options
 def watch(options: Options) -> None:
     """Tell every card and reader event until interrupted."""
-    with surface(options.json):
-        events: queue.SimpleQueue[CardEvent] = queue.SimpleQueue()
-        watching = options.cards().watch(events.put)
-        try:
-            while (event := events.get()).kind is not CardEventKind.WATCHER_STOPPED:
-                if event.reader in ("", options.reader) or options.reader is None:
-                    _print_event(options, event)
-            _print_event(options, event)
-            raise RuntimeError(event.reason)  # nobody watches any more, and nobody asked for that
-        finally:
-            watching.stop()
+    with surface(options.json), MainThreadQueue[CardEvent]() as events, ExitStack() as at_end:
+        at_end.callback(options.cards().watch(events.put).stop)
+        while True:
+            event = events.get()
+            if event and (event.reader in ("", options.reader) or options.reader is None):
+                _print_event(options, event)
+            if event and event.kind is CardEventKind.WATCHER_STOPPED:
+                raise RuntimeError(event.reason)  # nobody watches, and nobody asked for that
 
 
 def _print_event(options: Options, event: CardEvent) -> None:

@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
 from cps_auth.config import CONFIG_PATH, Settings, read_settings
 from cps_auth.errors import ConfigurationError
+from cps_auth.main_thread import MainThreadQueue
 from pam_helper import service_manager
 from pam_helper.accounts import ACCOUNTS_PATH
 from pam_helper.answering import answer
@@ -99,10 +99,10 @@ def run(options: DaemonOptions) -> None:
     Raises:
         ConfigurationError, TrustStoreUnusable, ModuleUnusable: it did not start.
     """
-    stop = _stop_on_signals()
     _forbid_core_dumps()
-    _make_folder(options.state)
-    with ExitStack() as closing:
+    with MainThreadQueue[str]() as stop, ExitStack() as closing:
+        _stop_on_signals(stop)
+        _make_folder(options.state)
         listening = _listening(options.socket, closing)
         settings, sessions = _lock_left_open(options)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
@@ -160,12 +160,13 @@ def _listening(path: Path, closing: ExitStack) -> socket.socket:
     return listening
 
 
-def _run_until(stop: threading.Event, is_well: Callable[[], bool]) -> None:
+def _run_until(stop: MainThreadQueue[str], is_well: Callable[[], bool]) -> None:
     """Wait; tell the watchdog twice in its time, and only while everything works."""
     within_s = service_manager.watchdog_s()
-    while not stop.wait(None if within_s is None else within_s / 2):
+    while (signal_name := stop.get(None if within_s is None else within_s / 2)) is None:
         if is_well():
             service_manager.notify("WATCHDOG=1")
+    _log.info("asked to stop by %s", signal_name)
 
 
 def _is_well(
@@ -184,16 +185,12 @@ def _is_well(
     return all(parts.values())
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
+def _stop_on_signals(stop: MainThreadQueue[str]) -> None:
     def asked(number: int, _frame: FrameType | None) -> None:
-        _log.info("asked to stop by %s", signal.Signals(number).name)
-        stop.set()
+        stop.put(signal.Signals(number).name)
 
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
-    return stop
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,7 +8,6 @@ so that no PIN outlives its use. Whether a card is there is asked of PC/SC only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -113,7 +112,7 @@ class Pkcs11Cards:
             if lost and not has_only_soft:
                 raise lost
             raise explain_absence(snapshot, slots, reader)
-        return self._card(seat, replace(supplied, wanted=reader))
+        return self._card(seat, supplied)
 
     def watch(self, listener: CardListener) -> Watch:
         """Start telling `listener` what PC/SC sees: see `cps_auth.card.watch`."""
@@ -146,12 +145,10 @@ class Pkcs11Cards:
     def _seat_in(
         self, supplied: Supplied, snapshot: Snapshot, reader: str | None
     ) -> tuple[tuple[wire.SlotSeen, ...], Seat | None]:
-        """Return the slots, as far as they were asked for, and the seat of the wanted card."""
-        process, seat = supplied.process, supplied.seat_of(reader)
-        slots: tuple[wire.SlotSeen, ...] = ()
+        """Return the module's slots, and the seat of the wanted card."""
+        process = supplied.process
         try:
-            if seat is None:
-                slots, seat = self._search(process, snapshot, reader)
+            slots, seat = self._search(process, snapshot, reader)
             if seat is None and holds_a_cps(snapshot, reader):
                 # Asked too early after an insertion, some modules are wrong once
                 slots, seat = self._search(process, snapshot, reader)

@@ -2,14 +2,14 @@
 
 Loading and initialising a module takes longer than a login. A process that saw no PIN and no
 failure may serve the next card opened, as the one that looked at the card before a PIN was typed
-serves the login with it, provided that PC/SC saw no reader or card change since it started. What
-it saw of the card is kept with it: before any PIN is sent, the token is read again.
+serves the login with it, provided that PC/SC saw no reader or card change since it started.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,13 +18,14 @@ from typing import Final
 
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.pkcs11_process import ModuleProcess
-from cps_auth.card.pkcs11_selection import Seat
+from cps_auth.card.watch import asleep_s
 from cps_auth.errors import ModuleUnusable
 from cps_auth.model import Snapshot
 
 _KEPT_FOR_S: Final = wire.IDLE_S - 5.0  # the child ends itself at IDLE_S
 _REST_WITHIN_S: Final = 1.0
 _LIST_WITHIN_S: Final = 10.0
+_SLEPT_S: Final = 1.0  # what the two clocks may differ by without a suspend in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +34,32 @@ class Supplied:
 
     process: ModuleProcess
     seen: Snapshot  # the readers, then and now
-    wanted: str | None = None  # the reader that was asked for when `seat` was found in it
-    seat: Seat | None = None
     is_new: bool = False  # started for this taker
-
-    def seat_of(self, wanted: str | None) -> Seat | None:
-        """Return where the wanted card is, when that is known already."""
-        return self.seat if self.wanted == wanted else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     supplied: Supplied
     until_s: float
+    asleep_s: float
     owner_pid: int
+
+    def is_ours(self) -> bool:
+        """Whether it was started by this process, not by the one that this was forked from."""
+        return self.owner_pid == os.getpid()
 
     def serves(self, seen: Snapshot) -> bool:
         """Whether it is initialised as a fresh one would be: nothing was plugged since."""
-        is_ours = self.owner_pid == os.getpid()  # and not of the process that we were forked from
-        return is_ours and self.supplied.seen == seen and monotonic() < self.until_s
+        has_slept = asleep_s() - self.asleep_s > _SLEPT_S  # without power nobody counts cards
+        is_alive = self.supplied.process.is_alive()
+        return (
+            is_alive and not has_slept and self.supplied.seen == seen and monotonic() < self.until_s
+        )
+
+    def stop(self) -> None:
+        """End it, if it is ours to end."""
+        if self.is_ours():
+            self.supplied.process.stop()
 
 
 class ModuleSupply:
@@ -67,7 +75,8 @@ class ModuleSupply:
         self._start = start
         self.keeps = keeps
         self._mutex = threading.Lock()
-        self._kept: _Kept | None = None
+        self._kept: list[_Kept] = []  # at most one
+        weakref.finalize(self, _end_all, self._kept)
 
     def take(self, seen: Snapshot) -> Supplied:
         """Return a process that was initialised while the readers were as they are now.
@@ -78,11 +87,10 @@ class ModuleSupply:
         Raises:
             ModuleUnusable: the module cannot be loaded, crashed or did not answer in time.
         """
-        kept = self._swap(None)
-        if kept is not None:
-            if kept.serves(seen) and kept.supplied.process.is_alive():
+        for kept in self._swap():
+            if kept.is_ours() and kept.serves(seen):
                 return kept.supplied
-            kept.supplied.process.stop()
+            kept.stop()
         return self.fresh(seen)
 
     def fresh(self, seen: Snapshot) -> Supplied:
@@ -100,7 +108,7 @@ class ModuleSupply:
         """Take a process back that saw no PIN and no failure, to keep or to end. Never raises.
 
         Args:
-            supplied: from `take`, with what was found in it since.
+            supplied: from `take` or `fresh`.
         """
         if not self.keeps:
             supplied.process.stop()
@@ -115,13 +123,15 @@ class ModuleSupply:
         """End a process that saw a PIN, and start the next one if any is kept. Never raises.
 
         Args:
-            supplied: from `take`; logged out, and only its end is waited for.
+            supplied: from `take` or `fresh`; logged out, and only its end is waited for.
         """
         if not self.keeps:
             supplied.process.stop()
             return
         supplied.process.release()
-        threading.Thread(target=self._replace, args=(supplied,), name="cps-auth-module").start()
+        threading.Thread(
+            target=self._replace, args=(supplied,), name="cps-auth-module", daemon=True
+        ).start()
 
     def _replace(self, supplied: Supplied) -> None:
         supplied.process.stop()
@@ -131,12 +141,17 @@ class ModuleSupply:
             self._keep(Supplied(fresh, supplied.seen))
 
     def _keep(self, supplied: Supplied) -> None:
-        kept = replace(supplied, is_new=False)
-        before = self._swap(_Kept(kept, monotonic() + _KEPT_FOR_S, os.getpid()))
-        if before is not None:
-            before.supplied.process.stop()
+        until_s = monotonic() + _KEPT_FOR_S
+        kept = _Kept(replace(supplied, is_new=False), until_s, asleep_s(), os.getpid())
+        for before in self._swap(kept):
+            before.stop()
 
-    def _swap(self, kept: _Kept | None) -> _Kept | None:
+    def _swap(self, *kept: _Kept) -> list[_Kept]:
         with self._mutex:
-            before, self._kept = self._kept, kept
+            before, self._kept[:] = self._kept[:], kept
         return before
+
+
+def _end_all(kept: list[_Kept]) -> None:
+    for one in kept:
+        one.stop()

@@ -7,7 +7,6 @@ whatever is asked afterwards runs in a fresh one, after checking that the token 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -55,9 +54,8 @@ class SeatedToken:
         """Take over what `supply` gave, and in which `seat` was found."""
         self.seat = seat
         self._supplied: Supplied | None = supplied
-        self._seen, self._wanted = supplied.seen, supplied.wanted
-        was_found_now = supplied.seat is None
-        self._just_found = seat.token if supply.keeps and was_found_now else None
+        self._seen = supplied.seen
+        self._just_found = seat.token if supply.keeps else None
         self._supply = supply
         self._presence = presence
         self._open_deadline_s = open_deadline_s
@@ -157,7 +155,7 @@ class SeatedToken:
     def close(self) -> None:
         """Let go of the child process. Never raises, may be called twice."""
         if self._supplied is not None:
-            self._supply.give_back(replace(self._supplied, wanted=self._wanted, seat=self.seat))
+            self._supply.give_back(self._supplied)
             self._supplied = None
 
     def _ask(

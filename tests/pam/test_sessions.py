@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -322,7 +321,7 @@ def test_a_daemon_that_cannot_start_locks_what_was_left(
         state=pc.folder,
         trust=pc.folder / "nothing",
     )
-    monkeypatch.setattr(daemon, "_stop_on_signals", threading.Event)
+    monkeypatch.setattr(daemon, "_stop_on_signals", lambda _: None)
     monkeypatch.setattr(daemon, "_forbid_core_dumps", lambda: None)
     monkeypatch.setattr(daemon, "locking_of", lambda _: Locking(pc.desktop, (pc.desktop,)))
     with pytest.raises(CpsAuthError):

@@ -1,0 +1,209 @@
+"""A module process that a program which stays keeps: for the same card, while nothing changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cps_auth.card import pkcs11_supply
+from cps_auth.card.pkcs11 import Pkcs11Cards
+from cps_auth.card.pkcs11_children import start_child
+from cps_auth.errors import CardRemoved, LastAttempt, NoCard, WrongPin
+from cps_auth.model import Challenge
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.virtual_readers import VirtualReaders
+
+pytestmark = pytest.mark.system
+
+READER = "Reader 00 00"
+REMOVABLE = """
+static word info(word slot, unsigned char *info) {{
+    word rv = ((word (*)(word, unsigned char *))real->call[5])(slot, info);
+    memset(info, ' ', 64); memcpy(info, "{reader}", {length});
+    *(word *)(info + 96) |= 2;
+    return rv;
+}}
+{more}
+static void override(void) {{ ours.call[5] = info; {install} }}
+"""
+"""A module whose every slot is the one reader; C_GetSlotInfo is number 5 of the list."""
+
+
+class Bench:
+    """SoftHSM2 behind a reader, and a source that keeps a process."""
+
+    def __init__(self, compile_shim, igc, *, more: str = "", install: str = "") -> None:
+        self.readers = VirtualReaders(READER)
+        self.card = VirtualCard(PERSONAS["doctor"], igc.credentials("doctor"), "cps3")
+        self.readers.insert(READER, self.card)
+        self.started: list[int] = []
+        parts = {"reader": READER, "length": len(READER), "more": more, "install": install}
+        module = compile_shim(REMOVABLE.format(**parts))
+        self.cards = Pkcs11Cards(module, self.readers.service, start=self._start, keeps=True)
+
+    def _start(self, module: Path, alarm_s: int):
+        child = start_child(module, alarm_s)
+        self.started.append(child._process.pid)
+        return child
+
+    def look(self) -> None:
+        """Do what precedes a PIN."""
+        with self.cards.open_card() as card:
+            card.read_authentication_certificate()
+            card.pin_attempts_left()
+
+    def log_in(self, challenge: Challenge, pin: bytes = b"1234") -> None:
+        """Do what follows it."""
+        with self.cards.open_card() as card:
+            card.prove(bytearray(pin), challenge)
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(compile_shim, igc) -> MakeBench:
+    """Makes a bench with a bug, or none."""
+    return lambda **bug: Bench(compile_shim, igc, **bug)
+
+
+def test_one_process_looks_and_logs_in(bench: MakeBench, challenge) -> None:
+    """The process that saw the card without a PIN serves the PIN, and none after it."""
+    one = bench()
+    one.look()
+    one.look()
+    one.log_in(challenge)
+    assert len(one.started) == 1
+    assert not _lives(one.started[0])
+    one.look()
+    assert len(one.started) == 2
+
+
+def test_a_refusal_ends_it(bench: MakeBench, challenge) -> None:
+    """What saw a wrong PIN is not kept."""
+    one = bench()
+    one.look()
+    with pytest.raises(WrongPin):
+        one.log_in(challenge, b"4321")
+    assert not _lives(one.started[0])
+    one.log_in(challenge)
+    assert len(one.started) == 2
+
+
+def test_a_change_at_the_readers_ends_it(bench: MakeBench, challenge) -> None:
+    """The same card taken out and put back is looked at by a module initialised since."""
+    one = bench()
+    one.look()
+    one.readers.remove(READER)
+    with pytest.raises(NoCard):
+        one.look()
+    assert len(one.started) == 2
+    one.readers.insert(READER, one.card)
+    one.look()
+    one.readers.remove(READER)
+    one.readers.insert(READER, one.card)
+    one.log_in(challenge)
+    assert len(one.started) == 4
+    assert not any(map(_lives, one.started))
+
+
+def test_a_card_pulled_before_the_pin_is_noticed(bench: MakeBench, challenge) -> None:
+    """Kept or not, PC/SC has the last word."""
+    one = bench()
+    one.look()
+    with one.cards.open_card() as card:
+        one.readers.remove(READER)
+        with pytest.raises(CardRemoved):
+            card.read_authentication_certificate()
+        with pytest.raises(CardRemoved):
+            card.prove(bytearray(b"1234"), challenge)
+        assert not card.has_stayed()
+
+
+def test_attempts_spent_meanwhile_are_read_before_the_pin(bench, challenge, tmp_path) -> None:
+    """The flags of the token are those of now, not of when the process was kept."""
+    spent = tmp_path / "spent"
+    token = (
+        "static word token(word slot, unsigned char *info) {"
+        " word rv = ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info);"
+        f' if (access("{spent}", F_OK) == 0) *(word *)(info + 96) |= 0x20000; return rv; }}'
+    )
+    one = bench(more=token, install="ours.call[GET_TOKEN_INFO] = token;")
+    one.look()
+    spent.touch()
+    with pytest.raises(LastAttempt):
+        one.log_in(challenge)
+    assert len(one.started) == 1
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGALRM])
+def test_one_that_died_meanwhile_is_replaced(bench: MakeBench, challenge, fault) -> None:
+    """Killed, or ended by itself after its time: the next login finds no fault."""
+    one = bench()
+    one.look()
+    os.kill(one.started[0], fault)
+    os.waitid(os.P_PID, one.started[0], os.WEXITED | os.WNOWAIT)
+    one.log_in(challenge)
+    assert len(one.started) == 2
+
+
+def test_one_that_went_blind_is_replaced(bench: MakeBench, challenge, tmp_path) -> None:
+    """A kept process that sees no card where PC/SC sees one is asked no more."""
+    blind = tmp_path / "blind"
+    token = (
+        "static word token(word slot, unsigned char *info) {"
+        f' FILE *file = fopen("{blind}", "r"); int pid = 0;'
+        ' if (file) { if (fscanf(file, "%d", &pid) != 1) abort(); fclose(file); }'
+        " if (pid == getpid()) return 0xE0;"
+        " return ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info); }"
+    )
+    one = bench(more=token, install="ours.call[GET_TOKEN_INFO] = token;")
+    one.look()
+    blind.write_text(str(one.started[0]))
+    one.log_in(challenge)
+    assert len(one.started) == 2
+
+
+def test_it_is_not_kept_for_ever(bench: MakeBench, monkeypatch) -> None:
+    """After its time another one is started, and it has ended."""
+    monkeypatch.setattr(pkcs11_supply, "_KEPT_FOR_S", -1.0)
+    one = bench()
+    one.look()
+    one.look()
+    assert len(one.started) == 2
+    assert not _lives(one.started[0])
+
+
+def test_a_suspend_ends_it(bench: MakeBench, challenge, monkeypatch) -> None:
+    """While the computer slept cards may have been swapped, and nobody counted."""
+    one = bench()
+    one.look()
+    monkeypatch.setattr(pkcs11_supply, "asleep_s", lambda: 10**9)
+    one.log_in(challenge)
+    assert len(one.started) == 2
+
+
+def test_a_forked_process_leaves_it_alone(bench: MakeBench, challenge) -> None:
+    """A worker that was forked starts its own, and does not end its parent's."""
+    one = bench()
+    one.look()
+    worker = os.fork()
+    if worker == 0:
+        status = 1
+        try:
+            one.log_in(challenge)
+            status = 0 if len(one.started) == 2 and _lives(one.started[0]) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+    one.log_in(challenge)
+    assert len(one.started) == 1
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
