@@ -7,15 +7,14 @@ import logging
 import signal
 import sys
 import tempfile
-import threading
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from cps_auth.card.open import open_cards
 from cps_auth.errors import CpsAuthError
 from cps_auth.flask.audit import LOGGER_NAME
+from cps_auth.main_thread import MainThreadQueue
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.wording import explain
 from webdemo.application import create_app, stop_app
@@ -68,8 +67,9 @@ def _serve(parsed: argparse.Namespace) -> int:
         judge = folder_judge(parsed.trust) if parsed.trust else production_judge()
     port = DEFAULT_PORT if parsed.port is None else parsed.port
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    stopped = _stop_signal()
-    with ExitStack() as stack:
+    with MainThreadQueue[int]() as asked_to_stop, ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: asked_to_stop.put(number))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="webdemo-"))
         listener = bind_loopback(port, or_next_free=parsed.port is None)
         origin = origin_of(listener)
@@ -78,7 +78,8 @@ def _serve(parsed: argparse.Namespace) -> int:
         app = create_app(config, cards=cards, judge=judge, mock_panel=desk)
         stack.enter_context(serving(listener, app, stop_app))
         print(f"{app.config['CPS_TITLE']}: {origin}/   (Ctrl-C pour arrêter)", flush=True)
-        stopped.wait()
+        while asked_to_stop.get() is None:
+            pass
     return 0
 
 
@@ -91,18 +92,6 @@ def _virtual_desk(pki: Path | None, trust: Path | None) -> tuple[VirtualDesk, Ju
         print("Création d'une IGC-Santé fictive (une seule fois)…", flush=True)
     igc = fake_pki(folder)
     return VirtualDesk(igc), folder_judge(trust or folder)
-
-
-def _stop_signal() -> threading.Event:
-    """Return an event that Ctrl-C or SIGTERM sets."""
-    stopped = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    return stopped
 
 
 if __name__ == "__main__":
