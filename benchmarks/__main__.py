@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks import browser, trust, unlock, web, web_workers
+from benchmarks import browser, removal, trust, unlock, web, web_workers
 from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
@@ -106,6 +106,7 @@ def main() -> None:
             *browser.FIGURES,
             *web_workers.FIGURES,
             *unlock.FIGURES,
+            *removal.FIGURES,
         ):
             if word in figure.__name__:
                 print(figure(igc, Path(name)), flush=True)

@@ -34,7 +34,7 @@ ROUNDS = 15
 _WITHIN_S = 60.0
 _CLONE_NEWNS = 0x20000  # sched.h
 
-_UNLIMITED = """
+UNLIMITED_DAEMON = """
 import sys
 import pam_helper.authority as authority
 authority.VERIFY_PER_MINUTE = authority.PROBE_PER_MINUTE = 10**6
@@ -166,7 +166,7 @@ class Pc:
         places = ("--config", settings, "--accounts", accounts, "--trust", pki)
         codes = ("--codes", self._folder / "codes.json")
         self.daemon = subprocess.Popen(
-            [sys.executable, "-c", _UNLIMITED, "daemon", *map(str, (*places, *codes))],
+            [sys.executable, "-c", UNLIMITED_DAEMON, "daemon", *map(str, (*places, *codes))],
             env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"},
             stderr=(self._folder / "log").open("wb"),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from cps_auth.card.port import CardSource
 from cps_auth.errors import ModuleUnusable
 
-_MULTIARCH: Final = f"/usr/lib/{platform.machine()}-linux-gnu"  # Debian; elsewhere /usr/lib64
+_MULTIARCH: Final = f"/usr/lib/{os.uname().machine}-linux-gnu"  # Debian; elsewhere /usr/lib64
 
 KNOWN_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     # Cryptolib CPS 5 of ANS, its Linux package
