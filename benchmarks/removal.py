@@ -7,6 +7,7 @@ reported the removal. pkcs11_eventmgr comes from Debian, unpacked into a folder.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import secrets
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jeepney import DBusAddress, MessageType, new_method_call
@@ -38,13 +40,14 @@ MODULE = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"
 DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 PEER = "libpam-pkcs11"
 _WITHIN_S = 30.0
+_PEER_KNOWS_S = 1.5
 _LOGIND = "org.freedesktop.login1"
 
 _EVENTS = """
 pkcs11_eventmgr {{
   daemon = false; debug = false; polling_time = 1; expire_time = 0;
   pkcs11_module = {module};
-  event card_insert {{ on_error = ignore; action = "{seen}"; }}
+  event card_insert {{ on_error = ignore; action = "/bin/true"; }}
   event card_remove {{ on_error = ignore; action = "{lock}"; }}
   event expire_time {{ on_error = ignore; action = "/bin/true"; }}
 }}
@@ -86,7 +89,7 @@ class Pc:
         self._start_bus()
         self._start_daemon(pki)
         self._card = VirtualCard(PERSONAS["doctor"], igc.credentials("doctor"), "cps3")
-        self._start_peer()
+        self._peer = self._unpack_peer()
 
     def _run(self, *command: object, **environment: str) -> subprocess.Popen[bytes]:
         with (self._folder / "log").open("ab") as log:
@@ -102,8 +105,7 @@ class Pc:
 
     def _start_pcscd(self) -> None:
         port = _free_pair_of_ports()
-        pcscd = self._folder / "pcscd"
-        pcscd.mkdir()
+        pcscd = _pcscd_folder()
         os.environ["PCSCLITE_CSOCK_NAME"] = str(pcscd / "pcscd.comm")
         (self._folder / "reader.conf").write_text(
             f'FRIENDLYNAME "Virtual PCD"\nDEVICENAME /dev/null:0x{port:X}\n'
@@ -168,22 +170,17 @@ class Pc:
             asking.sendall(request + secret)
             return b"".join(iter(lambda: asking.recv(4096), b""))
 
-    def _start_peer(self) -> None:
+    def _unpack_peer(self) -> tuple[object, ...]:
         subprocess.run(["apt-get", "-qq", "download", PEER], cwd=self._packages(), check=True)
         for package in self._packages().glob("*.deb"):
             subprocess.run(["dpkg", "-x", package, self._folder / "peer"], check=True)
-        display = f"DISPLAY={self._displays[1]} " if self._displays else ""
         lock = self._folder / "peer-locks"
-        lock.write_text(f"#!/bin/sh\n{display}; export DISPLAY\n{self._lock_command('peer')}\n")
-        seen = self._folder / "peer-sees"
-        seen.write_text(f"#!/bin/sh\n: > {self._marks}/seen\n")
-        for script in (lock, seen):
-            script.chmod(0o755)
-        (self._folder / "events.conf").write_text(
-            _EVENTS.format(module=MODULE, seen=seen, lock=lock)
-        )
+        display = self._displays[1] if self._displays else ":77"
+        lock.write_text(f"#!/bin/sh\nexport DISPLAY={display}\n{self._lock_command('peer')}\n")
+        lock.chmod(0o755)
+        (self._folder / "events.conf").write_text(_EVENTS.format(module=MODULE, lock=lock))
         program = next((self._folder / "peer").glob("**/pkcs11_eventmgr"))
-        self._run(program, "nodaemon", f"config_file={self._folder}/events.conf")
+        return program, "nodaemon", f"config_file={self._folder}/events.conf"
 
     def _packages(self) -> Path:
         folder = self._folder / "packages"
@@ -200,20 +197,29 @@ class Pc:
         answer = self._asks(f"cps1 verify {ACCOUNT} login\n".encode(), b"\x041234")
         if not answer.startswith(b"PAM_SUCCESS"):
             raise RuntimeError(answer.decode() + (self._folder / "log").read_text()[-2000:])
-        _await((self._marks / "seen").exists, "pkcs11_eventmgr's card")
-        time.sleep(secrets.randbelow(1000) / 1000)  # at any moment of its second
+        _end_lockers(self._displays)  # of the last round: one that goes before is put back
+        peer = self._run(*self._peer)  # it sees a change of what it found at its start
+        time.sleep(_PEER_KNOWS_S + secrets.randbelow(1000) / 1000)  # at any moment of its second
         reported: list[float] = []
         watching = threading.Thread(target=lambda: reported.append(_wait_for_removal(self._reader)))
         watching.start()
         self._slot.pull()
         watching.join(_WITHIN_S)
         delays = tuple(self._marked_s(mark) - reported[0] for mark in ("ours", "peer"))
-        _end_lockers(self._displays)
+        _end(peer)
         return delays[0], delays[1]
 
     def _marked_s(self, mark: str) -> float:
         _await((self._marks / mark).exists, mark)
         return int((self._marks / mark).read_text()) / 1e9
+
+
+@cache
+def _pcscd_folder() -> Path:
+    """Return one folder for the whole process: libpcsclite looks its socket up once."""
+    folder = tempfile.mkdtemp(prefix="pcscd-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 _PRESENT = 0x20  # SCARD_STATE_PRESENT
@@ -256,7 +262,8 @@ def _await(condition: Callable[[], object], what: str) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+    if process.poll() is None:
+        process.terminate()
     process.wait(_WITHIN_S)
 
 
