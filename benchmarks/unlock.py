@@ -222,8 +222,8 @@ def _beside(
 
     def figure(igc: FakeIgcSante, folder: Path) -> Figure:
         pc = _pc(igc, folder)
-        runs = ((name, pc.unlock(name, typed, succeeds)) for name in (ours, peer))
-        return compare(f"unlocking through PAM, {title}", *runs, rounds=ROUNDS)
+        own, other = ((name, pc.unlock(name, typed, succeeds)) for name in (ours, peer))
+        return compare(f"unlocking through PAM, {title}", own, other, rounds=ROUNDS)
 
     figure.__name__ = f"unlock_{ours}_{peer}_{title}".replace(" ", "_")
     return figure

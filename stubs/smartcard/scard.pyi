@@ -10,6 +10,7 @@ INFINITE: Final[int]
 
 SCARD_SCOPE_SYSTEM: Final[int]
 
+SCARD_SHARE_EXCLUSIVE: Final[int]
 SCARD_SHARE_SHARED: Final[int]
 SCARD_PROTOCOL_T0: Final[int]
 SCARD_PROTOCOL_T1: Final[int]
@@ -50,3 +51,5 @@ def SCardTransmit(
 def SCardControl(
     hcard: int, controlcode: int, inbuffer: Sequence[int], /
 ) -> tuple[int, list[int]]: ...
+def SCardGetErrorMessage(errorcode: int, /) -> str: ...
+def SCardStatus(hcard: int, /) -> tuple[int, str, int, int, list[int]]: ...

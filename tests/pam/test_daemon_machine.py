@@ -47,7 +47,7 @@ class Daemon(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self._patches = [
+        self._patches: list[Any] = [
             mock.patch("pam_helper.bound_session.AGAIN_S", 0.001),
             mock.patch("pam_helper.bound_session.SETTLE_S", 0.0),
             mock.patch("pam_helper.root_file.os.fsync", return_value=None),

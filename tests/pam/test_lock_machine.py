@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -45,7 +46,7 @@ class Sessions(RuleBasedStateMachine):
         self.unlocks: list[int] = []
         owners = ((HOLDER, READERS[0]), (HOLDER, READERS[1]), (OTHER, READERS[0]))
         self.locks = [
-            SessionLock(holder, reader, lambda action, n=n: self._perform(n, action))
+            SessionLock(holder, reader, partial(self._perform, n))
             for n, (holder, reader) in enumerate(owners)
         ]
         self.before = [lock.phase for lock in self.locks]

@@ -283,7 +283,11 @@ def test_persons_that_cannot_be_named(scheme: Scheme, holder_key: Any, subject: 
 
 def test_reader_of_a_profile_that_fails(scheme: Scheme, holder_key: Any) -> None:
     """Whatever somebody else's reader raises, it is our own error that leaves."""
-    profile = dataclasses.replace(EID_LOGIN, read_holder=lambda _certificate: 1 / 0)
+
+    def read_holder(_certificate: object) -> Any:
+        return 1 / 0
+
+    profile = dataclasses.replace(EID_LOGIN, read_holder=read_holder)
     with pytest.raises(CertificateMalformed) as caught:
         scheme.verdict(scheme.card(holder_key), profile)
     assert "ZeroDivisionError" in caught.value.what

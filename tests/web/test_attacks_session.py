@@ -117,7 +117,9 @@ def test_t43_cookie_replay_after_logout(remote) -> None:
     """T43: the cookie of an ended session opens nothing."""
     remote.log_in()
     cookie = remote.client.get_cookie("session", domain="practice.test").value
-    token = re.search(r'cps_token" value="(\w+)"', remote.open("GET", "/form").text).group(1)
+    found = re.search(r'cps_token" value="(\w+)"', remote.open("GET", "/form").text)
+    assert found is not None
+    token = found.group(1)
     remote.open("POST", "/cps/logout", data={"cps_token": token})
     remote.client.set_cookie("session", cookie, domain="practice.test")
     assert not remote.is_in()

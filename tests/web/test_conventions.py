@@ -91,7 +91,7 @@ def test_a_view_may_be_async(app: Flask, visitor, desk: VirtualDesk) -> None:
     def run(view: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: asyncio.run(view(*args, **kwargs))
 
-    app.async_to_sync = run  # type: ignore[method-assign]  # Flask's own needs asgiref
+    app.async_to_sync = run  # type: ignore[assignment,method-assign]  # Flask's own needs asgiref
 
     @app.get("/later")
     @cps_required(professions={"10"})

@@ -49,6 +49,7 @@ def test_the_command_exits_0_only_for_the_whole_story(igc_dir: Path) -> None:
 def test_the_demo_stops_cleanly(igc_dir: Path, number: int) -> None:
     """It prints where it serves, serves there, and ends without a traceback."""
     program = _webdemo("--mock-reader", "--port", "0", "--pki", str(igc_dir))
+    assert program.stdout is not None
     url = program.stdout.readline().split()[3]
     with urllib.request.urlopen(url + "cps/login", timeout=20) as page:  # noqa: S310 (loopback)
         assert b"Tilleuls" in page.read()
