@@ -220,11 +220,10 @@ class Pkcs11Cards:
     def _soft_tokens(self) -> tuple[ReaderState, ...]:
         process = self._start().ready()
         try:
-            soft = [slot for slot in self._slots(process) if not slot.removable]
             return tuple(
                 ReaderState(name=slot.description, atr=b"")
-                for slot in soft
-                if self._token(process, slot, None)
+                for slot in self._slots(process)
+                if slot.token and slot.token.initialised  # said of soft tokens only
             )
         finally:
             process.stop()

@@ -71,26 +71,26 @@ class StartChild(Protocol):
         """
 
 
+class _Pipes:
+    """The parent's ends of a child's pipes, closed once."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self.requests, self.replies = requests, replies
+        self._close_pipes = weakref.finalize(self, _close_all, (requests, replies))
+
+    def close_pipes(self) -> None:
+        self._close_pipes()
+
+
 # --- Started alone ---------------------------------------------------------------
 
 
-class _StartedChild:
+class _StartedChild(_Pipes):
     """A child that is a process of its own from the start."""
 
     def __init__(self, process: subprocess.Popen[bytes], requests: int, replies: int) -> None:
+        super().__init__(requests, replies)
         self._process = process
-        self._pipes = _Pipes(requests, replies)
-
-    @property
-    def requests(self) -> int:
-        return self._pipes.requests
-
-    @property
-    def replies(self) -> int:
-        return self._pipes.replies
-
-    def close_pipes(self) -> None:
-        self._pipes.close()
 
     def wait(self, within_s: float | None = None) -> int | None:
         try:
@@ -118,25 +118,14 @@ def start_child(module: Path, alarm_s: int) -> Child:
 # --- Forked by one that waits ----------------------------------------------------
 
 
-class _ForkedChild:
+class _ForkedChild(_Pipes):
     """A child of the fork server: held by its pidfd, which never names another process."""
 
     def __init__(self, pidfd: int, status: int, requests: int, replies: int) -> None:
-        self._pipes = _Pipes(requests, replies)
+        super().__init__(requests, replies)
         self._pidfd, self._status_pipe = pidfd, status
         self._status: int | None = None
         self._close = weakref.finalize(self, _close_all, (pidfd, status))
-
-    @property
-    def requests(self) -> int:
-        return self._pipes.requests
-
-    @property
-    def replies(self) -> int:
-        return self._pipes.replies
-
-    def close_pipes(self) -> None:
-        self._pipes.close()
 
     def wait(self, within_s: float | None = None) -> int | None:
         if self._status is None and _is_readable(self._pidfd, within_s):
@@ -235,14 +224,6 @@ def _end(process: subprocess.Popen[bytes], orders: socket.socket, pid: int) -> N
 
 
 # --- Both ------------------------------------------------------------------------
-
-
-class _Pipes:
-    """The parent's ends of both pipes, closed once."""
-
-    def __init__(self, requests: int, replies: int) -> None:
-        self.requests, self.replies = requests, replies
-        self.close = weakref.finalize(self, _close_all, (requests, replies))
 
 
 def _python(program: str, *arguments: str, stdin: int, stdout: int) -> subprocess.Popen[bytes]:

@@ -133,8 +133,8 @@ class SeatedToken:
             CardRemoved: it left, or left and came back, or another took its place.
             ReaderServiceLost: nobody can tell.
         """
-        if not self.has_stayed():
-            raise CardRemoved
+        if self.seat.reader is not None:
+            self._presence.require(self.seat.reader)
 
     def has_stayed(self) -> bool:
         """Tell whether the card has been in its reader all the time since it was opened.
