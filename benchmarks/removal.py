@@ -19,8 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.vpcd_slot import VpcdSlot
+from tests.x_server import x_server
 
 ACCOUNT = "games"
 ROUNDS = 20
@@ -84,7 +85,14 @@ class Pc:
         self._marks = self._folder / "marks"
         self._marks.mkdir()
         self._marks.chmod(0o777)
-        self._displays = [stack.enter_context(_display()) for _ in range(2)] if screen else []
+        self._displays = (
+            [
+                stack.enter_context(x_server("640x480x24", "-nolisten", "tcp", "-wr"))
+                for _ in range(2)
+            ]
+            if screen
+            else []
+        )
         self._start_pcscd()
         self._start_bus()
         self._start_daemon(pki)
@@ -265,22 +273,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
     process.wait(_WITHIN_S)
-
-
-@contextmanager
-def _display() -> Iterator[str]:
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        f"Xvfb -displayfd {writing} -nolisten tcp -wr -screen 0 640x480x24".split(),
-        pass_fds=(writing,),
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as number:
-            yield f":{number.readline().strip()}"
-    finally:
-        _end(server)
 
 
 def _end_lockers(displays: list[str]) -> None:

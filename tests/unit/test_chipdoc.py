@@ -29,6 +29,7 @@ from cps_auth.errors import (
     WrongPuk,
 )
 from cps_auth.model import CardDescription, CardKind, Challenge, SignatureAlgorithm
+from tests.unit.lone_card import lone_card
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
 DIGEST = hashlib.sha256(CHALLENGE.message()).hexdigest()
@@ -90,14 +91,7 @@ class Script:
 def _card(*steps: tuple[str, str]) -> tuple[NativeCard, Script]:
     script = Script(*steps)
     description = CardDescription(CardKind.CPS4, "reader", "49213845")
-    card = NativeCard(
-        ChipDoc(script),
-        description,
-        PROFILE,
-        owned=ExitStack(),
-        cache=PublicFileCache(),
-        has_stayed=lambda: True,
-    )
+    card = lone_card(ChipDoc(script), description, PROFILE)
     return card, script
 
 
@@ -254,14 +248,7 @@ def test_any_answer(answers: list[bytes], kind: CardKind) -> None:
             has_stayed=lambda: True,
         )
     description = CardDescription(kind, "reader", "49213845")
-    card = opened or NativeCard(
-        ChipDoc(hostile),
-        description,
-        PROFILE,
-        owned=ExitStack(),
-        cache=PublicFileCache(),
-        has_stayed=lambda: True,
-    )
+    card = opened or lone_card(ChipDoc(hostile), description, PROFILE)
     for use in (
         card.read_label,
         card.read_authentication_certificate,
@@ -303,14 +290,7 @@ def test_every_status_word(step: int) -> None:
     for word in chosen:
         forced = Forced(whole, step, word)
         description = CardDescription(CardKind.CPS4, "reader", "49213845")
-        card = NativeCard(
-            ChipDoc(forced),
-            description,
-            PROFILE,
-            owned=ExitStack(),
-            cache=PublicFileCache(),
-            has_stayed=lambda: True,
-        )
+        card = lone_card(ChipDoc(forced), description, PROFILE)
         with suppress(CpsAuthError):
             card.prove(bytearray(b"1234"), CHALLENGE)
         assert forced.pins <= 1

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,6 +36,7 @@ from cps_auth.errors import (
     WrongPuk,
 )
 from cps_auth.model import CardDescription, CardKind, Challenge, SignatureAlgorithm
+from tests.unit.lone_card import lone_card
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
 DIGEST_INFO = (
@@ -110,14 +111,7 @@ def _card(
 ) -> tuple[NativeCard, Script]:
     script = Script(*steps)
     description = CardDescription(kind, "reader", "99213845")
-    card = NativeCard(
-        IasEcc(script),
-        description,
-        profile,
-        owned=ExitStack(),
-        cache=PublicFileCache(),
-        has_stayed=lambda: True,
-    )
+    card = lone_card(IasEcc(script), description, profile)
     return card, script
 
 
@@ -383,14 +377,7 @@ def test_hostile_card(seed: int) -> None:
             cache=PublicFileCache(),
         )
     description = CardDescription(CardKind.CPS3, "r", "")
-    card = NativeCard(
-        IasEcc(hostile),
-        description,
-        PROFILE,
-        owned=ExitStack(),
-        cache=PublicFileCache(),
-        has_stayed=lambda: True,
-    )
+    card = lone_card(IasEcc(hostile), description, PROFILE)
     for use in (
         card.read_authentication_certificate,
         card.pin_attempts_left,

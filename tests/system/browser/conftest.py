@@ -22,6 +22,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from cps_auth.native_host.callers import OURS_CHROMIUM
+from tests.x_server import x_server
 
 PROGRAM = Path(sys.prefix) / "bin" / "cps-auth-native-host"
 DEADLINE_S = 30.0
@@ -31,22 +32,8 @@ DEAF_S = 0.5  # a little more than in pin_window_program
 @pytest.fixture(scope="session")
 def display() -> Iterator[str]:
     """An X server on a free number."""
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1000x700x24", "-noreset"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    number = b""
-    while not number.endswith(b"\n"):
-        part = os.read(reading, 8)
-        assert part, "Xvfb did not start"
-        number += part
-    os.close(reading)
-    yield f":{number.decode().strip()}"
-    server.terminate()
-    server.wait(DEADLINE_S)
+    with x_server("1000x700x24", "-noreset") as name:
+        yield name
 
 
 class Hands:

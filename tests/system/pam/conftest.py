@@ -31,6 +31,7 @@ from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import open_dbus_connection
 
 from hardware_mocks.personas import PERSONAS
+from tests.x_server import x_server
 
 PrivatePcscd = Any  # the fixture's class lives in conftest.py, which is no module to import
 
@@ -361,19 +362,8 @@ class MockLogind:
 @pytest.fixture
 def display() -> Iterator[str]:
     """An X server of one's own, without a screen."""
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        f"Xvfb -displayfd {writing} -nolisten tcp -wr -screen 0 640x480x24".split(),
-        pass_fds=(writing,),
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as number:
-            yield f":{number.readline().strip()}"
-    finally:
-        server.terminate()
-        server.wait(DEADLINE_S)
+    with x_server("640x480x24", "-nolisten", "tcp", "-wr") as name:
+        yield name
 
 
 @pytest.fixture

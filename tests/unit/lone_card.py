@@ -1,0 +1,25 @@
+"""A card of the native drivers without a source, a reader or a memory of others."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from cps_auth.card.application import CardApplication
+from cps_auth.card.native_card import NativeCard
+from cps_auth.card.profile import Profile
+from cps_auth.card.public_files import PublicFileCache
+from cps_auth.model import CardDescription
+
+
+def lone_card(
+    application: CardApplication, description: CardDescription, profile: Profile
+) -> NativeCard:
+    """Return a card that stays and of which nothing is known."""
+    return NativeCard(
+        application,
+        description,
+        profile,
+        owned=ExitStack(),
+        cache=PublicFileCache(),
+        has_stayed=lambda: True,
+    )
