@@ -44,16 +44,18 @@ class Wire:
 
 
 def wire(igc: FakeIgcSante, _folder: Path) -> Wire:
-    """Commands and bytes of a login on a card never seen, then on a known one."""
+    """Commands and bytes of a login on a card never seen, then on a known one, back and there."""
     credentials = igc.credentials("doctor")
     size = len(credentials.authentication_certificate_der)
     rows = []
     for kind in ("cps3", "cps4", "cps4-t0"):
         card = CountedCard(PERSONAS["doctor"], credentials, kind)
         readers = VirtualReaders("Reader")
-        readers.insert("Reader", card)
         cards = NativeCards(readers.service)
-        for what in ("never seen", "known"):
+        for what in ("never seen", "known, just inserted", "known, still there"):
+            if what != "known, still there":
+                readers.remove("Reader")
+                readers.insert("Reader", card)
             card.commands = card.sent_bytes = card.received_bytes = 0
             _log_in(cards)
             rows.append(

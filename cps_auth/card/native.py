@@ -19,7 +19,7 @@ from cps_auth.card.profile import (
     read_profile,
     read_serial,
 )
-from cps_auth.card.public_files import PublicFileCache
+from cps_auth.card.public_files import CardMemory, PublicFileCache
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
 from cps_auth.errors import (
@@ -104,8 +104,7 @@ class NativeCards:
             raise CardRemoved  # swapped since it was chosen: the ATR is not this card's
         return open_native(
             transport,
-            reader=state.name,
-            atr=state.atr or b"",
+            insertion=state,
             kind=_kind(state),
             owned=owned,
             cache=self._cache,
@@ -177,8 +176,7 @@ def _kind(state: ReaderState) -> CardKind:
 def open_native(
     transport: Transport,
     *,
-    reader: str,
-    atr: bytes,
+    insertion: ReaderState,
     kind: CardKind,
     owned: ExitStack,
     cache: PublicFileCache,
@@ -188,8 +186,7 @@ def open_native(
 
     Args:
         transport: the powered card.
-        reader: name of its reader.
-        atr: its answer to reset.
+        insertion: its reader now.
         kind: what the answer to reset stands for: a key of DRIVERS.
         owned: what the card closes when it is closed; stays the caller's when this raises.
         cache: what is known of cards; a known one is asked for its serial number only.
@@ -202,16 +199,16 @@ def open_native(
     application = DRIVERS[kind](transport)
     with transport.exclusive():
         serial = application.awake(lambda: read_serial(application.files))
-        known = cache.get(kind, serial)
+        memory = CardMemory(cache, kind, serial, insertion)
+        known = memory.files
         profile = known.profile if known else read_profile(application.files, _aid(kind))
     return NativeCard(
         application,
-        CardDescription(kind, reader, serial, atr_hex=atr.hex().upper()),
+        CardDescription(kind, insertion.name, serial, (insertion.atr or b"").hex().upper()),
         profile,
         owned=owned,
-        cache=cache,
+        memory=memory,
         has_stayed=has_stayed,
-        certificate_der=known.certificate_der if known else None,
         pin_pad=find_pin_pad(transport),
     )
 

@@ -12,7 +12,7 @@ from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
 from cps_auth.card.pin_pad import PinPad
 from cps_auth.card.pkcs15 import Password
 from cps_auth.card.profile import Profile, read_free_objects, read_label
-from cps_auth.card.public_files import PublicFileCache, PublicFiles
+from cps_auth.card.public_files import CardMemory, PublicFiles
 from cps_auth.card.signature import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
@@ -36,9 +36,8 @@ class NativeCard:
         profile: Profile,
         *,
         owned: ExitStack,
-        cache: PublicFileCache,
+        memory: CardMemory,
         has_stayed: Callable[[], bool],
-        certificate_der: bytes | None = None,
         pin_pad: PinPad | None = None,
     ) -> None:
         """Take a card over.
@@ -48,9 +47,8 @@ class NativeCard:
             description: what it says of itself.
             profile: where it keeps what.
             owned: what is closed with it.
-            cache: where what a signature proves is kept.
+            memory: what is known of it, and where what a signature proves is kept.
             has_stayed: asks PC/SC whether it has been in its reader all the time.
-            certificate_der: the certificate, when it is known already.
             pin_pad: the reader's keypad, None when it has none.
         """
         self._pin_pad = pin_pad
@@ -58,9 +56,9 @@ class NativeCard:
         self._description = description
         self._profile = profile
         self._owned = owned
-        self._cache = cache
+        self._memory = memory
         self._has_stayed = has_stayed
-        self._certificate_der = certificate_der
+        self._certificate_der = memory.files.certificate_der if memory.files else None
 
     @property
     def description(self) -> CardDescription:
@@ -205,7 +203,7 @@ class NativeCard:
                 check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
                 yield password
             except CardMisbehaved:
-                self._forget()  # what was known of it may be what is wrong
+                self._memory.forget()  # what was known of it may be what is wrong
                 raise
             finally:
                 self._application.reset()
@@ -227,9 +225,13 @@ class NativeCard:
         return self._profile.puk
 
     def _enter(self) -> None:
-        """Select the key's directory; on the way, see that the card is the one that was read."""
+        """Select the key's directory; on the way, see that the card is the one that was read.
+
+        A card that proved it since it was inserted has said its serial number again, and PC/SC
+        counts insertions: that is seen without reading the certificate's end.
+        """
         key_directory = pkcs15.resolve(self._profile.application, self._profile.key.path)
-        if self._certificate_der is None:
+        if self._certificate_der is None or self._memory.is_proven:
             self._application.files.select(key_directory)
             return
         path = pkcs15.resolve(self._profile.application, self._profile.certificate.path)
@@ -237,7 +239,7 @@ class NativeCard:
         tail = self._certificate_der[-_TAIL_BYTES:]
         at = self._profile.certificate.offset + len(self._certificate_der) - len(tail)
         if self._application.files.read_current(at, len(tail)) != tail:
-            self._forget()
+            self._memory.forget()
             raise CardRemoved  # another card, or not what was known of this one
         if path[:-2] != key_directory:
             self._application.files.select(key_directory)
@@ -249,7 +251,7 @@ class NativeCard:
             try:
                 self._application.awake(self._enter)
             except CardMisbehaved:
-                self._forget()
+                self._memory.forget()
                 raise
             return self._attempts_left(code)
 
@@ -258,7 +260,7 @@ class NativeCard:
     ) -> int | None:
         left = self._application.attempts_left(code)
         if left is None:
-            self._forget()  # perhaps a wrong memory of which code it is
+            self._memory.forget()  # perhaps a wrong memory of which code it is
             left = self._application.attempts_by_object(code)
             if return_to is not None:
                 return_to()
@@ -272,8 +274,6 @@ class NativeCard:
             length=reference.length,
         )
 
-    # --- What is known of it -----------------------------------------------------
-
     def _learn_from(self, signature: CardSignature, challenge: Challenge) -> None:
         """Keep what the signature proved; forget what it did not.
 
@@ -282,11 +282,7 @@ class NativeCard:
         """
         if self._certificate_der is None:
             return
-        kind, serial = self._description.kind, self._description.serial
         if not is_signature_of(self._certificate_der, challenge.message(), signature):
-            self._forget()
+            self._memory.forget()
             raise CardMisbehaved("signature not made by the certificate's key")
-        self._cache.put(kind, serial, PublicFiles(self._profile, self._certificate_der))
-
-    def _forget(self) -> None:
-        self._cache.forget(self._description.kind, self._description.serial)
+        self._memory.learn(PublicFiles(self._profile, self._certificate_der))

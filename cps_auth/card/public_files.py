@@ -1,8 +1,9 @@
 """What known cards say without a PIN, so that a known card costs almost nothing.
 
 Keyed by the serial number that the card says each time. Nothing here is trusted: only what a
-signature of the card proved is kept, the certificate is compared with the card's before a PIN
-is sent, and the login verifies the signature. A wrong entry costs a refused login, no attempt.
+signature of the card proved is kept; unless that was since the card was inserted, the end of the
+certificate is compared with the card's before a PIN is sent; and the login verifies the
+signature. A wrong entry costs a refused login, no attempt.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from cps_auth.card.profile import Profile
 from cps_auth.errors import ConfigurationError
-from cps_auth.model import CardKind
+from cps_auth.model import CardKind, ReaderState
 
 _KEPT = 64  # cards in memory; a practice has a handful
 _LARGEST_BYTES = 1 << 16
@@ -48,7 +49,7 @@ class PublicFileCache:
         Raises:
             ConfigurationError: it is not.
         """
-        self._known: dict[tuple[CardKind, str], PublicFiles] = {}
+        self._known: dict[tuple[CardKind, str], tuple[PublicFiles, ReaderState | None]] = {}
         self._lock = threading.Lock()
         self._folder = folder
         if folder is not None:
@@ -58,15 +59,39 @@ class PublicFileCache:
         """Return what is known of a card, None when it is not known."""
         with self._lock:
             known = self._known.get((kind, serial))
-        if known is None and self._folder is not None:
-            known = _read(self._folder / _name(kind, serial))
-        return known
+        if known is not None:
+            return known[0]
+        return None if self._folder is None else _read(self._folder / _name(kind, serial))
 
-    def put(self, kind: CardKind, serial: str, files: PublicFiles) -> None:
-        """Remember what a card says, a signature having proved its certificate."""
+    def proven_in(self, kind: CardKind, serial: str, insertion: ReaderState) -> PublicFiles | None:
+        """Return what a signature of the card proved since it was inserted; None when none did.
+
+        Args:
+            kind, serial: what the card says now.
+            insertion: its reader now, with PC/SC's event count.
+        """
         with self._lock:
-            is_new = self._known.pop((kind, serial), None) != files
-            self._known[kind, serial] = files
+            files, proven_in = self._known.get((kind, serial), (None, None))
+        return files if proven_in == insertion else None
+
+    def put(
+        self,
+        kind: CardKind,
+        serial: str,
+        files: PublicFiles,
+        insertion: ReaderState | None = None,
+    ) -> None:
+        """Remember what a card says, a signature having proved its certificate.
+
+        Args:
+            kind, serial: of the card.
+            files: what it says.
+            insertion: its reader when it was opened; None where nobody counts insertions.
+        """
+        with self._lock:
+            known, _ = self._known.pop((kind, serial), (None, None))
+            is_new = known != files
+            self._known[kind, serial] = files, insertion
             while len(self._known) > _KEPT:
                 del self._known[next(iter(self._known))]
         if is_new and self._folder is not None:
@@ -79,6 +104,42 @@ class PublicFileCache:
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 (self._folder / _name(kind, serial)).unlink()
+
+
+class CardMemory:
+    """What is known of the card that is in one reader now.
+
+    Attributes:
+        files: what it says of itself, None for a card not known.
+        is_proven: whether a signature proved `files` since the card was inserted.
+    """
+
+    def __init__(
+        self, cache: PublicFileCache, kind: CardKind, serial: str, insertion: ReaderState
+    ) -> None:
+        """Remember what there is.
+
+        Args:
+            cache: known cards.
+            kind, serial: what the card says now.
+            insertion: its reader now, with PC/SC's event count.
+        """
+        self._cache = cache
+        self._card = kind, serial
+        self._insertion = insertion
+        proven = cache.proven_in(kind, serial, insertion)
+        self.is_proven = proven is not None
+        self.files = proven or cache.get(kind, serial)
+
+    def learn(self, files: PublicFiles) -> None:
+        """Keep what a signature of the card just proved."""
+        self._cache.put(*self._card, files, self._insertion)
+        self.files, self.is_proven = files, True
+
+    def forget(self) -> None:
+        """Forget a card that turned out to say something else."""
+        self._cache.forget(*self._card)
+        self.is_proven = False
 
 
 def _name(kind: CardKind, serial: str) -> str:

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from cps_auth.card.application import CardApplication
 from cps_auth.card.native_card import NativeCard
 from cps_auth.card.profile import Profile
-from cps_auth.card.public_files import PublicFileCache
-from cps_auth.model import CardDescription
+from cps_auth.card.public_files import CardMemory, PublicFileCache
+from cps_auth.model import CardDescription, ReaderState
 
 
 def lone_card(
@@ -20,6 +20,8 @@ def lone_card(
         description,
         profile,
         owned=ExitStack(),
-        cache=PublicFileCache(),
+        memory=CardMemory(
+            PublicFileCache(), description.kind, description.serial, ReaderState("r", b"")
+        ),
         has_stayed=lambda: True,
     )

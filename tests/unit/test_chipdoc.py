@@ -28,7 +28,7 @@ from cps_auth.errors import (
     WrongPin,
     WrongPuk,
 )
-from cps_auth.model import CardDescription, CardKind, Challenge, SignatureAlgorithm
+from cps_auth.model import CardDescription, CardKind, Challenge, ReaderState, SignatureAlgorithm
 from tests.unit.lone_card import lone_card
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
@@ -240,8 +240,7 @@ def test_any_answer(answers: list[bytes], kind: CardKind) -> None:
     with suppress(CpsAuthError):
         opened = open_native(
             hostile,
-            reader="r",
-            atr=b"",
+            insertion=ReaderState("r", b""),
             kind=kind,
             owned=ExitStack(),
             cache=PublicFileCache(),

@@ -35,7 +35,7 @@ from cps_auth.errors import (
     WrongPin,
     WrongPuk,
 )
-from cps_auth.model import CardDescription, CardKind, Challenge, SignatureAlgorithm
+from cps_auth.model import CardDescription, CardKind, Challenge, ReaderState, SignatureAlgorithm
 from tests.unit.lone_card import lone_card
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
@@ -369,8 +369,7 @@ def test_hostile_card(seed: int) -> None:
     with pytest.raises(CpsAuthError):
         open_native(
             hostile,
-            reader="r",
-            atr=b"",
+            insertion=ReaderState("r", b""),
             kind=CardKind.CPS3,
             owned=contextlib.ExitStack(),
             has_stayed=lambda: True,

@@ -15,7 +15,7 @@ from cps_auth.card.native import open_native
 from cps_auth.card.native_card import NativeCard
 from cps_auth.card.public_files import PublicFileCache
 from cps_auth.errors import CardMisbehaved, ContactlessNotEnough, UnsupportedCard
-from cps_auth.model import CardKind, Challenge
+from cps_auth.model import CardKind, Challenge, ReaderState
 
 CONTACT_AID, CONTACTLESS_AID = "E828BD080F8025000001FF0010", "E828BD080F8025000001FF0020"
 CERTIFICATE = bytes.fromhex("300401020304")
@@ -109,8 +109,7 @@ def _open(kind: CardKind = CardKind.CPS3, **changed: str) -> tuple[NativeCard, F
     transport = FilesOnly({path: content for path, content in files.items() if content != "none"})
     card = open_native(
         transport,
-        reader="r",
-        atr=b"\x3b",
+        insertion=ReaderState("r", b"\x3b"),
         kind=kind,
         owned=ExitStack(),
         has_stayed=lambda: True,

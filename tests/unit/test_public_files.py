@@ -61,7 +61,7 @@ def _with_large_certificate(credentials: CardCredentials) -> CardCredentials:
     raise AssertionError
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", [*KINDS, "cps4-t0"])
 def test_what_a_login_costs(igc: FakeIgcSante, kind: str) -> None:
     """At most 28 commands, 2.3 kB of certificate included; at most 8 on a known card."""
     readers = VirtualReaders(READER)
@@ -74,6 +74,41 @@ def test_what_a_login_costs(igc: FakeIgcSante, kind: str) -> None:
     before = readers.apdu_count
     assert _log_in(cards) == first
     assert readers.apdu_count - before <= 8
+
+
+def test_a_known_card_is_compared_once_an_insertion(igc: FakeIgcSante) -> None:
+    """The end of its certificate is read when it comes back, not when it just stayed."""
+    readers = VirtualReaders(READER)
+    cards = NativeCards(readers.service)
+    card = _card(igc)
+    counts = []
+    for is_inserted in (True, True, False, False, True, False):
+        if is_inserted:
+            readers.remove(READER)
+            readers.insert(READER, card)
+        before = readers.apdu_count
+        _log_in(cards)
+        counts.append(readers.apdu_count - before)
+    _, back, *stayed, back_again, stayed_again = counts
+    assert back == back_again
+    assert {*stayed, stayed_again} == {back - 1}
+
+
+def test_a_card_that_turned_out_wrong_is_compared_again(igc: FakeIgcSante) -> None:
+    """What one insertion proved does not outlive a doubt."""
+    readers = VirtualReaders(READER)
+    cache = PublicFileCache()
+    card = _card(igc)
+    readers.insert(READER, card)
+    cards = NativeCards(readers.service, cache)
+    _log_in(cards)
+    (insertion,) = cards.readers()
+    known = cache.proven_in(CardKind.CPS3, card.serial, insertion)
+    assert known is not None
+    cache.forget(CardKind.CPS3, card.serial)
+    cache.put(CardKind.CPS3, card.serial, known)
+    assert cache.proven_in(CardKind.CPS3, card.serial, insertion) is None
+    assert cache.get(CardKind.CPS3, card.serial) == known
 
 
 def test_one_serial_two_certificates(igc: FakeIgcSante) -> None:
