@@ -3,22 +3,32 @@
 "use strict";
 (() => {
   const COURTESY_MS = 50; // Web eID's own extension acknowledges at once: where it is, it answers
-  const SERVED = ["web-eid:status", "web-eid:authenticate"];
+  const AUTHENTICATE = "web-eid:authenticate";
+  const SERVED = ["web-eid:status", AUTHENTICATE];
   const SIGNING = ["web-eid:get-signing-certificate", "web-eid:sign"];
-  const waiting = new Map(); // action -> timer, until it is clear that nobody else answers
+  const waiting = new Map(); // action -> how to leave it to another extension, while that may be
   let worker = null;
 
   const say = (message) => window.postMessage(message, location.origin);
   const failure = (action, code, message) => say({action: `${action}-failure`, error: {code, message}});
 
-  // A port of its own: by its end the worker knows that the page was closed or left.
-  const serve = (action, request) => {
+  // A port of its own: by its end the worker knows that the page was closed or left. The worker
+  // starts the card program at once, and asks it nothing before the courtesy is over.
+  const prepare = (action) => {
+    try {
+      const port = chrome.runtime.connect({name: "ask"});
+      if (action === AUTHENTICATE) port.postMessage({action: "prepare"});
+      return port;
+    } catch {
+      return null;
+    }
+  };
+
+  const serve = (port, action, request) => {
     say({action: `${action}-ack`});
-    let port;
     const unavailable = () =>
       failure(action, "ERR_WEBEID_EXTENSION_UNAVAILABLE", "the extension does not answer");
     try {
-      port = chrome.runtime.connect({name: "ask"});
       port.onDisconnect.addListener(unavailable);
       port.onMessage.addListener(({ok, error, answer}) => {
         port.disconnect();
@@ -29,6 +39,18 @@
     } catch {
       unavailable();
     }
+  };
+
+  const afterCourtesy = (action, act, leave = () => {}) => {
+    const timer = setTimeout(() => {
+      waiting.delete(action);
+      act();
+    }, COURTESY_MS);
+    waiting.set(action, () => {
+      waiting.delete(action);
+      clearTimeout(timer);
+      leave();
+    });
   };
 
   const lost = (reason) => {
@@ -57,18 +79,19 @@
     const {action} = data;
     if (action === "cps-auth:watch") watch();
     if (action.endsWith("-ack")) {
-      clearTimeout(waiting.get(action.slice(0, -"-ack".length))); // another extension serves it
+      waiting.get(action.slice(0, -"-ack".length))?.(); // another extension serves it
     }
     if (SERVED.includes(action)) {
       const {libraryVersion, challengeNonce, options} = data;
       const request = {action, libraryVersion, challengeNonce, options};
-      waiting.set(action, setTimeout(() => serve(action, request), COURTESY_MS));
+      const port = prepare(action);
+      afterCourtesy(action, () => serve(port, action, request), () => port?.disconnect());
     }
     if (SIGNING.includes(action)) {
-      waiting.set(action, setTimeout(() => {
+      afterCourtesy(action, () => {
         say({action: `${action}-ack`});
         failure(action, "ERR_WEBEID_NATIVE_FATAL", "this extension signs no documents");
-      }, COURTESY_MS));
+      });
     }
   };
 

@@ -9,6 +9,7 @@ const PERSON_MAX_MS = 300000;
 
 const logins = new Map(); // who (see below) -> {native, pages}
 let isBusy = false;
+let prepared = null; // {page, native}: a host that greets, for a page that has asked nothing yet
 
 class Failure extends Error {
   constructor(code, message) {
@@ -52,13 +53,29 @@ const connect = () => {
       setTimeout(() => reject(new Failure(code, "no answer in time")), ms);
     });
   native.send = (command, args) => port.postMessage({command, arguments: args});
+  native.greeting = native.next(GREETING_MS, "ERR_WEBEID_NATIVE_UNAVAILABLE");
+  native.greeting.catch(() => {}); // whoever asks the host something hears of it
+  return native;
+};
+
+// Starts the host for a page whose login may be ours to serve; one at a time, and asks it nothing.
+const prepare = (page) => {
+  if (isBusy || prepared !== null) return;
+  prepared = {page, native: connect()};
+  page.onDisconnect.addListener(() => takePrepared(page)?.disconnect());
+};
+
+const takePrepared = (page) => {
+  if (prepared?.page !== page) return undefined;
+  const {native} = prepared;
+  prepared = null;
   return native;
 };
 
 const status = async (_page, {libraryVersion}) => {
   const native = connect();
   try {
-    const {version} = await native.next(GREETING_MS, "ERR_WEBEID_NATIVE_UNAVAILABLE");
+    const {version} = await native.greeting;
     const extension = chrome.runtime.getManifest().version;
     return {library: String(libraryVersion), extension, nativeApp: version};
   } finally {
@@ -69,12 +86,12 @@ const status = async (_page, {libraryVersion}) => {
 const authenticate = async (page, {challengeNonce, options}, {origin, who}) => {
   if (isBusy) throw new Failure("ERR_WEBEID_ACTION_PENDING", "a login is under way");
   isBusy = true;
-  const native = connect();
+  const native = takePrepared(page) ?? connect();
   // Nobody is asked for a PIN on behalf of a page that was closed or left.
   const left = new Failure("ERR_WEBEID_USER_CANCELLED", "the page is gone");
   page.onDisconnect.addListener(() => native.abandon(left));
   try {
-    await native.next(GREETING_MS, "ERR_WEBEID_NATIVE_UNAVAILABLE");
+    await native.greeting;
     const asked = Number(options?.userInteractionTimeout) || PERSON_MS;
     const lang = String(options?.lang ?? navigator.language);
     native.send("authenticate", {challengeNonce: String(challengeNonce), origin, lang, watch: true});
@@ -113,7 +130,12 @@ const answer = (page) => {
   page.onMessage.addListener(async (request) => {
     let reply;
     try {
-      reply = {ok: true, answer: await act[request.action](page, request, identify(page.sender))};
+      const site = identify(page.sender);
+      if (request.action === "prepare") {
+        prepare(page);
+        return;
+      }
+      reply = {ok: true, answer: await act[request.action](page, request, site)};
     } catch ({code = "ERR_WEBEID_UNKNOWN_ERROR", message}) {
       reply = {ok: false, error: {code, message}};
     }

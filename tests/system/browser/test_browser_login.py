@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -130,6 +131,38 @@ _SIGN_AND_WATCH = """() => new Promise((done) => {
     if (data?.action === "cps-auth:card-present") done(true);
     if (data?.action === "cps-auth:card-removed") told(data.reason); }));
   postMessage({action: "web-eid:authenticate", challengeNonce: "A".repeat(44)}); })"""
+
+
+def _card_programs(display: str) -> list[Path]:
+    """Return the card programs that run on a display."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            is_host = b"cps_auth.native_host" in (process / "cmdline").read_bytes()
+            if is_host and f"DISPLAY={display}".encode() in (process / "environ").read_bytes():
+                found.append(process)
+    return found
+
+
+_OTHER_EXTENSION = """() => new Promise((done) => {
+  const heard = [];
+  addEventListener("message", ({data}) => {
+    if (data.action !== "web-eid:authenticate") heard.push(data.action);
+    else postMessage({action: "web-eid:authenticate-ack"}); });
+  postMessage({action: "web-eid:authenticate", challengeNonce: "A".repeat(44)});
+  setTimeout(() => done(heard), 500); })"""
+
+
+def test_a_login_that_another_extension_serves(
+    browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
+) -> None:
+    """Where Web eID's own extension acknowledges, ours says nothing and ends its card program."""
+    private_pcscd.insert()
+    page = browser.new_page()
+    page.goto(f"{served[0]}/cps/login?remote=1")
+    assert page.evaluate(_OTHER_EXTENSION) == ["web-eid:authenticate-ack"]
+    hands.until(lambda: not _card_programs(hands.display))
+    _log_in(browser.new_page(), served[0], hands)
 
 
 def test_a_second_login_leaves_the_first_page_under_watch(
