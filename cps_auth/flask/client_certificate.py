@@ -25,8 +25,8 @@ _BEGIN = "-----BEGIN CERTIFICATE-----"
 _END = "-----END CERTIFICATE-----"
 """RFC 7468 section 5.1."""
 
-_NO_CERTIFICATE = ("", "(null)")
-"""What proxies write where there is none; Apache writes the word."""
+_NO_CERTIFICATE = ("", "(null)", "{http.request.tls.client.certificate_der_base64}")
+"""What proxies write where there is none: Apache the word, Caddy its placeholder as it is."""
 
 _PERCENT_ENCODED = re.compile(r"(?:[A-Za-z0-9+/=._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _OCTET = re.compile(r"%([0-9A-Fa-f]{2})", re.ASCII)

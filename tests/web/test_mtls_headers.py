@@ -43,6 +43,11 @@ ANOTHER = PEM.replace("\n", " ")
 WRONG = {
     "nothing": ("", "no-certificate"),
     "what Apache writes for nothing": ("(null)", "no-certificate"),
+    "what Caddy writes for nothing": (
+        "{http.request.tls.client.certificate_der_base64}",
+        "no-certificate",
+    ),
+    "another placeholder": ("{http.request.uri}", "certificate-not-readable"),
     "too long": ("A" * (MAX_CHARACTERS + 1), "certificate-too-long"),
     "the header twice": (f"{B64},{B64}", "several-certificates"),
     "the header twice, with a space": (f"{B64}, {B64}", "several-certificates"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import secrets
 import socket
@@ -30,7 +31,8 @@ from cryptography.x509.oid import NameOID
 from hardware_mocks.igc import FakeIgcSante
 
 APP, CPS = "app.localhost", "cps.localhost"
-PROXY_ADDRESS = "127.0.0.2"  # the only peer that is trusted; tests come from 127.0.0.1
+PROXY_ADDRESS = "127.0.0.2"  # the only peer that is trusted, and no test comes from it
+CADDY_ADDRESS = "127.0.0.1"  # it cannot be told where to come from
 _DOCUMENTS = Path(__file__).parents[3] / "docs"
 _DEADLINE_S = 30.0
 _POLL_S = 0.02
@@ -101,11 +103,21 @@ defaults
 {snippet}
     source {source}
 """
+_CADDY = """
+{{
+    admin off
+    auto_https disable_redirects
+    skip_install_trust
+    default_bind 127.0.0.1
+    storage file_system {folder}
+}}
+{snippet}
+"""
 
 
 def _snippet(language: str) -> str:
     (text,) = re.findall(
-        rf"^```{language}\n(.*?)^```", (_DOCUMENTS / "mtls.md").read_text(), re.M | re.S
+        rf"^```{language}(?:file)?\n(.*?)^```", (_DOCUMENTS / "mtls.md").read_text(), re.M | re.S
     )
     return text
 
@@ -132,12 +144,22 @@ class ClientKey:
 class Site:
     """A running application behind a running proxy."""
 
-    proxy: str
+    proxy: str  # CPS_MTLS_PRESET
     port: int
     gunicorn_port: int
     secret: str
     authority: Path
     audit_file: Path
+
+    @property
+    def proxy_address(self) -> str:
+        """Where the proxy comes from, as the application sees it."""
+        return CADDY_ADDRESS if self.proxy == "caddy" else PROXY_ADDRESS
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether the proxy ends the handshake of a client that it refuses."""
+        return self.proxy in ("apache", "caddy")
 
     def origin(self, host: str) -> str:
         """Return the origin of one of the two hosts."""
@@ -289,7 +311,7 @@ def persona_key(
     return give
 
 
-@pytest.fixture(scope="module", params=["nginx", "apache", "haproxy"])
+@pytest.fixture(scope="module", params=["nginx", "apache", "haproxy", "caddy"])
 def site(
     request: pytest.FixtureRequest, igc: FakeIgcSante, igc_dir: Path, server_pem: Path
 ) -> Iterator[Site]:
@@ -299,7 +321,15 @@ def site(
         authorities = [*igc.trust_store().anchors, *igc.trust_store().intermediates]
         pems = b"".join(authority.public_bytes(Encoding.PEM) for authority in authorities)
         (folder / "igc-sante.pem").write_bytes(pems)
+        for one in igc.trust_store().intermediates:
+            name = "-".join(_common_name(one).lower().split()[-2:])
+            (folder / f"igc-sante-{name}.pem").write_bytes(one.public_bytes(Encoding.PEM))
         yield _start_site(request.param, folder, igc_dir, server_pem, stack)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
 
 
 @pytest.fixture
@@ -340,7 +370,7 @@ def _start_gunicorn(
         "CPS_ORIGIN": site.origin(APP),
         "CPS_DATABASE": str(folder / "sessions.sqlite3"),
         "CPS_TRUST": str(igc_dir),
-        "CPS_MTLS_PROXIES": json.dumps([PROXY_ADDRESS]),
+        "CPS_MTLS_PROXIES": json.dumps([site.proxy_address]),
         "CPS_MTLS_PRESET": site.proxy,
         "CPS_MTLS_ORIGIN": site.origin(CPS),
         "CPS_MTLS_SECRET": site.secret,
@@ -366,9 +396,12 @@ def _start_proxy(site: Site, folder: Path, server_pem: Path) -> subprocess.Popen
         r"app\.example\.fr": APP,
         r"cps\.example\.fr": CPS,
         r"/etc/ssl/[a-z-]+\.(pem|key)": str(server_pem),
-        r"/etc/cps-auth/igc-sante\.pem": str(folder / "igc-sante.pem"),
+        r"/etc/cps-auth/igc-sante": str(folder / "igc-sante"),
         r"/etc/haproxy/cps\.crt-list": str(folder / "cps.crt-list"),
         r"127\.0\.0\.1:8000": f"127.0.0.1:{site.gunicorn_port}",
+        rf"(?m)^{APP} {{$": f"{site.origin(APP)} {{\n    tls {server_pem} {server_pem}",
+        rf"(?m)^{CPS} {{$": f"{site.origin(CPS)} {{",
+        r"    tls {": f"    tls {server_pem} {server_pem} {{",
         r"the secret": site.secret,
         r"listen 443": f"listen 127.0.0.1:{site.port}",
         r"\*:443": f"127.0.0.1:{site.port}",
@@ -380,7 +413,7 @@ def _start_proxy(site: Site, folder: Path, server_pem: Path) -> subprocess.Popen
             text = re.sub(there, here, text)
         return text
 
-    whole = {"nginx": _NGINX, "apache": _APACHE, "haproxy": _HAPROXY}[site.proxy]
+    whole = {"nginx": _NGINX, "apache": _APACHE, "haproxy": _HAPROXY, "caddy": _CADDY}[site.proxy]
     where = "/usr/lib/apache2/modules"
     configuration = whole.format(
         snippet=local(_snippet(site.proxy)),
@@ -398,8 +431,9 @@ def _start_proxy(site: Site, folder: Path, server_pem: Path) -> subprocess.Popen
         "nginx": ["/usr/sbin/nginx", "-p", str(folder), "-e", "stderr", "-c", conf],
         "apache": ["/usr/sbin/apache2", "-f", conf, "-D", "FOREGROUND"],
         "haproxy": ["/usr/sbin/haproxy", "-db", "-f", conf],
+        "caddy": ["/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", conf],
     }[site.proxy]
-    return _spawn(folder, "proxy", command)
+    return _spawn(folder, "proxy", command, env={**os.environ, "HOME": str(folder)})
 
 
 def _spawn(
