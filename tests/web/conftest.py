@@ -326,8 +326,17 @@ def remote(remote_app: Flask, igc: FakeIgcSante) -> RemoteVisitor:
 class RedisServer:
     """A real Redis of one's own, on a Unix socket; killed and started as a test likes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str, password: str | None = None) -> None:
+        """Remember how to start it.
+
+        Args:
+            folder: what it saves there survives it.
+            arguments: more of them, such as ports.
+            password: that it asks for.
+        """
         self._folder = folder
+        self._arguments = [*arguments, *(("--requirepass", password) if password else ())]
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{folder / 'redis.sock'}"
 
@@ -335,11 +344,12 @@ class RedisServer:
         """Start it on what it saved, and wait until it answers."""
         arguments = ["--port", "0", "--unixsocket", "redis.sock", "--dir", str(self._folder)]
         arguments += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        arguments += self._arguments
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["redis-server", *arguments], cwd=self._folder, stdout=log, stderr=log
             )
-        client = redis.Redis.from_url(self.url)
+        client = redis.Redis.from_url(self.url, password=self._password)
         deadline = time.monotonic() + 20
         while True:
             try:

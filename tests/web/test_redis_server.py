@@ -1,0 +1,136 @@
+"""A Redis with a password over TLS, and one that takes over from another."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from cps_auth.errors import ChallengeUnknown, StoreUnavailable
+from cps_auth.flask.redis_stores import open_redis_stores
+from cps_auth.flask.stores import Stores
+from cps_auth.login.challenge import issue_challenge
+from tests.web.conftest import RedisServer
+
+pytestmark = pytest.mark.system
+
+PASSWORD = "mot de passe/@:?#"
+QUOTED = "mot%20de%20passe%2F%40%3A%3F%23"
+
+
+def _stores(url: str) -> Stores:
+    return open_redis_stores(url, form_lifetime=timedelta(minutes=5))
+
+
+def _is_used(stores: Stores) -> bool:
+    challenge = issue_challenge("https://app.example.fr", at=datetime.now(UTC))
+    stores.challenges.put("browser", challenge)
+    return stores.challenges.take("browser") == challenge
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def tls_port(tmp_path: Path) -> Iterator[int]:
+    """A Redis that wants TLS and a password; its certificate is tmp_path / server.pem."""
+    _write_certificate(tmp_path / "server.pem", tmp_path / "server.key")
+    port = _free_port()
+    server = RedisServer(
+        tmp_path,
+        *("--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "no"),
+        *("--tls-cert-file", "server.pem", "--tls-key-file", "server.key"),
+        *("--tls-ca-cert-file", "server.pem"),
+        password=PASSWORD,
+    )
+    server.start()
+    yield port
+    server.stop()
+
+
+def test_password_over_tls(tls_port: int, tmp_path: Path) -> None:
+    """One line of configuration: a password with any characters, and the authority to trust."""
+    trusted = f"?ssl_ca_certs={tmp_path / 'server.pem'}"
+    assert _is_used(_stores(f"rediss://:{QUOTED}@127.0.0.1:{tls_port}/0{trusted}"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://:wrong@127.0.0.1:{port}/0?ssl_ca_certs={ca}",
+        "rediss://127.0.0.1:{port}/0?ssl_ca_certs={ca}",
+        "rediss://:{password}@127.0.0.1:{port}/0",
+        "redis://:{password}@127.0.0.1:{port}/0",
+        "rediss://:{password}@localhost:{port}/0?ssl_ca_certs={ca}",
+    ],
+    ids=["wrong password", "no password", "unknown authority", "no TLS", "another name"],
+)
+def test_refused(tls_port: int, tmp_path: Path, url: str) -> None:
+    """Nobody is logged in by way of a server that is not the configured one, or says no."""
+    ca = tmp_path / "server.pem"
+    stores = _stores(url.format(port=tls_port, ca=ca, password=QUOTED))
+    with pytest.raises(StoreUnavailable) as refused:
+        _is_used(stores)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_another_server_takes_over(tmp_path: Path) -> None:
+    """What was copied to a replica is not found there: it may lack what was just taken."""
+    port = _free_port()
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first = RedisServer(tmp_path / "first", "--bind", "127.0.0.1", "--port", str(port))
+    second = RedisServer(tmp_path / "second", "--replicaof", "127.0.0.1", str(port))
+    try:
+        first.start()
+        stores = _stores(first.url)
+        stores.challenges.put("browser", issue_challenge("https://a.fr", at=datetime.now(UTC)))
+        second.start()
+        copy = redis.Redis.from_url(second.url)
+        deadline = time.monotonic() + 30
+        while not copy.keys("*challenge*"):
+            assert time.monotonic() < deadline, "it was not copied"
+            time.sleep(0.01)
+        with pytest.raises(StoreUnavailable):  # a replica only reads
+            _is_used(_stores(second.url))
+        first.kill()
+        copy.replicaof("NO", "ONE")
+        copy.close()
+        with pytest.raises(ChallengeUnknown):
+            _stores(second.url).challenges.take("browser")
+        assert _is_used(_stores(second.url))
+    finally:
+        first.stop()
+        second.stop()
+
+
+def _write_certificate(certificate_pem: Path, key_pem: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_pem.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key_pem.write_bytes(private)
