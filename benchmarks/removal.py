@@ -33,6 +33,7 @@ from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.vpcd_slot import VpcdSlot
+from tests.free_ports import free_pair_of_ports
 from tests.x_server import x_server
 
 ACCOUNT = "games"
@@ -112,7 +113,7 @@ class Pc:
         return process
 
     def _start_pcscd(self) -> None:
-        port = _free_pair_of_ports()
+        port = free_pair_of_ports()
         pcscd = _pcscd_folder()
         os.environ["PCSCLITE_CSOCK_NAME"] = str(pcscd / "pcscd.comm")
         (self._folder / "reader.conf").write_text(
@@ -284,18 +285,6 @@ def _end_lockers(displays: list[str]) -> None:
             if is_locker and ours & set((folder / "environ").read_bytes().split(b"\0")):
                 os.kill(int(folder.name), 15)
         except (OSError, ProcessLookupError):
-            continue
-
-
-def _free_pair_of_ports() -> int:
-    while True:
-        port = secrets.randbelow(10_000) * 2 + 12_000
-        try:
-            with socket.socket() as first, socket.socket() as second:
-                first.bind(("", port))
-                second.bind(("", port + 1))
-                return port
-        except OSError:
             continue
 
 

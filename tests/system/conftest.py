@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +17,7 @@ from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.virtual_card import VirtualCard
 from hardware_mocks.vpcd_slot import VpcdSlot
+from tests.free_ports import free_pair_of_ports
 
 _DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 _SYSTEM_FOLDER = Path("/run/pcscd")  # compiled into pcscd; hidden by a bind mount of our own
@@ -86,7 +84,7 @@ class PrivatePcscd:
     def start(self) -> None:
         """Start pcscd, wait until it serves two readers; cards that were in stay in."""
         for _ in range(5):  # somebody may take the port between the look and the use
-            self._port = self._port or _free_pair_of_ports()
+            self._port = self._port or free_pair_of_ports()
             self._spawn()
             if self._served():
                 break
@@ -196,15 +194,6 @@ class PrivatePcscd:
         for inserted in self._cards:
             inserted.remove()
         self.stop()
-
-
-def _free_pair_of_ports() -> int:
-    while True:
-        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
-            port = secrets.randbelow(10_000) * 2 + 12_000  # below those of outgoing connections
-            first.bind(("", port))
-            second.bind(("", port + 1))
-            return port
 
 
 def _counts() -> dict[str, int]:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from cps_auth.errors import ChallengeUnknown, StoreUnavailable
 from cps_auth.flask.redis_stores import open_redis_stores
 from cps_auth.flask.stores import Stores
 from cps_auth.login.challenge import issue_challenge
+from tests.free_ports import free_port
+from tests.server_certificate import write_server_pem
 from tests.web.conftest import RedisServer
 
 pytestmark = pytest.mark.system
@@ -39,22 +34,15 @@ def _is_used(stores: Stores) -> bool:
     return stores.challenges.take("browser") == challenge
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def tls_port(tmp_path: Path) -> Iterator[int]:
     """A Redis that wants TLS and a password; its certificate is tmp_path / server.pem."""
-    _write_certificate(tmp_path / "server.pem", tmp_path / "server.key")
-    port = _free_port()
+    write_server_pem(tmp_path / "server.pem", addresses=("127.0.0.1",))
+    port = free_port()
     server = RedisServer(
         tmp_path,
         *("--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "no"),
-        *("--tls-cert-file", "server.pem", "--tls-key-file", "server.key"),
+        *("--tls-cert-file", "server.pem", "--tls-key-file", "server.pem"),
         *("--tls-ca-cert-file", "server.pem"),
         password=PASSWORD,
     )
@@ -91,7 +79,7 @@ def test_refused(tls_port: int, tmp_path: Path, url: str) -> None:
 
 def test_another_server_takes_over(tmp_path: Path) -> None:
     """What was copied to a replica is not found there: it may lack what was just taken."""
-    port = _free_port()
+    port = free_port()
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     first = RedisServer(tmp_path / "first", "--bind", "127.0.0.1", "--port", str(port))
@@ -117,20 +105,3 @@ def test_another_server_takes_over(tmp_path: Path) -> None:
     finally:
         first.stop()
         second.stop()
-
-
-def _write_certificate(certificate_pem: Path, key_pem: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_pem.write_bytes(certificate.public_bytes(Encoding.PEM))
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    key_pem.write_bytes(private)

@@ -17,18 +17,17 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from hardware_mocks.igc import FakeIgcSante
+from tests.free_ports import free_port
+from tests.server_certificate import write_server_pem
 
 APP, CPS = "app.localhost", "cps.localhost"
 PROXY_ADDRESS = "127.0.0.2"  # the only peer that is trusted, and no test comes from it
@@ -260,24 +259,8 @@ class Browser:
 @pytest.fixture(scope="session")
 def server_pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificate and key of both hosts, self-signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, APP)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(APP), x509.DNSName(CPS)]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
     path = tmp_path_factory.mktemp("server") / "server.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    write_server_pem(path, hosts=(APP, CPS))
     return path
 
 
@@ -345,7 +328,7 @@ def _start_site(
     gunicorn_port = listener.getsockname()[1]
     secret = secrets.token_urlsafe()
     for _ in range(5):  # somebody may take the port between the look and the use
-        port = _free_port()
+        port = free_port()
         site = Site(proxy, port, gunicorn_port, secret, server_pem, folder / "audit.log")
         process = _start_proxy(site, folder, server_pem)
         if _listens(port, process):
@@ -456,13 +439,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
