@@ -18,9 +18,9 @@ from cryptography.x509 import verification
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
 from cps_auth.pki.anchors import TrustStore
+from cps_auth.pki.extensions import extension_of, extensions_of
 from cps_auth.pki.links import (
     allows_client_auth,
-    extension_of,
     identifies,
     is_self_issued,
     is_strong_key,
@@ -166,20 +166,20 @@ def is_sound_authority(authority: x509.Certificate, keys: KeyRules, *, at: datet
     )
 
 
-_KNOWN_CRITICAL = (
-    x509.BasicConstraints,
-    x509.KeyUsage,
-    x509.ExtendedKeyUsage,
-    x509.SubjectAlternativeName,
-    x509.CertificatePolicies,
+_KNOWN_CRITICAL = frozenset(
+    {
+        x509.BasicConstraints,
+        x509.KeyUsage,
+        x509.ExtendedKeyUsage,
+        x509.SubjectAlternativeName,
+        x509.CertificatePolicies,
+    }
 )
 
 
 def has_unknown_critical(certificate: x509.Certificate) -> bool:
     """Return whether something is critical that is not processed here: RFC 5280, 4.2."""
-    return any(
-        e.critical and e.value.__class__ not in _KNOWN_CRITICAL for e in certificate.extensions
-    )
+    return not extensions_of(certificate).critical <= _KNOWN_CRITICAL
 
 
 def _authority_policy(profile: CertificateProfile) -> ExtensionPolicy:

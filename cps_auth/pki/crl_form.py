@@ -10,7 +10,7 @@ import msgspec
 from cryptography import x509
 
 from cps_auth.pki.der import SEQUENCE, Element, element_at, elements, inside
-from cps_auth.pki.links import extension_of
+from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.names import NAME_MAX_BYTES, general_name_key, name_key, shown_name
 
 

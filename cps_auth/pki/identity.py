@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from cps_auth.model import CardType, Practitioner
 from cps_auth.pki.codes import PROFESSIONS
+from cps_auth.pki.extensions import extensions_of
 
 CARD_TYPE = ObjectIdentifier("1.2.250.1.71.1.2.2")
 CARD_ID = ObjectIdentifier("1.2.250.1.71.1.2.3")
@@ -30,7 +31,6 @@ is known as a code system only, and not seen in a certificate."""
 _INTEGER, _OCTET_STRING, _UTF8_STRING, _PRINTABLE_STRING, _SEQUENCE = 0x02, 0x04, 0x0C, 0x13, 0x30
 """Tags of X.680 section 8.6."""
 
-_UNRECOGNIZED = x509.UnrecognizedExtension
 _Privates = Mapping[ObjectIdentifier, bytes]
 
 _PS_IDNAT = re.compile(r"[0-9]{1,2}[0-9A-Z]+(?:/[0-9A-Z]+)?")
@@ -66,7 +66,7 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
     names = read_display_attributes(certificate.subject, _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    privates = _privates(certificate)
+    privates = extensions_of(certificate).unrecognized
     code, training = _read_profession(privates), _read_training(privates)
     return Practitioner(
         ps_idnat=ps_idnat,
@@ -92,7 +92,7 @@ def read_category(certificate: x509.Certificate) -> int | None:
     Raises:
         ValueError: the extension is not an OCTET STRING of one byte.
     """
-    value = _privates(certificate).get(CATEGORY)
+    value = extensions_of(certificate).unrecognized.get(CATEGORY)
     if value is None:
         return None
     content = _content(value, _OCTET_STRING, "category")
@@ -187,11 +187,6 @@ def _read_specialities(privates: _Privates) -> tuple[str, ...]:
         content, rest = _first_element(rest, _UTF8_STRING, "speciality")
         found.append(_printable(content))
     return tuple(found)
-
-
-def _privates(certificate: x509.Certificate) -> _Privates:
-    values = (extension.value for extension in certificate.extensions)
-    return {value.oid: value.value for value in values if value.__class__ is _UNRECOGNIZED}
 
 
 def _printable(content: bytes) -> str:

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.profile import DEFAULT_KEY_RULES, KeyRules
-
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-
-def extension_of(
-    certificate: x509.Certificate | x509.CertificateRevocationList, kind: type[_Extension]
-) -> _Extension | None:
-    """Return the extension of this kind, None when there is none."""
-    for extension in certificate.extensions:
-        value = extension.value
-        if value.__class__ is kind:  # isinstance of an abstract class costs more than all else
-            return value
-    return None
 
 
 def is_strong_key(certificate: x509.Certificate, rules: KeyRules = DEFAULT_KEY_RULES) -> bool:

@@ -19,7 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from cps_auth.pki.authority_paths import has_unknown_critical
 from cps_auth.pki.der import BIT_STRING, element_at, inside
-from cps_auth.pki.links import extension_of, is_strong_key
+from cps_auth.pki.extensions import extension_of
+from cps_auth.pki.links import is_strong_key
 from cps_auth.pki.ocsp_form import has_critical_inside, has_sound_size
 from cps_auth.pki.revocation_policy import RevocationPolicy
 from cps_auth.pki.signatures import is_issued_by, verify_bytes
