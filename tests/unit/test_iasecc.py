@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -283,6 +284,15 @@ def test_last_puk_attempt() -> None:
     with pytest.raises(LastPukAttempt):
         card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
     assert script.is_finished
+
+
+def test_unblock_where_no_puk_is_declared() -> None:
+    """Nobody guesses which code unblocks: nothing is sent."""
+    card, script = _card(profile=replace(PROFILE, puk=None))
+    with pytest.raises(CardMisbehaved, match="no PUK"):
+        card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
+    assert script.is_finished
+    assert script.resets == 0
 
 
 def test_contactless_proves_nobody() -> None:

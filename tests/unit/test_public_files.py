@@ -145,6 +145,36 @@ def test_a_key_that_is_not_the_certificates(igc: FakeIgcSante) -> None:
     assert known.certificate_der == igc.credentials("doctor").authentication_certificate_der
 
 
+def test_a_signature_by_another_key(igc: FakeIgcSante) -> None:
+    """A card whose key is not its certificate's logs nobody in, and is not remembered."""
+    credentials = replace(
+        igc.credentials("doctor"), authentication_key=igc.credentials("nurse").authentication_key
+    )
+    card = VirtualCard(PERSONAS["doctor"], credentials, "cps3")
+    cache = PublicFileCache()
+    readers = VirtualReaders(READER)
+    readers.insert(READER, card)
+    with NativeCards(readers.service, cache).open_card() as opened:
+        opened.read_authentication_certificate()
+        with pytest.raises(CardMisbehaved, match="not made by the certificate's key"):
+            opened.prove(bytearray(b"1234"), CHALLENGE)
+    assert cache.get(CardKind.CPS3, card.serial) is None
+
+
+def test_a_known_card_whose_counter_cannot_be_read(igc: FakeIgcSante, proven: PublicFiles) -> None:
+    """A question without a PIN that goes wrong makes it unknown, too."""
+    profile = replace(proven.profile, certificate=FileReference(b"\xb0\x77"))
+    cache = PublicFileCache()
+    card = _card(igc)
+    cache.put(CardKind.CPS3, card.serial, replace(proven, profile=profile))
+    readers = VirtualReaders(READER)
+    readers.insert(READER, card)
+    with NativeCards(readers.service, cache).open_card() as opened:
+        with pytest.raises(CardMisbehaved):
+            opened.pin_attempts_left()
+        assert cache.get(CardKind.CPS3, card.serial) is None
+
+
 @pytest.mark.parametrize("what", ["certificate", "key", "password"])
 def test_wrong_memory(igc: FakeIgcSante, proven: PublicFiles, what: str) -> None:
     """A memory that leads nowhere on the card is refused once, costs no attempt, and is gone."""
