@@ -212,6 +212,23 @@ def test_it_ends_with_a_process_that_is_killed() -> None:
     os.close(ended)
 
 
+def test_a_program_that_keeps_one_ends_quietly(softhsm) -> None:
+    """At the end of the program the kept child is ended, before the server, and nothing is said."""
+    softhsm.add_token("doctor")
+    program = f"""
+from pathlib import Path
+from cps_auth.card.open import open_cards
+cards = open_cards(Path({str(softhsm.module)!r}), stays=True)
+cards.open_card().close()
+print(cards._supply._kept[0].supplied.process._child._pidfd)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) > 0
+    assert done.stderr == ""
+
+
 def _children(pid: int) -> set[int]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return {int(child) for task in tasks for child in task.read_text().split()}
