@@ -23,6 +23,8 @@ TOKEN_MAX_BYTES = 10_000
 """Bounds that the official validators agree on."""
 
 _FORMAT = re.compile(r"web-eid:1(\.[0-9]{1,3})?", re.ASCII)
+_FIRST_FORMATS = ("web-eid:1", FORMAT)
+_LATER_FIELD = "unverifiedSigningCertificates"  # of 1.1: the official validators refuse it in 1.0
 _MAX_DEPTH = 4  # a token is flat; what newer formats add is a list of objects at most
 _MAX_DIGITS = 18
 _NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
@@ -43,8 +45,11 @@ def parse_token(unverified_token: bytes) -> UnverifiedProof:
     if not TOKEN_MIN_BYTES <= len(unverified_token) <= TOKEN_MAX_BYTES:
         raise RequestMalformed("token-length")
     token = _read_object(unverified_token)
-    if not _FORMAT.fullmatch(_text(token, "format")):
+    format_ = _text(token, "format")
+    if not _FORMAT.fullmatch(format_):
         raise RequestMalformed("token-format")
+    if format_ in _FIRST_FORMATS and token.get(_LATER_FIELD):
+        raise RequestMalformed("token-field-of-later-format")
     algorithm = _algorithm(_text(token, "algorithm"))
     return UnverifiedProof(
         _base64(token, "unverifiedCertificate"),

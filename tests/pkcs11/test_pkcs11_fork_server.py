@@ -213,7 +213,7 @@ def test_it_ends_with_a_process_that_is_killed() -> None:
 
 
 def test_a_program_that_keeps_one_ends_quietly(softhsm) -> None:
-    """At the end of the program the kept child is ended, before the server, and nothing is said."""
+    """At the end of the program the kept child is ended, and nothing is said."""
     softhsm.add_token("doctor")
     program = f"""
 from pathlib import Path

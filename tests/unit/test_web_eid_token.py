@@ -52,6 +52,7 @@ def test_a_token_gives_its_proof() -> None:
     [
         {"action": "web-eid:authenticate-success"},
         {"format": "web-eid:1"},
+        {"format": "web-eid:1.1", "unverifiedSigningCertificates": [{"certificate": "AA=="}]},
         {"format": "web-eid:1.1", "supportedSignatureAlgorithms": [{"hashFunction": "SHA-256"}]},
         {"appVersion": None},
     ],
@@ -82,6 +83,10 @@ REFUSED = {
     "format of another kind": (_token(format="web-eid:2.0"), "token-format"),
     "format 10": (_token(format="web-eid:10"), "token-format"),
     "format with more after it": (_token(format="web-eid:1.0\n"), "token-format"),
+    "a field of 1.1 in 1.0": (
+        _token(unverifiedSigningCertificates=[{"certificate": "AA=="}]),
+        "token-field-of-later-format",
+    ),
     "format as a number": (_token(format=1.0), "token-format-absent"),
     "no certificate": (_without("unverifiedCertificate"), "token-certificate-absent"),
     "empty certificate": (_token(unverifiedCertificate=""), "token-certificate-absent"),
