@@ -47,15 +47,26 @@ def _signer(
     return igc.issue(request, by)
 
 
-def _list(igc: FakeIgcSante, key: rsa.RSAPrivateKey, *serials: int) -> bytes:
+def _list(
+    igc: FakeIgcSante,
+    key: rsa.RSAPrivateKey,
+    *serials: int,
+    number: int = 1,
+    reason: x509.ReasonFlags | None = None,
+    base: int | None = None,
+) -> bytes:
     issuer = igc.authorities["fort-personnes"].certificate.subject
     dates = igc.made_at - HOUR, igc.made_at + 9 * HOUR
     builder = x509.CertificateRevocationListBuilder(issuer, *dates)
-    builder = builder.add_extension(x509.CRLNumber(1), critical=False).add_extension(
+    builder = builder.add_extension(x509.CRLNumber(number), critical=False).add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
     )
+    if base is not None:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(base), critical=True)
     for serial in serials:
         entry = x509.RevokedCertificateBuilder(serial, igc.made_at)
+        if reason is not None:
+            entry = entry.add_extension(x509.CRLReason(reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
@@ -130,3 +141,17 @@ def test_signer_that_nobody_can_check_any_more(igc: FakeIgcSante, key: rsa.RSAPr
     assert caught.value.why == "crl-other-key"
     own = CrlStore([igc.crls["ACI-FO-PP"], stale])
     assert dataclasses.replace(judge, crls=own).judge(_doctor(igc), at=igc.made_at)
+
+
+def test_a_change_to_a_list_of_another_key(igc: FakeIgcSante, key: rsa.RSAPrivateKey) -> None:
+    """A delta list goes with complete lists of its own key only: RFC 5280 section 5.2.4."""
+    serial = x509.load_der_x509_certificate(_doctor(igc)).serial_number
+    removed = {"number": 2, "base": 1, "reason": x509.ReasonFlags.remove_from_crl}
+    on_hold = _list(igc, key, serial, reason=x509.ReasonFlags.certificate_hold)
+    own_key = igc.authorities["fort-personnes"].key
+    signer, root_list = _signer(igc, key), igc.crls["ACR-FO"]
+    judge = _judge(igc, signer, on_hold, _list(igc, key, serial, **removed), root_list)
+    assert judge.judge(_doctor(igc), at=igc.made_at)
+    judge = _judge(igc, signer, on_hold, _list(igc, own_key, serial, **removed), root_list)
+    with pytest.raises(CertificateRevoked):
+        judge.judge(_doctor(igc), at=igc.made_at)

@@ -291,6 +291,15 @@ def test_why_there_is_no_evidence(igc: FakeIgcSante) -> None:
         assert caught.value.why == why
 
 
+def test_nobody_answers(igc: FakeIgcSante) -> None:
+    """A responder that cannot be reached explains nothing: what the lists lack does."""
+    stale = igc.crl(this_update=_now() - 2 * HOUR, next_update=_now() - HOUR)
+    for lists, why in (((), "no-crl"), ((stale,), "crl-stale")):
+        with pytest.raises(RevocationUnknown) as caught:
+            _judged(igc, _Source(igc), *lists)
+        assert caught.value.why == why
+
+
 def test_responder_that_may_be_revoked(igc: FakeIgcSante) -> None:
     """Without id-pkix-ocsp-nocheck the responder itself must be on no current list."""
     responder = _delegated(igc, check=True)
