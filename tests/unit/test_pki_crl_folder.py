@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Name, load_der_x509_crl
+from cryptography.x509 import CertificateRevocationListBuilder, Name, load_der_x509_crl
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
-from cps_auth.pki.crl import CrlStore
+from cps_auth.pki import crl
+from cps_auth.pki.crl import CrlStore, version_of
+from cps_auth.pki.crl_form import Doubt
+from cps_auth.pki.crl_index import Version
 from cps_auth.pki.judge import Judge
 from hardware_mocks.igc import FakeIgcSante
 from hardware_mocks.igc_crls import Revocation
@@ -79,3 +85,41 @@ def test_pem_list(igc: FakeIgcSante) -> None:
     """A list in PEM is read as well."""
     pem = load_der_x509_crl(igc.crls["ACI-FO-PP"]).public_bytes(Encoding.PEM)
     assert len(CrlStore([pem]).named(_issuer(igc))) == 1
+
+
+def test_a_list_that_came_within_one_tick_of_the_clock(
+    igc: FakeIgcSante, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that changed just now may change again without a sign: it is listed again."""
+    tick_ns = time.time_ns()
+
+    def within_one_tick(path: str | Path) -> Version:
+        return (tick_ns, tick_ns, 0, 1) if Path(path) == tmp_path else version_of(path)
+
+    monkeypatch.setattr(crl, "version_of", within_one_tick)
+    store = CrlStore.from_folder(tmp_path)
+    assert store.named(_issuer(igc)) == ()
+    (tmp_path / "a.crl").write_bytes(igc.crls["ACI-FO-PP"])
+    assert len(store.named(_issuer(igc))) == 1
+
+
+def test_a_list_beyond_all_size(igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not parsed, and counts as one that cannot be read."""
+    der = igc.crls["ACI-FO-PP"]
+    for most, count in ((len(der), 1), (len(der) - 1, 0)):
+        monkeypatch.setattr(crl, "CRL_MAX_BYTES", most)
+        assert len(CrlStore([der]).named(_issuer(igc))) == count
+
+
+def test_a_list_without_key_identifier_has_one_signer(igc: FakeIgcSante) -> None:
+    """Asked about another key of the same name, after the right one: not its list."""
+    authority, other = igc.authorities["fort-personnes"], igc.authorities["standard-personnes"]
+    dates = igc.made_at, igc.made_at + timedelta(days=1)
+    builder = CertificateRevocationListBuilder(authority.certificate.subject, *dates)
+    signed = builder.sign(authority.key, hashes.SHA256())
+    read = crl.Crl.parse(signed.public_bytes(Encoding.DER))
+    assert read.doubt_under(other.certificate) is Doubt.BAD_SIGNATURE
+    assert read.doubt_under(authority.certificate) is None
+    strangers = crl.Crl.parse(signed.public_bytes(Encoding.DER))
+    assert strangers.doubt_under(authority.certificate) is None
+    assert strangers.doubt_under(other.certificate) is Doubt.OTHER_KEY
