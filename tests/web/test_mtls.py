@@ -465,3 +465,34 @@ def test_whom_the_settings_trust(
     """Addresses, networks and the Unix socket; an unknown peer is nobody."""
     app = make_app(config={**CONFIG, "CPS_MTLS_PROXIES": proxies}, cards=None)
     assert app.extensions["cps_login"].settings.mtls.trusts(peer) is trusted
+
+
+@pytest.mark.parametrize("token", [None, "", "0" * 64])
+def test_t46_a_start_without_the_token_of_the_page(
+    visitor: RemoteVisitor, refused: Callable[..., None], token: str | None
+) -> None:
+    """Nobody begins a login in somebody else's browser, whatever the browser says of the page."""
+    visitor.open("/cps/login")
+    data = {"next": "/me"} | ({} if token is None else {"cps_token": token})
+    answer = visitor.open("/cps/mtls/start", method="POST", data=data, headers=[("Origin", ORIGIN)])
+    refused(visitor, answer, "reason=form-token")
+
+
+@pytest.mark.parametrize("step", ["start", "prove", "finish"])
+def test_t50_each_step_may_be_asked_so_often(
+    make_app: Callable[..., Flask], igc: FakeIgcSante, step: str
+) -> None:
+    """A flood of one step is sent away, and the others have counts of their own."""
+    app = make_app("low", {**CONFIG, "CPS_REQUESTS_PER_MINUTE": 4}, cards=None)
+    der = igc.credentials("doctor").authentication_certificate_der
+    visitor = RemoteVisitor(app, app.test_client()).presents(der)
+    ask = {
+        "start": visitor.start,
+        "prove": lambda: visitor.open(f"{MTLS_ORIGIN}/cps/mtls/prove?started=x"),
+        "finish": lambda: visitor.open("/cps/mtls/finish?started=x&code=y"),
+    }
+    statuses = [ask[step]().status_code for _ in range(6)]
+    assert 429 not in statuses[:4]
+    assert statuses[4:] == [429, 429]
+    for other in ask.keys() - {step}:
+        assert ask[other]().status_code != 429

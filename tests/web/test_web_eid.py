@@ -64,6 +64,44 @@ def test_a_pulled_card_ends_the_guarded_session(remote) -> None:
     assert "Carte retirée" in remote.open("GET", "/cps/closed").text
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.test"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"X-CPS-Token": None},
+        {"X-CPS-Token": "the login page's"},
+    ],
+    ids=str,
+)
+def test_a_guard_is_heard_from_its_own_page_only(remote, clock, headers) -> None:
+    """T46: another site neither ends a guarded session nor keeps it open."""
+    page_token = remote.page_token()
+    path = "/cps/web-eid/login?guard=1"
+    remote.send(remote.answer(remote.challenge(page_token)), page_token, path=path)
+    headers = {"X-CPS-Token": _guard_token(remote), **headers}
+    if headers["X-CPS-Token"] == "the login page's":
+        headers["X-CPS-Token"] = page_token
+    clock.ahead = timedelta(minutes=2)
+    for word in ("card-removed", "heartbeat"):
+        told = remote.open("POST", f"/cps/web-eid/{word}", headers=headers)
+        assert told.status_code in (400, 403)
+        assert remote.is_in()
+    clock.ahead = timedelta(minutes=3)
+    assert not remote.is_in()
+
+
+@pytest.mark.parametrize("path", ["challenge", "login"])
+def test_a_script_needs_the_token_of_its_own_page(remote, path: str) -> None:
+    """T46: none, an invented one, or that of a form opens nothing."""
+    page_token = remote.page_token()
+    token = remote.answer(remote.challenge(page_token))
+    for wrong in ("", "0" * 64):
+        answer = remote.send(token, wrong, path=f"/cps/web-eid/{path}")
+        assert (answer.status_code, answer.json) == (403, {"refused": True})
+    assert not remote.is_in()
+
+
 def test_a_guard_may_be_required(make_app, remote_visit, remote_config) -> None:
     """Where every session has to end with the card, a browser that cannot tell is refused."""
     app = make_app("guarded", {**remote_config, "CPS_WEB_EID_GUARD_REQUIRED": True}, cards=None)
