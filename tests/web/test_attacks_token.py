@@ -416,6 +416,14 @@ def test_t40_not_the_body_that_was_announced(remote, refused, more, code: str) -
     refused(token, code, page_token=page_token, **more)
 
 
+def test_t40_a_body_that_is_cut_off(remote, refused) -> None:
+    """T40: the connection ends before what was announced: the part is not a token."""
+    token, page_token = _signed(remote)
+    length = len(json.dumps(token).encode()) + 1
+    more = {"environ": {"CONTENT_LENGTH": str(length)}}
+    refused(token, "body-cut-off", page_token=page_token, **more)
+
+
 @pytest.mark.parametrize(
     "der",
     [b"\x30\x80" * 3000, b"\x30\x84\xff\xff\xff\xff" + b"\0" * 100, b"\x30\x82\x0b\xb8" * 700],

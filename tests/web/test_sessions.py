@@ -326,15 +326,27 @@ def test_an_idle_session_ends(visitor, desk: VirtualDesk, clock) -> None:
     assert not visitor.is_in()
 
 
-def test_a_session_ends_with_its_lifetime(visitor, desk: VirtualDesk, clock) -> None:
-    """However busy, after twelve hours the PIN is asked for again."""
+def test_a_session_ends_with_its_lifetime(make_app, visit, desk: VirtualDesk, clock) -> None:
+    """However busy, after its time the PIN is asked for again."""
+    app = make_app(config={"CPS_SESSION_LIFETIME": timedelta(hours=2)})
+    visitor = visit(app)
     _logged_in(visitor, desk)
-    for hours in range(12):
-        clock.ahead = timedelta(hours=hours, minutes=30)
-        if hours % 1 == 0:
-            visitor.get("/me")
-    clock.ahead = timedelta(hours=12, seconds=5)
+    for minutes in (30, 60, 90, 119):
+        clock.ahead = timedelta(minutes=minutes)
+        assert visitor.is_in()
+    clock.ahead = timedelta(hours=2, seconds=5)
+    with visitor.cookie() as cookie:
+        session = cookie["_user_id"]
     assert not visitor.is_in()
+    assert app.extensions["cps_login"].stores.sessions.find(session).end_reason is EndReason.EXPIRED
+
+
+def test_a_session_lasts_twelve_hours_unless_told(app, visitor, desk: VirtualDesk) -> None:
+    """The default."""
+    _logged_in(visitor, desk)
+    with visitor.cookie() as cookie:
+        row = app.extensions["cps_login"].stores.sessions.find(cookie["_user_id"])
+    assert row.expires_at - row.created_at == timedelta(hours=12)
 
 
 def test_a_session_ends_with_its_certificate(make_app, visit, desk: VirtualDesk) -> None:
