@@ -72,14 +72,16 @@ class SeatedToken:
     def read(self) -> wire.TokenSeen:
         """Read the token afresh and check that it is the one that was opened.
 
-        What was read a moment ago, to find it, is not read again the first time.
+        What was read a moment ago, to find it, is not read again the first time. Its certificates
+        are not while the process that read them is kept, in which nothing was plugged since.
 
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
         token: wire.Reply | None = self._take_just_found()
         if token is None:
-            token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
+            has_changed = not self._has_listed
+            token = self.ask(wire.ReadToken(self.seat.slot.slot_id, has_changed))
         self.require_stayed()
         if not isinstance(token, wire.TokenSeen) or not self.seat.is_of(token):
             self._stop()
@@ -88,21 +90,26 @@ class SeatedToken:
 
     def _take_just_found(self) -> wire.TokenSeen | None:
         found, self._just_found = self._just_found, None
-        is_fresh = monotonic() - self.seat.found_s < _FRESH_FOR_S
+        is_fresh = monotonic() - self.seat.read_s < _FRESH_FOR_S
         return found if is_fresh else None
 
     def check(self) -> None:
         """Check that it is there and is the one that was opened.
 
-        Where speed counts, as PC/SC sees it: the token itself is read before a PIN is sent.
+        Where its process is kept, as PC/SC sees it: the token itself is read before it sees a PIN.
 
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        if self._supply.keeps:
+        if self._has_listed:
             self.require_stayed()
         else:
             self.read()
+
+    @property
+    def _has_listed(self) -> bool:
+        """Whether the process may be kept, and is still the one in which the token was found."""
+        return self._supply.keeps and self._supplied is not None
 
     def use_codes(
         self, request: wire.Request, codes: Sequence[bytearray], code: Code

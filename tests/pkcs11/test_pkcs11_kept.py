@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +141,87 @@ def test_attempts_spent_meanwhile_are_read_before_the_pin(bench, challenge, tmp_
     with pytest.raises(LastAttempt):
         one.log_in(challenge)
     assert len(one.started) == 1
+
+
+COUNTED = """
+static word search(word session, void *template, word count) {{
+    int fd = open("{seen}", O_CREAT | O_APPEND | O_WRONLY, 0600);
+    if (fd < 0 || write(fd, "x", 1) != 1) abort();
+    close(fd);
+    return ((word (*)(word, void *, word))real->call[26])(session, template, count);
+}}
+"""
+"""Writes a letter for each C_FindObjectsInit, which is number 26 of the list."""
+
+
+def test_certificates_are_read_once_while_nothing_changes(bench, challenge, tmp_path) -> None:
+    """Looks and the login share what was read; a card put back is read anew."""
+    seen = tmp_path / "seen"
+    one = bench(more=COUNTED.format(seen=seen), install="ours.call[26] = search;")
+    one.look()
+    searches = len(seen.read_text())
+    one.look()
+    assert len(seen.read_text()) == searches
+    one.log_in(challenge)
+    assert len(seen.read_text()) == searches + 1, "for the private key"
+    one.look()
+    one.readers.remove(READER)
+    one.readers.insert(READER, one.card)
+    before = len(seen.read_text())
+    one.look()
+    assert len(seen.read_text()) == before + searches
+
+
+OTHER_SERIAL = """
+static word token(word slot, unsigned char *info) {{
+    word rv = ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info);
+    if (access("{swapped}", F_OK) == 0) info[80] ^= 1;  /* serialNumber */
+    return rv;
+}}
+static word login(word session, word user, unsigned char *pin, word length) {{
+    first_time("{asked}");
+    return ((word (*)(word, word, unsigned char *, word))real->call[LOGIN])(
+        session, user, pin, length);
+}}
+"""
+
+
+def test_another_token_sees_no_pin(bench: MakeBench, challenge, tmp_path) -> None:
+    """Although PC/SC saw no swap: the token's serial is read in the breath of the PIN."""
+    swapped, asked = tmp_path / "swapped", tmp_path / "asked"
+    install = "ours.call[GET_TOKEN_INFO] = token; ours.call[LOGIN] = login;"
+    one = bench(more=OTHER_SERIAL.format(swapped=swapped, asked=asked), install=install)
+    one.look()
+    with one.cards.open_card() as card:
+        card.read_authentication_certificate()
+        swapped.touch()
+        with pytest.raises(CardRemoved):
+            card.prove(bytearray(b"1234"), challenge)
+    assert not asked.exists()
+    swapped.unlink()
+    one.log_in(challenge)
+    assert asked.exists()
+
+
+def test_the_next_one_is_prepared_after_the_answer(softhsm, challenge) -> None:
+    """What saw the PIN ends, and the next is started, when the login has its answer."""
+    softhsm.add_token("doctor")
+    before = _children()
+    cards = Pkcs11Cards(softhsm.module, keeps=True)
+    with cards.open_card() as card:
+        (first,) = _children() - before
+        card.prove(bytearray(b"1234"), challenge)
+        assert _children() - before == {first}
+    deadline_s = time.monotonic() + 10
+    while (now := _children() - before) in ({first}, set()) and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    assert len(now) == 1
+    assert first not in now
+    while not cards._supply._kept and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    with cards.open_card() as card:
+        card.prove(bytearray(b"1234"), challenge)
+        assert _children() - before == now
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGALRM])
