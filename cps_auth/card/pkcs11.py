@@ -166,8 +166,7 @@ class Pkcs11Cards:
 
     def _search(self, supplied: Supplied, reader: str | None) -> tuple[Supplied, Seat | None]:
         """Find the seat in what the module said before; ask what it was not asked yet."""
-        was_listed = bool(supplied.slots)
-        if not was_listed:
+        if not supplied.slots:
             slots = self._slots(supplied.process)
             supplied = replace(supplied, slots=slots, listed_s=monotonic())
         seats = self._seats(supplied, reader)
@@ -176,19 +175,7 @@ class Pkcs11Cards:
             structs.replace(slot, token=read.get(slot.slot_id, slot.token))
             for slot in supplied.slots
         )
-        seat = choose_seat(seats)
-        if seat is not None and was_listed:
-            seat = self._seat_now(supplied.process, seat)
-        return replace(supplied, slots=slots), seat
-
-    def _seat_now(self, process: ModuleProcess, seat: Seat) -> Seat | None:
-        """Return the seat with its token's flags of now; None if it is seen there no more."""
-        request = wire.ReadToken(seat.slot.slot_id, with_certificates=False)
-        token = self._token(process, request, seat.reader)
-        if token is None or not seat.is_of(token):
-            return None
-        token = structs.replace(token, certificates=seat.token.certificates)
-        return replace(seat, token=token, read_s=monotonic())
+        return replace(supplied, slots=slots), choose_seat(seats)
 
     def _slots(self, process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
         reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
@@ -214,16 +201,16 @@ class Pkcs11Cards:
     def _seat(
         self, supplied: Supplied, slot: wire.SlotSeen, state: ReaderState | None
     ) -> Seat | None:
-        request = wire.ReadToken(slot.slot_id)
-        token = slot.token or self._token(supplied.process, request, state)
+        token = slot.token or self._token(supplied.process, slot, state)
         certificate = authentication_certificate(token.certificates) if token else None
         if token is None or certificate is None:
             return None
         return Seat(slot, token, certificate, state, supplied.listed_s)
 
     def _token(
-        self, process: ModuleProcess, request: wire.ReadToken, state: ReaderState | None
+        self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
     ) -> wire.TokenSeen | None:
+        request = wire.ReadToken(slot.slot_id)
         try:
             reply = process.ask(request, deadline_s=self._open_deadline_s)
         except ModuleUnusable:

@@ -126,6 +126,7 @@ class _ForkedChild(_Pipes):
         self._pidfd, self._status_pipe = pidfd, status
         self._status: int | None = None
         self._close = weakref.finalize(self, _close_all, (pidfd, status))
+        self._close.atexit = False  # at the end of this process it may still be waited for
 
     def wait(self, within_s: float | None = None) -> int | None:
         if self._status is None and _is_readable(self._pidfd, within_s):

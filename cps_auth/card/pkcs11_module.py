@@ -70,17 +70,23 @@ class Module:
         finally:
             _close(session)
 
-    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Signed | wire.TokenSeen:
+    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Reply:
         """Log in, sign with the certificate's key, log out; or say why the token sees no PIN."""
-        with self._token_before_and_after(request) as token:
-            if not _may_see_pin(token.flags, request):
-                return _token_seen(token, with_certificates=False)
-            pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
-            session = token.open(user_pin=pin)
-            try:
-                return _sign(_private_key(session, request), token, request.digest_info)
-            finally:
-                _close(session)
+        try:
+            token = self._token_of(request)
+        except pkcs11.PKCS11Error as failure:
+            return wire.Failed(type(failure).__name__, before_pin=True)
+        if not _may_see_pin(token.flags, request):
+            return _token_seen(token, with_certificates=False)
+        session = token.open(
+            user_pin=pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
+        )
+        try:
+            signed = _sign(_private_key(session, request), token, request.digest_info)
+        finally:
+            _close(session)
+        self._token_of(request)  # the signature counts for nothing if it is another one now
+        return signed
 
     def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
         """Replace the PIN; the module compares the old one."""

@@ -45,7 +45,8 @@ class Prove(Message, frozen=True, tag=True):
     """Log in, sign, log out. The PIN follows as a raw frame, unless it is typed on the reader.
 
     The token is read first. One that wants no login, is blocked, or has its last attempt left
-    while that is not allowed, sees no PIN: the answer is then what it said, a `TokenSeen`.
+    while that is not allowed, sees no PIN: the answer is then what it said, a `TokenSeen`. Nor
+    does one that is not there, or is another: it has `Failed` before the PIN.
     """
 
     slot_id: int
@@ -163,6 +164,7 @@ class Failed(Message, frozen=True, tag=True):
 
     name: str  # the class that python-pkcs11 raised, named after the CKR_ value
     detail: str = ""  # only for a module that could not be loaded
+    before_pin: bool = False  # the module has not seen the PIN that came with the request
 
 
 Reply = Ready | SlotsSeen | TokenSeen | ObjectsSeen | Signed | Done | Failed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +145,25 @@ def test_attempts_spent_meanwhile_are_read_before_the_pin(bench, challenge, tmp_
     assert len(one.started) == 1
 
 
+def test_a_program_ends_in_peace_while_one_is_kept(softhsm) -> None:
+    """Its exit ends the kept process, and says nothing of it."""
+    softhsm.add_token("doctor")
+    program = (
+        "import sys; from cps_auth.card.open import open_cards\n"
+        "cards = open_cards(sys.argv[1], stays=True)\n"
+        "with cards.open_card() as card: card.read_authentication_certificate()\n"
+        "(kept,) = cards._supply._kept; print(kept.supplied.process._child._pidfd)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(softhsm.module)],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip()
+    assert done.stderr == b""
+
+
 COUNTED = """
 static word search(word session, void *template, word count) {{
     int fd = open("{seen}", O_CREAT | O_APPEND | O_WRONLY, 0600);
@@ -235,7 +256,10 @@ def test_one_that_died_meanwhile_is_replaced(bench: MakeBench, challenge, fault)
     assert len(one.started) == 2
 
 
-def test_one_that_went_blind_is_replaced(bench: MakeBench, challenge, tmp_path) -> None:
+@pytest.mark.parametrize("is_looked_at", [True, False])
+def test_one_that_went_blind_is_replaced(
+    bench: MakeBench, challenge, tmp_path, is_looked_at
+) -> None:
     """A kept process that sees no card where PC/SC sees one is asked no more."""
     blind = tmp_path / "blind"
     token = (
@@ -248,8 +272,32 @@ def test_one_that_went_blind_is_replaced(bench: MakeBench, challenge, tmp_path) 
     one = bench(more=token, install="ours.call[GET_TOKEN_INFO] = token;")
     one.look()
     blind.write_text(str(one.started[0]))
+    time.sleep(0.6)  # what was read a moment ago is not read again
+    if is_looked_at:
+        one.look()
     one.log_in(challenge)
     assert len(one.started) == 2
+    assert not any(map(_lives, one.started))
+
+
+LOST_AT_LOGIN = """
+static word login(word session, word user, unsigned char *pin, word length) {{
+    int fd = open("{seen}", O_CREAT | O_APPEND | O_WRONLY, 0600);
+    if (fd < 0 || write(fd, "x", 1) != 1) abort();
+    close(fd);
+    return 0xE0;  /* CKR_TOKEN_NOT_PRESENT */
+}}
+"""
+
+
+def test_what_has_seen_the_pin_is_not_tried_again(bench, challenge, tmp_path) -> None:
+    """A kept process that fails with the PIN, not before it, is no reason to show it twice."""
+    seen = tmp_path / "seen"
+    one = bench(more=LOST_AT_LOGIN.format(seen=seen), install="ours.call[LOGIN] = login;")
+    one.look()
+    with pytest.raises(CardRemoved):
+        one.log_in(challenge)
+    assert seen.read_text() == "x"
 
 
 def test_it_is_not_kept_for_ever(bench: MakeBench, monkeypatch) -> None:
