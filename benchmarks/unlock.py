@@ -1,9 +1,10 @@
 """Unlocking through PAM, beside pam_pkcs11 and pam_p11 on the same SoftHSM2 token.
 
 Each figure is the median of whole runs of pamtester, a process each, as a lock screen's, with a
-rest before each: nobody unlocks twice in a tenth of a second, and what one of them does after its
-answer (ours prepares the next one) is not to be counted to the other. The peers come from Debian,
-fetched and unpacked into a folder: nothing is installed. Needs root.
+rest before each: nobody unlocks twice in a second, and what one of them does after its answer
+(ours prepares the next one) is not to be counted to the other, nor what it has just read to be of
+use. The peers come from Debian, fetched and unpacked into a folder: nothing is installed. Needs
+root.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ACCOUNT, HOME, RUN = "games", "/usr/games", Path("/run/cps-auth")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 PEERS = ("libpam-pkcs11", "libpam-p11", "libp11-3")
 ROUNDS = 15
-REST_S = 0.1
+REST_S = 0.3
 _WITHIN_S = 60.0
 _CLONE_NEWNS = 0x20000  # sched.h
 
