@@ -6,7 +6,7 @@ Only the child process imports this: the module is foreign C code, which may cra
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Final
 
@@ -78,15 +78,22 @@ class Module:
             return wire.Failed(type(failure).__name__, before_pin=True)
         if not _may_see_pin(token.flags, request):
             return _token_seen(token, with_certificates=False)
-        session = token.open(
-            user_pin=pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
-        )
+        try:
+            pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
+            session = token.open(user_pin=pin)
+        except pkcs11.PinIncorrect as refusal:
+            return wire.Failed(type(refusal).__name__, token=self._after_refusal(request))
         try:
             signed = _sign(_private_key(session, request), token, request.digest_info)
         finally:
             _close(session)
         self._token_of(request)  # the signature counts for nothing if it is another one now
         return signed
+
+    def _after_refusal(self, request: wire.Prove) -> wire.TokenSeen | None:
+        with suppress(pkcs11.PKCS11Error):  # the refusal is what counts
+            return _token_seen(self._token_of(request), with_certificates=False)
+        return None
 
     def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
         """Replace the PIN; the module compares the old one."""

@@ -208,7 +208,7 @@ class SeatedToken:
 
     def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
         if failed.name == "PinIncorrect":
-            return code.wrong(self._attempts_after_refusal(code))
+            return code.wrong(self._attempts_after_refusal(failed.token, code))
         if failed.name == "PinLocked":
             return code.blocked()
         if failed.name == "FunctionCancelled":
@@ -224,9 +224,9 @@ class SeatedToken:
             return ModuleUnusable(f"{operation}: {failed.name}")
         return CardMisbehaved(f"{operation}: {failed.name}")
 
-    def _attempts_after_refusal(self, code: Code) -> int | None:
+    def _attempts_after_refusal(self, token: wire.TokenSeen | None, code: Code) -> int | None:
         try:
-            return attempts_left(self.read(), code)
+            return attempts_left(token or self.read(), code)
         except CpsAuthError:
             return None  # the refusal is what counts; the card may have left since
 

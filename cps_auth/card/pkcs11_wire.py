@@ -165,6 +165,7 @@ class Failed(Message, frozen=True, tag=True):
     name: str  # the class that python-pkcs11 raised, named after the CKR_ value
     detail: str = ""  # only for a module that could not be loaded
     before_pin: bool = False  # the module has not seen the PIN that came with the request
+    token: TokenSeen | None = None  # as it was after it had refused the PIN
 
 
 Reply = Ready | SlotsSeen | TokenSeen | ObjectsSeen | Signed | Done | Failed

@@ -99,6 +99,33 @@ def test_a_refusal_ends_it(bench: MakeBench, challenge) -> None:
     assert len(one.started) == 2
 
 
+LAST_AFTER_REFUSAL = """
+static int refused;
+static word login(word session, word user, unsigned char *pin, word length) {{
+    word rv = ((word (*)(word, word, unsigned char *, word))real->call[LOGIN])(
+        session, user, pin, length);
+    refused = rv == 0xA0;
+    return rv;
+}}
+static word token(word slot, unsigned char *info) {{
+    word rv = ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info);
+    if (refused) *(word *)(info + 96) |= {flag};
+    return rv;
+}}
+"""
+
+
+@pytest.mark.parametrize(("flag", "left"), [("0x20000", 1), ("0x40000", 0), ("0", None)])
+def test_a_refusal_tells_what_it_has_left(bench: MakeBench, challenge, flag, left) -> None:
+    """As the token's flags are just after it, CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED."""
+    install = "ours.call[GET_TOKEN_INFO] = token; ours.call[LOGIN] = login;"
+    one = bench(more=LAST_AFTER_REFUSAL.format(flag=flag), install=install)
+    one.look()
+    with pytest.raises(WrongPin) as refused:
+        one.log_in(challenge, b"4321")
+    assert refused.value.attempts_left == left
+
+
 def test_a_change_at_the_readers_ends_it(bench: MakeBench, challenge) -> None:
     """The same card taken out and put back is looked at by a module initialised since."""
     one = bench()
