@@ -31,6 +31,7 @@ def compare(
     ours: tuple[str, Callable[[], object]],
     peer: tuple[str, Callable[[], object]],
     rounds: int,
+    rest_s: float = 0.0,
 ) -> Figure:
     """Time both in turns after two rounds of warming up.
 
@@ -38,6 +39,7 @@ def compare(
         title: what is compared.
         ours, peer: name and what to run once.
         rounds: how often each is timed.
+        rest_s: how long to wait before each.
 
     Returns:
         The medians.
@@ -45,6 +47,7 @@ def compare(
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(rounds + 2):
         for side, (_, run) in enumerate((ours, peer)):
+            time.sleep(rest_s)
             start = time.perf_counter()
             run()
             if turn >= 2:

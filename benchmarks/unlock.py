@@ -1,7 +1,10 @@
 """Unlocking through PAM, beside pam_pkcs11 and pam_p11 on the same SoftHSM2 token.
 
-Each figure is the median of whole runs of pamtester, a process each, as a lock screen's. The
-peers come from Debian, fetched and unpacked into a folder: nothing is installed. Needs root.
+Each figure is the median of whole runs of pamtester, a process each, as a lock screen's, with a
+rest before each: nobody unlocks twice in a second, and what one of them does after its answer
+(ours prepares the next one) is not to be counted to the other, nor what it has just read to be of
+use. The peers come from Debian, fetched and unpacked into a folder: nothing is installed. Needs
+root.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ ACCOUNT, HOME, RUN = "games", "/usr/games", Path("/run/cps-auth")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 PEERS = ("libpam-pkcs11", "libpam-p11", "libp11-3")
 ROUNDS = 15
+REST_S = 0.3
 _WITHIN_S = 60.0
 _CLONE_NEWNS = 0x20000  # sched.h
 
@@ -223,7 +227,7 @@ def _beside(
     def figure(igc: FakeIgcSante, folder: Path) -> Figure:
         pc = _pc(igc, folder)
         own, other = ((name, pc.unlock(name, typed, succeeds)) for name in (ours, peer))
-        return compare(f"unlocking through PAM, {title}", own, other, rounds=ROUNDS)
+        return compare(f"unlocking through PAM, {title}", own, other, rounds=ROUNDS, rest_s=REST_S)
 
     figure.__name__ = f"unlock_{ours}_{peer}_{title}".replace(" ", "_")
     return figure

@@ -133,13 +133,16 @@ def read_protected(path: Path, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             check_protected(path, status)
-            content = file.read(max_bytes + 1)
+            # One byte more than it has, or may have: a buffer as long as the limit takes time
+            content = file.read(min(status.st_size, max_bytes) + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     if len(content) > max_bytes:
         raise ConfigurationError(f"{path}: longer than {max_bytes} bytes")
+    if len(content) > status.st_size:
+        raise ConfigurationError(f"{path}: written to while it was read")
     return content
 
 

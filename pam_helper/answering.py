@@ -116,6 +116,10 @@ def _decide(inbox: Inbox, case: _Case, authority: Authority, language: str) -> R
         case "probe":
             inbox.nothing_more()
             return _probe(request, case, authority, language)
+        case "hello":
+            inbox.nothing_more()
+            _send(inbox.connection, ALIVE)
+            return _probe(request, case, authority, language)
         case "verify":
             return _verify(request, inbox, case, authority)
         case "code":

@@ -101,7 +101,7 @@ class Authority:
         """Tell whether the card in the reader could log the account in. Costs no attempt.
 
         Args:
-            request: verb "probe".
+            request: verb "probe" or "hello".
             peer: who asks.
             trace: filled on the way.
 

@@ -1,8 +1,9 @@
 """A deadline around the card: a command that never returns costs one request, not the daemon.
 
-Each operation runs in a thread of its own. One that is not done in time is abandoned: its
-request is refused, its result is thrown away should it ever come, and the next operation opens the
-card anew, on a new connection to the reader service. While several are stuck nothing is tried.
+The operations run in a thread that stays, since starting one takes longer than a look at a
+card. One that is not done in time is abandoned with its thread: its request is refused, its
+result is thrown away should it ever come, and the next operation opens the card anew, in another
+thread, on a new connection to the reader service. While several are stuck nothing is tried.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from cps_auth.background import BackgroundThread
 from cps_auth.errors import CardBusy
 
 MAX_STUCK = 3
@@ -75,6 +77,7 @@ class CardWorker:
         self._turns = _Turns()
         self._mutex = threading.Lock()
         self._stuck = 0
+        self._thread: BackgroundThread | None = None  # of who has the turn
 
     def run(self, asker: str, operation: Callable[[Callable[[], bool]], _Result]) -> _Result:
         """Return what the operation returns, or raise what it raises.
@@ -110,10 +113,11 @@ class CardWorker:
                 outcome.set_exception(error)
             else:
                 outcome.set_result(result)
-            finally:
-                self._came_back(abandoned, started_s)
+            self._came_back(abandoned, started_s)
 
-        threading.Thread(target=work, name="card operation", daemon=True).start()
+        if self._thread is None:
+            self._thread = BackgroundThread("card operation")
+        self._thread.do(work)
         try:
             return outcome.result(self._done_within_s)
         except TimeoutError:
@@ -121,6 +125,7 @@ class CardWorker:
                 if not outcome.done():
                     abandoned.set()
                     self._stuck += 1
+                    self._thread = None  # it ends when it comes back
             if not abandoned.is_set():
                 return outcome.result()
             _log.critical("a card operation did not return in %.0f s", self._done_within_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import resource
 import signal
@@ -124,6 +125,7 @@ def run(options: DaemonOptions) -> None:
         )
         closing.callback(server.stop)
         _log.info("ready on %s, trust: %s", options.socket, judge().trust.name)
+        gc.freeze()  # what stays is not searched again in the middle of a login
         service_manager.notify("READY=1")
         _run_until(stop, lambda: _is_well(options, watching, events, sessions))
         service_manager.notify("STOPPING=1")

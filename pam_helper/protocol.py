@@ -4,13 +4,14 @@ One connection carries one request and one reply. `docs/protocol.md` describes i
 write a client; this module is what the daemon does.
 
     request   one line of ASCII, at most 256 bytes with its line feed:
-              cps1 SP VERB SP ACCOUNT SP SERVICE LF         VERB: probe, verify, code, ping
+              cps1 SP VERB SP ACCOUNT SP SERVICE LF         VERB: probe, hello, verify, code, ping
     secret    after `verify` and `code` only: one byte of length, then as many ASCII characters
     reply     at most 4096 bytes, then the daemon closes:
               RESULT SP CODE SP ATTEMPTS SP NEXT LF         the answer; ATTEMPTS a number or -
               TEXT LF                                       up to 8 lines to show, UTF-8
 
 `probe` asks whether the card in the reader could log the account in, and costs no PIN attempt.
+`hello` is `ping` and `probe` in one: the reply to `ping` comes at once, then that to `probe`.
 `verify` logs in with the PIN, `code` with a one-time code of the administrator. NEXT is what
 the client may ask the person for now: "pin", "code" or "-". The one reply that opens a session is
 `VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side open until
@@ -40,14 +41,15 @@ PIN_DIGITS = 4
 CODE_CHARACTERS = 12
 """Of a one-time code, see `pam_helper.one_time_codes`."""
 
-Verb = Literal["probe", "verify", "code", "ping"]
+Verb = Literal["probe", "hello", "verify", "code", "ping"]
 Next = Literal["pin", "code", "-"]
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")]
 """A Unix account or PAM service; nothing that a request or a log line would have to escape."""
 
-_REQUEST = re.compile(rf"{VERSION} (probe|verify|code|ping) ({_NAME}) ({_NAME})".encode("ascii"))
+_VERB = "probe|hello|verify|code|ping"
+_REQUEST = re.compile(rf"{VERSION} ({_VERB}) ({_NAME}) ({_NAME})".encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)

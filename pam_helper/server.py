@@ -1,4 +1,8 @@
-"""The Unix socket: accepts connections, few at a time per user, one thread each."""
+"""The Unix socket: accepts connections, few at a time per user, one thread each.
+
+The threads stay, and take turns: one waits for the next connection and serves it while another
+waits. To start a thread, or to wake one, would take longer than most answers.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ from pam_helper.authority import Peer
 AT_ONCE_PER_USER = 4
 AT_ONCE = 64
 _BACKLOG = 64
+_KEPT_READY = 4
+"""Threads that stay without a connection, one of which waits for the next."""
 _AFTER_FAILURE_S = 0.1
 
 _log = logging.getLogger(__name__)
@@ -76,7 +82,10 @@ class Server:
 
         Args:
             listening: from `listen`; closed by `stop`.
-            answer: serves one connection, in a thread of its own.
+            answer: serves one connection, while other threads serve others.
+
+        Raises:
+            RuntimeError: the system gives no thread.
         """
         listening.setblocking(False)
         self._listening = listening
@@ -84,9 +93,10 @@ class Server:
         self._answer = answer
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
+        self._turn = threading.Lock()  # of the one thread that waits for a connection
         self._at_once: Counter[int] = Counter()
-        self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
-        self._thread.start()
+        self._ready = 0  # threads that wait for a connection, or for their turn to
+        self._start_thread()
 
     def stop(self) -> None:
         """Accept no more. Connections that are being served go on.
@@ -96,50 +106,94 @@ class Server:
         """
         self._stopping.set()
         self._wake.close()
-        self._thread.join()
-        self._woken.close()
-        self._listening.close()
+        with self._turn:  # nobody accepts now, and nobody will
+            self._woken.close()
+            self._listening.close()
 
-    def _accept(self) -> None:
+    def _start_thread(self) -> None:
+        with self._mutex:
+            self._ready += 1
+        try:
+            threading.Thread(target=self._work, name="requests", daemon=True).start()
+        except RuntimeError:
+            with self._mutex:
+                self._ready -= 1
+            raise
+
+    def _work(self) -> None:
+        while (found := self._next()) is not None:
+            try:
+                with found[0]:
+                    self._answer(*found)
+            finally:
+                self._leave(found[1].uid)
+            if not self._is_ready_again():
+                return
+
+    def _next(self) -> tuple[socket.socket, Peer] | None:
+        """Wait for a connection that may be served; None to end."""
+        with self._turn:
+            while True:
+                connection = self._accept()
+                if connection is None:
+                    return None
+                peer = self._let_in(connection)
+                if peer is not None:
+                    return connection, peer
+                connection.close()
+
+    def _is_ready_again(self) -> bool:
+        with self._mutex:
+            is_kept = self._ready < _KEPT_READY
+            self._ready += is_kept
+        return is_kept
+
+    def _accept(self) -> socket.socket | None:
+        """Wait for a connection; None when it is time to stop."""
         ready = select.poll()
         for sock in (self._listening, self._woken):
+            if sock.fileno() < 0:
+                return None
             ready.register(sock, select.POLLIN)
         while True:
             ready.poll()
             if self._stopping.is_set():
-                return
+                return None
             try:
-                connection, _ = self._listening.accept()
+                return self._listening.accept()[0]
             except BlockingIOError:
                 continue
             except OSError as error:
                 _log.error("cannot accept: %s", error.strerror)
                 self._stopping.wait(_AFTER_FAILURE_S)
-            else:
-                self._serve(connection)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _let_in(self, connection: socket.socket) -> Peer | None:
+        """Return who is at the other end if they may be served, by this thread."""
         try:
             peer = peer_of(connection)
         except PeerNotAllowed:
-            connection.close()
-            return
+            return None
         if not self._enter(peer.uid):
             _log.warning("uid %d has too many connections", peer.uid)
-            connection.close()
-            return
-        try:
-            threading.Thread(target=self._run, args=(connection, peer), daemon=True).start()
-        except RuntimeError:  # the system gives no thread
+            return None
+        if not self._has_successor():
             self._leave(peer.uid)
-            connection.close()
+            return None
+        return peer
 
-    def _run(self, connection: socket.socket, peer: Peer) -> None:
+    def _has_successor(self) -> bool:
+        """Leave the ready threads to serve, if another one can wait for connections."""
+        with self._mutex:
+            self._ready -= 1
+            if self._ready > 0:
+                return True
         try:
-            with connection:
-                self._answer(connection, peer)
-        finally:
-            self._leave(peer.uid)
+            self._start_thread()
+        except RuntimeError:  # the system gives no thread
+            with self._mutex:
+                self._ready += 1
+            return False
+        return True
 
     def _enter(self, uid: int) -> bool:
         """Take a place; ordinary users cannot take root's login programs theirs."""

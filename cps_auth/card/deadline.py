@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
+from cps_auth.background import BackgroundThread
+
 _T = TypeVar("_T")
-_Job = tuple[Callable[[], Any], Future[Any], Callable[[Any], object]]
 
 _MOST_LEFT_BEHIND: Final = 16
 """Threads that hang at once: a pcscd that is stopped for hours must not cost one a retry."""
 _left_behind: set[DeadlineThread] = set()
+_spare: deque[BackgroundThread] = deque(maxlen=1)
+"""An idle thread whose owner is done with it: to start one takes longer than to ask pcscd."""
+os.register_at_fork(after_in_child=_spare.clear)  # threads are not forked
 
 
 def nothing(_: object) -> None:
@@ -23,13 +29,13 @@ def nothing(_: object) -> None:
 class DeadlineThread:
     """A thread that makes one owner's calls, and can be left behind with one that hangs.
 
-    It starts with the first call. The calls block in C with the interpreter's lock released.
+    It starts with the first call, unless one is to spare. The calls block in C with the
+    interpreter's lock released.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
         self._current: Future[Any] | None = None
         self._is_over = False
 
@@ -57,14 +63,14 @@ class DeadlineThread:
         """
         if self._is_over:
             raise TimeoutError
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             if len(_left_behind) >= _MOST_LEFT_BEHIND:
                 raise TimeoutError
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            thread = self._thread = _take_spare() or BackgroundThread(self._name)
         outcome: Future[_T] = Future()
         self._current = outcome
-        self._jobs.put((call, outcome, undo))
+        thread.do(partial(self._do, call, outcome, undo))
         try:
             return outcome.result(timeout_s)
         except CancelledError:
@@ -84,21 +90,29 @@ class DeadlineThread:
         if self._current is None or not self._current.cancel():
             _left_behind.discard(self)
             return False
-        self.stop()
+        self._is_over = True
+        self._thread = None  # it ends with the call
         return True
 
     def stop(self) -> None:
-        """Let the thread end, once it is idle. May be called twice."""
+        """Let go of the thread: it is spared if it is idle, else it ends. May be called twice."""
         self._is_over = True
-        self._jobs.put(None)
+        thread, self._thread = self._thread, None
+        if thread is not None and self._current is not None and self._current.done():
+            _spare.append(thread)
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            call, outcome, undo = job
-            result = call()
-            if outcome.set_running_or_notify_cancel():
-                outcome.set_result(result)
-            else:
-                undo(result)
-                _left_behind.discard(self)
-            del job, call, outcome, undo, result  # they may hold a PIN while this thread waits
+    def _do(
+        self, call: Callable[[], _T], outcome: Future[_T], undo: Callable[[_T], object]
+    ) -> None:
+        result = call()
+        if outcome.set_running_or_notify_cancel():
+            outcome.set_result(result)
+        else:
+            undo(result)
+            _left_behind.discard(self)
+
+
+def _take_spare() -> BackgroundThread | None:
+    with suppress(IndexError):
+        return _spare.pop()
+    return None

@@ -7,10 +7,14 @@ so that no PIN outlives its use. Whether a card is there is asked of PC/SC only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Final
+
+from msgspec import structs
 
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.pkcs11_card import Pkcs11Card
@@ -99,15 +103,14 @@ class Pkcs11Cards:
         """
         snapshot, lost = self._look()
         reader = name_today(snapshot, reader)
-        supplied = self._supply.take(snapshot)
-        slots, seat = self._seat_in(supplied, snapshot, reader)
+        supplied, seat = self._seat_in(self._supply.take(snapshot), reader)
         if seat is None and not supplied.is_new:
             supplied.process.stop()  # it may have gone blind since it was started
-            supplied = self._supply.fresh(snapshot)
-            slots, seat = self._seat_in(supplied, snapshot, reader)
+            supplied, seat = self._seat_in(self._supply.fresh(snapshot), reader)
         if seat is None:
             supplied.process.stop()
             self._require_none_left(snapshot, reader)
+            slots = supplied.slots
             has_only_soft = slots and not any(slot.removable for slot in slots)
             if lost and not has_only_soft:
                 raise lost
@@ -142,16 +145,14 @@ class Pkcs11Cards:
             start=self._start_child,
         )
 
-    def _seat_in(
-        self, supplied: Supplied, snapshot: Snapshot, reader: str | None
-    ) -> tuple[tuple[wire.SlotSeen, ...], Seat | None]:
-        """Return the module's slots, and the seat of the wanted card."""
-        process = supplied.process
+    def _seat_in(self, supplied: Supplied, reader: str | None) -> tuple[Supplied, Seat | None]:
+        """Return the process with what its module says now, and the seat of the wanted card."""
+        process, snapshot = supplied.process, supplied.seen
         try:
-            slots, seat = self._search(process, snapshot, reader)
+            supplied, seat = self._search(supplied, reader)
             if seat is None and holds_a_cps(snapshot, reader):
                 # Asked too early after an insertion, some modules are wrong once
-                slots, seat = self._search(process, snapshot, reader)
+                supplied, seat = self._search(replace(supplied, slots=()), reader)
             if seat is not None and seat.reader is not None:
                 self._presence.require(seat.reader)
         except ModuleUnusable:
@@ -161,13 +162,20 @@ class Pkcs11Cards:
         except BaseException:
             process.stop()
             raise
-        return slots, seat
+        return supplied, seat
 
-    def _search(
-        self, process: ModuleProcess, snapshot: Snapshot, reader: str | None
-    ) -> tuple[tuple[wire.SlotSeen, ...], Seat | None]:
-        slots = self._slots(process)
-        return slots, choose_seat(self._seats(process, slots, snapshot, reader))
+    def _search(self, supplied: Supplied, reader: str | None) -> tuple[Supplied, Seat | None]:
+        """Find the seat in what the module said before; ask what it was not asked yet."""
+        if not supplied.slots:
+            slots = self._slots(supplied.process)
+            supplied = replace(supplied, slots=slots, listed_s=monotonic())
+        seats = self._seats(supplied, reader)
+        read = {seat.slot.slot_id: seat.token for seat in seats}
+        slots = tuple(
+            structs.replace(slot, token=read.get(slot.slot_id, slot.token))
+            for slot in supplied.slots
+        )
+        return replace(supplied, slots=slots), choose_seat(seats)
 
     def _slots(self, process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
         reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
@@ -177,33 +185,27 @@ class Pkcs11Cards:
             raise ModuleUnusable(f"slots: {reply.name if isinstance(reply, wire.Failed) else ''}")
         return reply.slots
 
-    def _seats(
-        self,
-        process: ModuleProcess,
-        slots: Sequence[wire.SlotSeen],
-        snapshot: Snapshot,
-        reader: str | None,
-    ) -> list[Seat]:
+    def _seats(self, supplied: Supplied, reader: str | None) -> list[Seat]:
         seats = []
-        for slot in slots:
-            state = reader_of(slot, snapshot.readers)
+        for slot in supplied.slots:
+            state = reader_of(slot, supplied.seen.readers)
             if reader not in (None, slot.description, state.name if state else None):
                 continue
             has_card = state.atr is not None if state else not slot.removable
             if not has_card:
                 continue  # says PC/SC, whatever the module believes
-            seat = self._seat(process, slot, state)
+            seat = self._seat(supplied, slot, state)
             seats += [seat] if seat else []
         return seats
 
     def _seat(
-        self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
+        self, supplied: Supplied, slot: wire.SlotSeen, state: ReaderState | None
     ) -> Seat | None:
-        token = slot.token or self._token(process, slot, state)
+        token = slot.token or self._token(supplied.process, slot, state)
         certificate = authentication_certificate(token.certificates) if token else None
         if token is None or certificate is None:
             return None
-        return Seat(slot, token, certificate, state)
+        return Seat(slot, token, certificate, state, supplied.listed_s)
 
     def _token(
         self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None

@@ -99,9 +99,10 @@ class Pkcs11Card:
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, forget the PIN: see `cps_auth.card.port.Card`.
 
-        The PIN goes from the caller's buffer to the pipe, and in the child from one buffer
-        to C_Login. PKCS#11 flags tell the last attempt apart, so their silence is not
-        "unknown" here: a token that does not say "final try" has more than one left.
+        The PIN goes from the caller's buffer to the pipe, and in the child from one buffer to
+        C_Login, just after the token was read there: whether it may see a PIN. PKCS#11 flags
+        tell the last attempt apart, so their silence is not "unknown" here: a token that does not
+        say "final try" has more than one left.
 
         Raises:
             PinMalformed, LastAttempt, PinBlocked, ContactlessNotEnough: nothing was sent.
@@ -112,7 +113,7 @@ class Pkcs11Card:
             check_shape(pin, PIN)
         elif not self.has_pin_pad:
             raise PinEntryCancelled
-        self._require_attempts(PIN, last_attempt_allowed)
+        self._token.check()
         request = wire.Prove(
             slot_id=self._seat.slot.slot_id,
             serial=self._seat.token.serial,
@@ -120,8 +121,11 @@ class Pkcs11Card:
             key_id=self._seat.certificate.key_id,
             digest_info=SHA256_DIGEST_INFO + digest_of(challenge),
             on_pin_pad=pin is None,
+            last_attempt_allowed=last_attempt_allowed,
         )
         reply = self._token.use_codes(request, () if pin is None else (pin,), PIN)
+        if isinstance(reply, wire.TokenSeen):
+            _require_attempts(reply, PIN, last_attempt_allowed)
         if not isinstance(reply, wire.Signed):
             raise CardMisbehaved("answer of another request")
         algorithm = SignatureAlgorithm.PS256 if reply.is_pss else SignatureAlgorithm.RS256
@@ -143,7 +147,7 @@ class Pkcs11Card:
         """
         check_shape(old, PIN)
         check_shape(new, PIN)
-        self._require_attempts(PIN, last_attempt_allowed)
+        _require_attempts(self._token.read(), PIN, last_attempt_allowed)
         request = wire.ChangePin(self._seat.slot.slot_id, self._seat.token.serial)
         self._token.use_codes(request, (old, new), PIN)
 
@@ -162,7 +166,7 @@ class Pkcs11Card:
         """
         check_shape(puk, PUK)
         check_shape(new, PIN)
-        self._require_attempts(PUK, last_attempt_allowed)
+        _require_attempts(self._token.read(), PUK, last_attempt_allowed)
         request = wire.Unblock(self._seat.slot.slot_id, self._seat.token.serial)
         self._token.use_codes(request, (puk, new), PUK)
 
@@ -184,10 +188,10 @@ class Pkcs11Card:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _require_attempts(self, code: Code, last_attempt_allowed: bool) -> None:
-        token = self._token.read()
-        if not token.login_required:
-            raise ContactlessNotEnough
-        left = attempts_left(token, code)
-        if left is not None or code is PUK:
-            check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
+
+def _require_attempts(token: wire.TokenSeen, code: Code, last_attempt_allowed: bool) -> None:
+    if not token.login_required:
+        raise ContactlessNotEnough
+    left = attempts_left(token, code)
+    if left is not None or code is PUK:
+        check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)

@@ -24,14 +24,14 @@ from cps_auth.card.pkcs11_module import Module
 _DETAIL_CHARACTERS_AT_MOST: Final = 200
 
 
-def _serve_one(module: Module, request: wire.Request, requests: FileIO) -> wire.Reply:
+def _serve_one(module: Module, request: wire.Question, requests: FileIO) -> wire.Reply:
     codes = [wire.read_frame(requests) for _ in range(wire.codes_after(request))]
     try:
         match request:
             case wire.ListSlots():
                 return module.slots()
-            case wire.ReadToken(slot_id=slot_id):
-                return module.token(slot_id)
+            case wire.ReadToken():
+                return module.token(request)
             case wire.ReadFreeObjects():
                 return module.free_objects(request)
             case wire.Prove():
@@ -40,8 +40,6 @@ def _serve_one(module: Module, request: wire.Request, requests: FileIO) -> wire.
                 return module.change_pin(request, codes)
             case wire.Unblock():
                 return module.unblock(request, codes)
-            case wire.Rest():
-                return wire.Done()
     finally:
         for code in codes:
             code[:] = bytes(len(code))
@@ -62,9 +60,12 @@ def _serve(module: Module, requests: FileIO, replies: FileIO, deadline_s: int) -
     signal.alarm(wire.IDLE_S)
     while True:
         request = decoder.decode(wire.read_frame(requests))
+        if isinstance(request, wire.Rest):
+            signal.alarm(wire.IDLE_S)
+            continue
         signal.alarm(deadline_s)  # ends a hung module even when the parent has died
         reply = _attempt(partial(_serve_one, module, request, requests))
-        signal.alarm(wire.IDLE_S if isinstance(request, wire.Rest) else 0)
+        signal.alarm(0)
         wire.write_message(replies, reply)
 
 

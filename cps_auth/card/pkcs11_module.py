@@ -6,7 +6,7 @@ Only the child process imports this: the module is foreign C code, which may cra
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Final
 
@@ -55,9 +55,10 @@ class Module:
         """Return every slot."""
         return wire.SlotsSeen(tuple(_slot_seen(slot) for slot in self._library.get_slots()))
 
-    def token(self, slot_id: int) -> wire.TokenSeen:
-        """Return what the token says now, its certificates included."""
-        return _token_seen(self._token(slot_id))
+    def token(self, request: wire.ReadToken) -> wire.TokenSeen:
+        """Return what the token says now, its certificates included if they are wanted."""
+        token = self._token(request.slot_id)
+        return _token_seen(token, with_certificates=request.with_certificates)
 
     def free_objects(self, request: wire.ReadFreeObjects) -> wire.ObjectsSeen:
         """Return the data objects that show before any login."""
@@ -69,15 +70,30 @@ class Module:
         finally:
             _close(session)
 
-    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Signed:
-        """Log in, sign with the certificate's key, log out."""
-        with self._token_before_and_after(request) as token:
+    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Reply:
+        """Log in, sign with the certificate's key, log out; or say why the token sees no PIN."""
+        try:
+            token = self._token_of(request)
+        except pkcs11.PKCS11Error as failure:
+            return wire.Failed(type(failure).__name__, before_pin=True)
+        if not _may_see_pin(token.flags, request):
+            return _token_seen(token, with_certificates=False)
+        try:
             pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
             session = token.open(user_pin=pin)
-            try:
-                return _sign(_private_key(session, request), token, request.digest_info)
-            finally:
-                _close(session)
+        except pkcs11.PinIncorrect as refusal:
+            return wire.Failed(type(refusal).__name__, token=self._after_refusal(request))
+        try:
+            signed = _sign(_private_key(session, request), token, request.digest_info)
+        finally:
+            _close(session)
+        self._token_of(request)  # the signature counts for nothing if it is another one now
+        return signed
+
+    def _after_refusal(self, request: wire.Prove) -> wire.TokenSeen | None:
+        with suppress(pkcs11.PKCS11Error):  # the refusal is what counts
+            return _token_seen(self._token_of(request), with_certificates=False)
+        return None
 
     def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
         """Replace the PIN; the module compares the old one."""
@@ -139,9 +155,21 @@ def _soft_token_seen(slot: pkcs11.Slot) -> wire.TokenSeen | None:
         return None
 
 
-def _token_seen(token: pkcs11.Token) -> wire.TokenSeen:
+def _may_see_pin(flags: TokenFlag, request: wire.Prove) -> bool:
+    is_last = bool(flags & TokenFlag.USER_PIN_FINAL_TRY)
+    return bool(
+        flags & TokenFlag.LOGIN_REQUIRED
+        and not flags & TokenFlag.USER_PIN_LOCKED
+        and (request.last_attempt_allowed or not is_last)
+    )
+
+
+def _token_seen(token: pkcs11.Token, *, with_certificates: bool = True) -> wire.TokenSeen:
     flags = token.flags
     initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
+    certificates = None
+    if with_certificates:
+        certificates = tuple(_certificates(token)) if initialised else ()
     return wire.TokenSeen(
         serial=_serial(token),
         label=token.label.rstrip("\0 "),
@@ -152,7 +180,7 @@ def _token_seen(token: pkcs11.Token) -> wire.TokenSeen:
         puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
         puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
         has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
-        certificates=tuple(_certificates(token)) if initialised else (),
+        certificates=certificates,
     )
 
 
@@ -199,14 +227,11 @@ def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMix
 
 def _sign(key: pkcs11.SignMixin, token: pkcs11.Token, digest_info: bytes) -> wire.Signed:
     """Sign by PKCS #1 v1.5; by PSS where the token has it and not the other for this key."""
-    mechanisms = token.slot.get_mechanisms()
-    may_pss = Mechanism.RSA_PKCS_PSS in mechanisms
-    if Mechanism.RSA_PKCS in mechanisms or not may_pss:
-        try:
-            return wire.Signed(key.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
-        except _NOT_THIS_MECHANISM:
-            if not may_pss:
-                raise
+    try:
+        return wire.Signed(key.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
+    except _NOT_THIS_MECHANISM:
+        if Mechanism.RSA_PKCS_PSS not in token.slot.get_mechanisms():
+            raise
     parameters = (Mechanism.SHA256, MGF.SHA256, _DIGEST_BYTES)
     digest = digest_info[-_DIGEST_BYTES:]
     signature = key.sign(digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=parameters)

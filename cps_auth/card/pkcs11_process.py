@@ -75,11 +75,20 @@ class ModuleProcess:
             ModuleUnusable: it crashed, did not answer in time, or answered nonsense.
         """
         try:
-            self._send(msgspec.msgpack.encode(request))
-            for code in codes:
-                self._send(code)
+            self._send(msgspec.msgpack.encode(request), *codes)
             return self._receive(monotonic() + deadline_s)
         except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as failure:
+            raise ModuleUnusable(self._kill_and_say_why(failure)) from None
+
+    def rest(self) -> None:
+        """Tell the child that nobody asks anything now: it ends itself after `wire.IDLE_S`.
+
+        Raises:
+            ModuleUnusable: it has ended.
+        """
+        try:
+            self._send(msgspec.msgpack.encode(wire.Rest()))
+        except (OSError, EOFError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None
 
     def release(self) -> None:
@@ -106,11 +115,12 @@ class ModuleProcess:
             self._kill()
             raise ModuleUnusable(_why_not_ready(reply))
 
-    def _send(self, payload: bytes | bytearray) -> None:
-        # Frames of ours are far smaller than a pipe's buffer: a stopped child cannot block us.
+    def _send(self, *payloads: bytes | bytearray) -> None:
+        # Frames of ours are far smaller than a pipe's buffer: a stopped child cannot block us,
+        # and all of them are written. From the PIN's own buffer: no copy is made.
         self._require_pipes()
-        os.write(self._child.requests, wire.length_prefix(payload))
-        os.write(self._child.requests, payload)
+        frames = ((wire.length_prefix(payload), payload) for payload in payloads)
+        os.writev(self._child.requests, [part for frame in frames for part in frame])
 
     def _receive(self, until: float) -> wire.Reply:
         length = wire.payload_length(self._read_exactly(wire.LENGTH_BYTES, until))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from time import monotonic
 from typing import Final
 
 from cryptography import x509
@@ -39,7 +38,7 @@ class Seat:
     token: wire.TokenSeen
     certificate: wire.CertificateSeen
     reader: ReaderState | None  # what PC/SC says of it; None for a soft token
-    found_s: float = field(default_factory=monotonic, compare=False)
+    read_s: float = field(compare=False)  # when the token was read, on the monotonic clock
 
     @property
     def reader_name(self) -> str:
@@ -47,8 +46,12 @@ class Seat:
         return self.reader.name if self.reader else self.slot.description
 
     def is_of(self, token: wire.TokenSeen) -> bool:
-        """Tell whether `token`, read again, is still this one: serial and certificate."""
-        return token.serial == self.token.serial and self.certificate in token.certificates
+        """Tell whether `token`, read again, is still this one.
+
+        By serial and certificate; by its serial where no certificates were asked for.
+        """
+        has_certificate = token.certificates is None or self.certificate in token.certificates
+        return token.serial == self.token.serial and has_certificate
 
 
 def reader_of(slot: wire.SlotSeen, readers: Iterable[ReaderState]) -> ReaderState | None:
@@ -74,7 +77,7 @@ def _cuts(name: str) -> tuple[str, ...]:
 
 
 def authentication_certificate(
-    certificates: Iterable[wire.CertificateSeen],
+    certificates: Iterable[wire.CertificateSeen] | None,
 ) -> wire.CertificateSeen | None:
     """Return the one certificate made for authentication; None when there is none or several.
 
@@ -83,7 +86,7 @@ def authentication_certificate(
     """
     found = {
         seen.unverified_certificate_der: seen
-        for seen in certificates
+        for seen in certificates or ()
         if _authenticates(seen.unverified_certificate_der)
     }
     return next(iter(found.values())) if len(found) == 1 else None
@@ -116,12 +119,13 @@ _EXTENSION_ERRORS: Final = (
 
 def rsa_modulus(certificate: wire.CertificateSeen) -> bytes:
     """Return the modulus of an authentication certificate's key, big-endian."""
-    modulus = _rsa_key(certificate).public_numbers().n
+    modulus = _rsa_key(certificate.unverified_certificate_der).public_numbers().n
     return modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")
 
 
-def _rsa_key(certificate: wire.CertificateSeen) -> RSAPublicKey:
-    key = x509.load_der_x509_certificate(certificate.unverified_certificate_der).public_key()
+@lru_cache(_CERTIFICATES_REMEMBERED)
+def _rsa_key(unverified_der: bytes) -> RSAPublicKey:
+    key = x509.load_der_x509_certificate(unverified_der).public_key()
     if not isinstance(key, RSAPublicKey):  # `authentication_certificate` let only RSA through
         raise TypeError
     return key

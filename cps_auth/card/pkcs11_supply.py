@@ -13,9 +13,11 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from time import monotonic
+from functools import partial
+from time import monotonic, sleep
 from typing import Final
 
+from cps_auth.background import BackgroundThread
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.pkcs11_process import ModuleProcess
 from cps_auth.card.watch import asleep_s
@@ -23,18 +25,25 @@ from cps_auth.errors import ModuleUnusable
 from cps_auth.model import Snapshot
 
 _KEPT_FOR_S: Final = wire.IDLE_S - 5.0  # the child ends itself at IDLE_S
-_REST_WITHIN_S: Final = 1.0
 _LIST_WITHIN_S: Final = 10.0
+_ANSWER_FIRST_S: Final = 0.02
+"""Before anything is done for the next login, this one's answer is on its way."""
 _SLEPT_S: Final = 1.0  # what the two clocks may differ by without a suspend in between
 
 
 @dataclass(frozen=True, slots=True)
 class Supplied:
-    """A process whose module was initialised while the readers were as they are now."""
+    """A process whose module was initialised while the readers were as they are now.
+
+    What it said of its slots then is what it would say now, but for flags such as that of the
+    last attempt, which are read before each PIN.
+    """
 
     process: ModuleProcess
     seen: Snapshot  # the readers, then and now
     is_new: bool = False  # started for this taker
+    slots: tuple[wire.SlotSeen, ...] = ()  # with the tokens that were read; empty: not asked yet
+    listed_s: float = 0.0  # when that was, on the monotonic clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class ModuleSupply:
         self._start = start
         self.keeps = keeps
         self._mutex = threading.Lock()
+        self._thread: BackgroundThread | None = None  # not before it is needed: some fork first
+        self._thread_pid = 0
         self._kept: list[_Kept] = []  # at most one
         weakref.finalize(self, _end_all, self._kept)
 
@@ -114,7 +125,7 @@ class ModuleSupply:
             supplied.process.stop()
             return
         try:
-            supplied.process.ask(wire.Rest(), deadline_s=_REST_WITHIN_S)
+            supplied.process.rest()
         except ModuleUnusable:
             return  # it has ended
         self._keep(supplied)
@@ -122,23 +133,33 @@ class ModuleSupply:
     def replace(self, supplied: Supplied) -> None:
         """End a process that saw a PIN, and start the next one if any is kept. Never raises.
 
+        Where any is kept that is done in a moment, in a thread that stays: this login is not to
+        wait for it, nor for a processor that it takes.
+
         Args:
             supplied: from `take` or `fresh`; logged out, and only its end is waited for.
         """
         if not self.keeps:
             supplied.process.stop()
             return
-        supplied.process.release()
-        threading.Thread(
-            target=self._replace, args=(supplied,), name="cps-auth-module", daemon=True
-        ).start()
+        self._in_background(partial(self._replace, supplied))
+
+    def _in_background(self, work: Callable[[], None]) -> None:
+        with self._mutex:
+            if self._thread is None or self._thread_pid != os.getpid():
+                # Of another process: this one was forked, and threads are not
+                self._thread, self._thread_pid = BackgroundThread("cps-auth-module"), os.getpid()
+            self._thread.do(work)
 
     def _replace(self, supplied: Supplied) -> None:
+        sleep(_ANSWER_FIRST_S)
         supplied.process.stop()
         with suppress(ModuleUnusable):  # the next `take` finds out why
             fresh = self._start().ready()
-            fresh.ask(wire.ListSlots(), deadline_s=_LIST_WITHIN_S)  # the first one is slow
-            self._keep(Supplied(fresh, supplied.seen))
+            reply = fresh.ask(wire.ListSlots(), deadline_s=_LIST_WITHIN_S)  # the first one is slow
+            slots = reply.slots if isinstance(reply, wire.SlotsSeen) else ()
+            fresh.rest()
+            self._keep(Supplied(fresh, supplied.seen, slots=slots, listed_s=monotonic()))
 
     def _keep(self, supplied: Supplied) -> None:
         until_s = monotonic() + _KEPT_FOR_S

@@ -54,6 +54,7 @@ class SeatedToken:
         """Take over what `supply` gave, and in which `seat` was found."""
         self.seat = seat
         self._supplied: Supplied | None = supplied
+        self._found_by: Final = supplied
         self._seen = supplied.seen
         self._just_found = seat.token if supply.keeps else None
         self._supply = supply
@@ -67,17 +68,21 @@ class SeatedToken:
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
         """
-        return self._ask(request, self._open_deadline_s)
+        return self._believed(self._reply_to(request, self._open_deadline_s), request)
 
     def read(self) -> wire.TokenSeen:
         """Read the token afresh and check that it is the one that was opened.
 
-        What was read a moment ago, to find it, is not read again the first time.
+        What was read a moment ago, to find it, is not read again the first time. Its certificates
+        are not while the process that read them is kept, in which nothing was plugged since. One
+        that sees it no more may have gone blind: a new one is asked.
 
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
         token: wire.Reply | None = self._take_just_found()
+        if token is None and self._is_where_found:
+            token = self._read_where_it_was_found()
         if token is None:
             token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
         self.require_stayed()
@@ -86,23 +91,37 @@ class SeatedToken:
             raise CardRemoved
         return token
 
+    def _read_where_it_was_found(self) -> wire.Reply | None:
+        request = wire.ReadToken(self.seat.slot.slot_id, with_certificates=False)
+        try:
+            return self.ask(request)
+        except CpsAuthError:
+            self._stop()
+            self.require_stayed()
+            return None
+
     def _take_just_found(self) -> wire.TokenSeen | None:
         found, self._just_found = self._just_found, None
-        is_fresh = monotonic() - self.seat.found_s < _FRESH_FOR_S
+        is_fresh = monotonic() - self.seat.read_s < _FRESH_FOR_S
         return found if is_fresh else None
 
     def check(self) -> None:
         """Check that it is there and is the one that was opened.
 
-        Where speed counts, as PC/SC sees it: the token itself is read before a PIN is sent.
+        Where its process is kept, as PC/SC sees it: the token itself is read before it sees a PIN.
 
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        if self._supply.keeps:
+        if self._is_where_found:
             self.require_stayed()
         else:
             self.read()
+
+    @property
+    def _is_where_found(self) -> bool:
+        """Whether the process is the one in which the token was found, perhaps long ago."""
+        return self._supply.keeps and self._supplied is self._found_by
 
     def use_codes(
         self, request: wire.Request, codes: Sequence[bytearray], code: Code
@@ -120,11 +139,23 @@ class SeatedToken:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
         """
         try:
-            reply = self._ask(request, self._prove_deadline_s, codes, code)
+            reply = self._ask_once(request, codes, code)
             self.require_stayed()
         finally:
             self._forget_codes()
         return reply
+
+    def _ask_once(
+        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+    ) -> wire.Reply:
+        """Have the token compare the codes once, in a new process if the kept one is blind."""
+        reply = self._reply_to(request, self._prove_deadline_s, codes)
+        if isinstance(reply, wire.Failed) and reply.before_pin and self._is_where_found:
+            self._stop()
+            self.require_stayed()
+            self.read()  # in a new one, and it is the same token
+            reply = self._reply_to(request, self._prove_deadline_s, codes)
+        return self._believed(reply, request, code)
 
     def require_stayed(self) -> None:
         """Check that the card has been in its reader all the time since it was opened.
@@ -158,28 +189,26 @@ class SeatedToken:
             self._supply.give_back(self._supplied)
             self._supplied = None
 
-    def _ask(
-        self,
-        request: wire.Request,
-        deadline_s: float,
-        codes: Sequence[bytearray] = (),
-        code: Code = PIN,
+    def _reply_to(
+        self, request: wire.Request, deadline_s: float, codes: Sequence[bytearray] = ()
     ) -> wire.Reply:
         if self._supplied is None:
             self._supplied = self._supply.take(self._seen)
         try:
-            reply = self._supplied.process.ask(request, deadline_s=deadline_s, codes=codes)
+            return self._supplied.process.ask(request, deadline_s=deadline_s, codes=codes)
         except ModuleUnusable:
             self._stop()
             self._require_after_doubt()
             raise
+
+    def _believed(self, reply: wire.Reply, request: wire.Request, code: Code = PIN) -> wire.Reply:
         if isinstance(reply, wire.Failed):
             raise self._meaning_of(reply, type(request).__name__, code)
         return reply
 
     def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
         if failed.name == "PinIncorrect":
-            return code.wrong(self._attempts_after_refusal(code))
+            return code.wrong(self._attempts_after_refusal(failed.token, code))
         if failed.name == "PinLocked":
             return code.blocked()
         if failed.name == "FunctionCancelled":
@@ -195,9 +224,9 @@ class SeatedToken:
             return ModuleUnusable(f"{operation}: {failed.name}")
         return CardMisbehaved(f"{operation}: {failed.name}")
 
-    def _attempts_after_refusal(self, code: Code) -> int | None:
+    def _attempts_after_refusal(self, token: wire.TokenSeen | None, code: Code) -> int | None:
         try:
-            return attempts_left(self.read(), code)
+            return attempts_left(token or self.read(), code)
         except CpsAuthError:
             return None  # the refusal is what counts; the card may have left since
 

@@ -31,6 +31,7 @@ class ReadToken(Message, frozen=True, tag=True):
     """Ask what the token in one slot says without a PIN."""
 
     slot_id: int
+    with_certificates: bool = True
 
 
 class ReadFreeObjects(Message, frozen=True, tag=True):
@@ -41,7 +42,12 @@ class ReadFreeObjects(Message, frozen=True, tag=True):
 
 
 class Prove(Message, frozen=True, tag=True):
-    """Log in, sign, log out. The PIN follows as a raw frame, unless it is typed on the reader."""
+    """Log in, sign, log out. The PIN follows as a raw frame, unless it is typed on the reader.
+
+    The token is read first. One that wants no login, is blocked, or has its last attempt left
+    while that is not allowed, sees no PIN: the answer is then what it said, a `TokenSeen`. Nor
+    does one that is not there, or is another: it has `Failed` before the PIN.
+    """
 
     slot_id: int
     serial: str  # of the token that may see the PIN
@@ -49,6 +55,7 @@ class Prove(Message, frozen=True, tag=True):
     key_id: bytes  # CKA_ID of the certificate, empty when it has none
     digest_info: bytes  # what CKM_RSA_PKCS pads and signs
     on_pin_pad: bool = False
+    last_attempt_allowed: bool = False
 
 
 class ChangePin(Message, frozen=True, tag=True):
@@ -66,13 +73,14 @@ class Unblock(Message, frozen=True, tag=True):
 
 
 class Rest(Message, frozen=True, tag=True):
-    """Nobody uses the module now; whatever is asked next ends the rest."""
+    """Nobody uses the module now; whatever is asked next ends the rest. It is not answered."""
 
 
-Request = ListSlots | ReadToken | ReadFreeObjects | Prove | ChangePin | Unblock | Rest
+Question = ListSlots | ReadToken | ReadFreeObjects | Prove | ChangePin | Unblock
+Request = Question | Rest
 
 
-def codes_after(request: Request) -> int:
+def codes_after(request: Question) -> int:
     """Return how many raw frames follow a request."""
     match request:
         case Prove(on_pin_pad=on_pin_pad):
@@ -109,7 +117,7 @@ class TokenSeen(Message, frozen=True, tag=True):
     puk_final_try: bool  # CKF_SO_PIN_FINAL_TRY
     puk_locked: bool  # CKF_SO_PIN_LOCKED
     has_pin_pad: bool  # CKF_PROTECTED_AUTHENTICATION_PATH
-    certificates: tuple[CertificateSeen, ...]
+    certificates: tuple[CertificateSeen, ...] | None = None  # None: not asked for
 
 
 class SlotSeen(Message, frozen=True):
@@ -118,7 +126,7 @@ class SlotSeen(Message, frozen=True):
     slot_id: int
     description: str  # for a smart card reader, its PC/SC name cut at 64 bytes
     removable: bool  # CKF_REMOVABLE_DEVICE
-    token: TokenSeen | None = None  # only of a slot that is not removable: it takes no reader
+    token: TokenSeen | None = None  # said at once of a slot that takes no reader: not removable
 
 
 class SlotsSeen(Message, frozen=True, tag=True):
@@ -156,6 +164,8 @@ class Failed(Message, frozen=True, tag=True):
 
     name: str  # the class that python-pkcs11 raised, named after the CKR_ value
     detail: str = ""  # only for a module that could not be loaded
+    before_pin: bool = False  # the module has not seen the PIN that came with the request
+    token: TokenSeen | None = None  # as it was after it had refused the PIN
 
 
 Reply = Ready | SlotsSeen | TokenSeen | ObjectsSeen | Signed | Done | Failed

@@ -5,13 +5,19 @@ It decides nothing: a login verifies by itself, with the certificate that was ju
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from cps_auth.model import CardSignature, SignatureAlgorithm
+
+_CERTIFICATES_REMEMBERED: Final = 64
 
 
 def is_signature_of(unverified_der: bytes, message: bytes, signature: CardSignature) -> bool:
@@ -20,10 +26,15 @@ def is_signature_of(unverified_der: bytes, message: bytes, signature: CardSignat
     if signature.algorithm is SignatureAlgorithm.PS256:
         scheme = padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)
     try:
-        key = x509.load_der_x509_certificate(unverified_der).public_key()
+        key = _key_of(unverified_der)
         if not isinstance(key, RSAPublicKey):
             return False
         key.verify(signature.value, message, scheme, SHA256())
     except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
+
+
+@lru_cache(_CERTIFICATES_REMEMBERED)
+def _key_of(unverified_der: bytes) -> PublicKeyTypes:
+    return x509.load_der_x509_certificate(unverified_der).public_key()

@@ -59,14 +59,12 @@ class CabinetPc:
         with (self.folder / "accounts.toml").open("a") as file:
             file.write(entry)
 
-    def send(self, content: bytes, *, half_close: bool = False) -> dict[str, object]:
+    def send(self, content: bytes) -> dict[str, object]:
         """Send bytes to the daemon and return its reply; empty if it said nothing."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(DEADLINE_S)
             connection.connect(str(self.socket_path))
             connection.sendall(content)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
             raw = connection.makefile("rb").read()
         if not raw:
             return {}

@@ -42,6 +42,22 @@ def test_a_stuck_operation_is_abandoned_and_told() -> None:
     assert seen == [False]
 
 
+def test_operations_share_a_thread_until_one_is_stuck() -> None:
+    """None waits for a thread to start; the one that was left behind ends when it comes back."""
+    worker = CardWorker(1, 0.1)
+    first = worker.run(ASKER, lambda _: threading.current_thread())
+    assert worker.run("julien", lambda _: threading.current_thread()) is first
+    go_on = threading.Event()
+    with pytest.raises(CardBusy):
+        worker.run(ASKER, lambda _: go_on.wait(10))
+    second = worker.run(ASKER, lambda _: threading.current_thread())
+    assert second is not first
+    go_on.set()
+    first.join(10)
+    assert not first.is_alive()
+    assert worker.run(ASKER, lambda _: threading.current_thread()) is second
+
+
 def test_while_several_are_stuck_nothing_is_tried() -> None:
     """Threads do not pile up behind a dead reader; once they come back, cards work again."""
     worker = CardWorker(1, 0.05)

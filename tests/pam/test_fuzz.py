@@ -37,6 +37,7 @@ SEEDS = [
     b"cps1 verify root login\n\x04abcd",
     b"cps1 code root login\n\x0cABCDEFGHJKLM",
     b"cps1 ping root watchdog\n",
+    b"cps1 hello root xsecurelock\n",
     b"cps1 probe nobody sudo\n",
     b'{"verb":"verify"}\n',
 ]
@@ -72,7 +73,7 @@ def test_the_parser_lets_only_requests_through() -> None:
         except CpsAuthError:
             continue
         read += 1
-        assert request.verb in ("probe", "verify", "code", "ping")
+        assert request.verb in ("probe", "hello", "verify", "code", "ping")
         assert f"cps1 {request.verb} {request.account} {request.service}".encode() == line
         assert time.monotonic() < deadline_s
     assert 0 < read < MESSAGES

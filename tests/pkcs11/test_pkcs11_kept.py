@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +99,33 @@ def test_a_refusal_ends_it(bench: MakeBench, challenge) -> None:
     assert len(one.started) == 2
 
 
+LAST_AFTER_REFUSAL = """
+static int refused;
+static word login(word session, word user, unsigned char *pin, word length) {{
+    word rv = ((word (*)(word, word, unsigned char *, word))real->call[LOGIN])(
+        session, user, pin, length);
+    refused = rv == 0xA0;
+    return rv;
+}}
+static word token(word slot, unsigned char *info) {{
+    word rv = ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info);
+    if (refused) *(word *)(info + 96) |= {flag};
+    return rv;
+}}
+"""
+
+
+@pytest.mark.parametrize(("flag", "left"), [("0x20000", 1), ("0x40000", 0), ("0", None)])
+def test_a_refusal_tells_what_it_has_left(bench: MakeBench, challenge, flag, left) -> None:
+    """As the token's flags are just after it, CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED."""
+    install = "ours.call[GET_TOKEN_INFO] = token; ours.call[LOGIN] = login;"
+    one = bench(more=LAST_AFTER_REFUSAL.format(flag=flag), install=install)
+    one.look()
+    with pytest.raises(WrongPin) as refused:
+        one.log_in(challenge, b"4321")
+    assert refused.value.attempts_left == left
+
+
 def test_a_change_at_the_readers_ends_it(bench: MakeBench, challenge) -> None:
     """The same card taken out and put back is looked at by a module initialised since."""
     one = bench()
@@ -142,6 +172,106 @@ def test_attempts_spent_meanwhile_are_read_before_the_pin(bench, challenge, tmp_
     assert len(one.started) == 1
 
 
+def test_a_program_ends_in_peace_while_one_is_kept(softhsm) -> None:
+    """Its exit ends the kept process, and says nothing of it."""
+    softhsm.add_token("doctor")
+    program = (
+        "import sys; from cps_auth.card.open import open_cards\n"
+        "cards = open_cards(sys.argv[1], stays=True)\n"
+        "with cards.open_card() as card: card.read_authentication_certificate()\n"
+        "(kept,) = cards._supply._kept; print(kept.supplied.process._child._pidfd)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(softhsm.module)],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip()
+    assert done.stderr == b""
+
+
+COUNTED = """
+static word search(word session, void *template, word count) {{
+    int fd = open("{seen}", O_CREAT | O_APPEND | O_WRONLY, 0600);
+    if (fd < 0 || write(fd, "x", 1) != 1) abort();
+    close(fd);
+    return ((word (*)(word, void *, word))real->call[26])(session, template, count);
+}}
+"""
+"""Writes a letter for each C_FindObjectsInit, which is number 26 of the list."""
+
+
+def test_certificates_are_read_once_while_nothing_changes(bench, challenge, tmp_path) -> None:
+    """Looks and the login share what was read; a card put back is read anew."""
+    seen = tmp_path / "seen"
+    one = bench(more=COUNTED.format(seen=seen), install="ours.call[26] = search;")
+    one.look()
+    searches = len(seen.read_text())
+    one.look()
+    assert len(seen.read_text()) == searches
+    one.log_in(challenge)
+    assert len(seen.read_text()) == searches + 1, "for the private key"
+    one.look()
+    one.readers.remove(READER)
+    one.readers.insert(READER, one.card)
+    before = len(seen.read_text())
+    one.look()
+    assert len(seen.read_text()) == before + searches
+
+
+OTHER_SERIAL = """
+static word token(word slot, unsigned char *info) {{
+    word rv = ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info);
+    if (access("{swapped}", F_OK) == 0) info[80] ^= 1;  /* serialNumber */
+    return rv;
+}}
+static word login(word session, word user, unsigned char *pin, word length) {{
+    first_time("{asked}");
+    return ((word (*)(word, word, unsigned char *, word))real->call[LOGIN])(
+        session, user, pin, length);
+}}
+"""
+
+
+def test_another_token_sees_no_pin(bench: MakeBench, challenge, tmp_path) -> None:
+    """Although PC/SC saw no swap: the token's serial is read in the breath of the PIN."""
+    swapped, asked = tmp_path / "swapped", tmp_path / "asked"
+    install = "ours.call[GET_TOKEN_INFO] = token; ours.call[LOGIN] = login;"
+    one = bench(more=OTHER_SERIAL.format(swapped=swapped, asked=asked), install=install)
+    one.look()
+    with one.cards.open_card() as card:
+        card.read_authentication_certificate()
+        swapped.touch()
+        with pytest.raises(CardRemoved):
+            card.prove(bytearray(b"1234"), challenge)
+    assert not asked.exists()
+    swapped.unlink()
+    one.log_in(challenge)
+    assert asked.exists()
+
+
+def test_the_next_one_is_prepared_after_the_answer(softhsm, challenge) -> None:
+    """What saw the PIN ends, and the next is started, when the login has its answer."""
+    softhsm.add_token("doctor")
+    before = _children()
+    cards = Pkcs11Cards(softhsm.module, keeps=True)
+    with cards.open_card() as card:
+        (first,) = _children() - before
+        card.prove(bytearray(b"1234"), challenge)
+        assert _children() - before == {first}
+    deadline_s = time.monotonic() + 10
+    while (now := _children() - before) in ({first}, set()) and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    assert len(now) == 1
+    assert first not in now
+    while not cards._supply._kept and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    with cards.open_card() as card:
+        card.prove(bytearray(b"1234"), challenge)
+        assert _children() - before == now
+
+
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGALRM])
 def test_one_that_died_meanwhile_is_replaced(bench: MakeBench, challenge, fault) -> None:
     """Killed, or ended by itself after its time: the next login finds no fault."""
@@ -153,7 +283,10 @@ def test_one_that_died_meanwhile_is_replaced(bench: MakeBench, challenge, fault)
     assert len(one.started) == 2
 
 
-def test_one_that_went_blind_is_replaced(bench: MakeBench, challenge, tmp_path) -> None:
+@pytest.mark.parametrize("is_looked_at", [True, False])
+def test_one_that_went_blind_is_replaced(
+    bench: MakeBench, challenge, tmp_path, is_looked_at
+) -> None:
     """A kept process that sees no card where PC/SC sees one is asked no more."""
     blind = tmp_path / "blind"
     token = (
@@ -166,8 +299,32 @@ def test_one_that_went_blind_is_replaced(bench: MakeBench, challenge, tmp_path) 
     one = bench(more=token, install="ours.call[GET_TOKEN_INFO] = token;")
     one.look()
     blind.write_text(str(one.started[0]))
+    time.sleep(0.6)  # what was read a moment ago is not read again
+    if is_looked_at:
+        one.look()
     one.log_in(challenge)
     assert len(one.started) == 2
+    assert not any(map(_lives, one.started))
+
+
+LOST_AT_LOGIN = """
+static word login(word session, word user, unsigned char *pin, word length) {{
+    int fd = open("{seen}", O_CREAT | O_APPEND | O_WRONLY, 0600);
+    if (fd < 0 || write(fd, "x", 1) != 1) abort();
+    close(fd);
+    return 0xE0;  /* CKR_TOKEN_NOT_PRESENT */
+}}
+"""
+
+
+def test_what_has_seen_the_pin_is_not_tried_again(bench, challenge, tmp_path) -> None:
+    """A kept process that fails with the PIN, not before it, is no reason to show it twice."""
+    seen = tmp_path / "seen"
+    one = bench(more=LOST_AT_LOGIN.format(seen=seen), install="ours.call[LOGIN] = login;")
+    one.look()
+    with pytest.raises(CardRemoved):
+        one.log_in(challenge)
+    assert seen.read_text() == "x"
 
 
 def test_it_is_not_kept_for_ever(bench: MakeBench, monkeypatch) -> None:

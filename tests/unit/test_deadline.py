@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -44,20 +45,57 @@ def test_too_late() -> None:
     assert results == [7]
 
 
-def test_the_thread_ends() -> None:
-    """A stopped thread ends, and so does one that was left behind once its call returns."""
-    idle = DeadlineThread("idle")
-    idle.call(DEADLINE_S, lambda: 7)
-    idle.stop()
-    go = threading.Event()
-    stuck = DeadlineThread("stuck")
+def _thread_of(owner: DeadlineThread) -> threading.Thread:
+    return owner.call(DEADLINE_S, threading.current_thread)
+
+
+def test_one_idle_thread_is_spared_for_the_next_owner() -> None:
+    """The next owner does not wait for a thread to start; of several idle ones, one stays."""
+    owners = [DeadlineThread("idle") for _ in range(3)]
+    threads = [_thread_of(owner) for owner in owners]
+    assert len(set(threads)) == 3
+    for owner in owners:
+        owner.stop()
+        owner.stop()
+    for thread in threads[:2]:
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+    following = DeadlineThread("next")
+    assert _thread_of(following) is threads[2]
+    assert _thread_of(DeadlineThread("another")) is not threads[2]
+    with pytest.raises(TimeoutError):
+        owners[2].call(DEADLINE_S, lambda: 7)
+    following.stop()
+
+
+def test_a_thread_that_was_left_behind_ends() -> None:
+    """Once its call returns; it serves nobody else."""
+    go, stuck = threading.Event(), DeadlineThread("stuck")
+    thread = _thread_of(stuck)
     with pytest.raises(TimeoutError):
         stuck.call(0.01, lambda: go.wait(DEADLINE_S))
+    stuck.stop()
+    following = DeadlineThread("next")
+    assert _thread_of(following) is not thread
+    following.stop()
     go.set()
-    for thread in threading.enumerate():
-        if thread.name in ("idle", "stuck"):
-            thread.join(DEADLINE_S)
-            assert not thread.is_alive()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+
+
+def test_a_forked_process_starts_its_own() -> None:
+    """Threads are not forked: one that was to spare before answers nobody after."""
+    owner = DeadlineThread("parent")
+    owner.call(DEADLINE_S, lambda: 7)
+    owner.stop()
+    worker = os.fork()
+    if worker == 0:
+        status = 1
+        try:
+            status = 0 if DeadlineThread("child").call(DEADLINE_S, lambda: 7) == 7 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
 
 
 def test_given_up_from_elsewhere() -> None:

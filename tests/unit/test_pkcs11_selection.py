@@ -45,7 +45,7 @@ def _token(serial: str = "99000001", **changes: object) -> TokenSeen:
 def _seat(slot_id: int, token: TokenSeen, reader: str | None = None) -> Seat:
     slot = SlotSeen(slot_id, f"slot {slot_id}", removable=reader is not None)
     state = ReaderState(reader, ATR) if reader else None
-    return Seat(slot, token, CertificateSeen(b"\2", b""), state)
+    return Seat(slot, token, CertificateSeen(b"\2", b""), state, 0.0)
 
 
 def _seen(igc: FakeIgcSante, persona: str) -> tuple[CertificateSeen, CertificateSeen]:

@@ -54,6 +54,7 @@
 #define CODE_CHARACTERS 12
 #define MAX_SECRET CODE_CHARACTERS
 #define MAX_REQUEST 256
+#define ALIVE_LINE "PAM_AUTHINFO_UNAVAIL alive - -\n"
 #define VERIFIED_DATA "cps_auth_verified"
 
 enum words { NO_ANSWER, NOT_A_PIN, NOT_A_CODE, WORDS };
@@ -117,14 +118,30 @@ refused:
 
 static bool send_all(int fd, const uint8_t *bytes, size_t length, int64_t deadline_ms) {
     while (length > 0) {
-        if (!wait_for(fd, POLLOUT, deadline_ms)) return false;
         ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-        if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (sent < 0 && (errno == EINTR || errno == EAGAIN)) {
+            if (!wait_for(fd, POLLOUT, deadline_ms)) return false;
+            continue;
+        }
         if (sent <= 0) return false;
         bytes += sent;
         length -= (size_t)sent;
     }
     return true;
+}
+
+/* Read the line with which a daemon that runs answers at once; false for anything else. */
+static bool receive_alive(int fd, int64_t deadline_ms) {
+    char line[sizeof ALIVE_LINE - 1];
+    size_t length = 0;
+    while (length < sizeof line) {
+        if (!wait_for(fd, POLLIN, deadline_ms)) return false;
+        ssize_t got = recv(fd, line + length, sizeof line - length, 0);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (got <= 0) return false;
+        length += (size_t)got;
+    }
+    return memcmp(line, ALIVE_LINE, sizeof line) == 0;
 }
 
 /* Read until the daemon closes; false if that is too late or too long. */
@@ -142,11 +159,11 @@ static bool receive_all(int fd, struct reply *reply, int64_t deadline_ms) {
     }
 }
 
-/* Ask one question; `secret` is NULL or a buffer of `secret_length` characters. */
+/* Ask one question; `secret` is NULL, for `hello`, or a buffer of `secret_length` characters. */
 static bool ask(const struct client *client, const char *verb, const char *secret,
-                size_t secret_length, int64_t within_ms, struct reply *reply) {
+                size_t secret_length, struct reply *reply) {
     uint8_t request[MAX_REQUEST + 1 + MAX_SECRET];
-    int64_t deadline_ms = now_ms() + within_ms;
+    int64_t start_ms = now_ms(), deadline_ms = start_ms + ANSWER_WITHIN_MS;
     int written = snprintf((char *)request, MAX_REQUEST, "cps1 %s %s %s\n", verb, client->user,
                            client->service);
     if (written <= 0 || written >= MAX_REQUEST || secret_length > MAX_SECRET) return false;
@@ -160,6 +177,7 @@ static bool ask(const struct client *client, const char *verb, const char *secre
     int fd = connect_to_daemon();
     if (fd >= 0) {
         answered = send_all(fd, request, length, deadline_ms) &&
+                   (secret != NULL || receive_alive(fd, start_ms + ALIVE_WITHIN_MS)) &&
                    receive_all(fd, reply, deadline_ms);
         (void)close(fd);
     }
@@ -204,7 +222,7 @@ static int verify(const struct client *client, const char *text) {
     struct reply reply;
     bool answered = false;
     bool is_pin = looks_like_pin(typed, PIN_DIGITS);
-    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, ANSWER_WITHIN_MS, &reply);
+    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, &reply);
     explicit_bzero(typed, strlen(typed));
     free(typed);
     if (!is_pin) {
@@ -229,7 +247,7 @@ static int use_code(const struct client *client, const char *text) {
     bool is_code = normalise_code(typed, code, sizeof code);
     explicit_bzero(typed, strlen(typed));
     free(typed);
-    if (is_code) answered = ask(client, "code", code, sizeof code, ANSWER_WITHIN_MS, &reply);
+    if (is_code) answered = ask(client, "code", code, sizeof code, &reply);
     explicit_bzero(code, sizeof code);
     if (!is_code) {
         tell_own(client, NOT_A_CODE);
@@ -250,8 +268,7 @@ static int use_code(const struct client *client, const char *text) {
 static int authenticate(const struct client *client) {
     struct reply reply;
     struct answer answer;
-    if (!ask(client, "ping", NULL, 0, ALIVE_WITHIN_MS, &reply) ||
-        !ask(client, "probe", NULL, 0, ANSWER_WITHIN_MS, &reply)) {
+    if (!ask(client, "hello", NULL, 0, &reply)) {
         tell_own(client, NO_ANSWER);
         return PAM_AUTHINFO_UNAVAIL;
     }

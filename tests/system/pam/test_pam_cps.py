@@ -197,20 +197,22 @@ def test_a_one_time_code_lets_in_once(pc: InstalledPc) -> None:
 class Impostor:
     """Root's daemon gone bad: answers every connection with the same bytes."""
 
-    def __init__(self, path: Path, reply: bytes, *, linger: bool = False) -> None:
+    def __init__(
+        self, path: Path, reply: bytes, *, linger: bool = False, alive: bool = True
+    ) -> None:
         script = (
             "import socket,sys\n"
             "s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen(9);print(flush=True)\n"
             "keep=[]\n"
             "while True:\n"
             "  c,_=s.accept();asked=c.recv(4096)\n"
-            "  alive=b'PAM_AUTHINFO_UNAVAIL alive - -\\n' if b' ping ' in asked else b''\n"
-            "  try: c.sendall(alive or bytes.fromhex(sys.argv[2]))\n"
+            "  alive=b'PAM_AUTHINFO_UNAVAIL alive - -\\n'*(b' hello ' in asked)*len(sys.argv[4])\n"
+            "  try: c.sendall(alive + bytes.fromhex(sys.argv[2]))\n"
             "  except OSError: pass\n"
-            "  keep.append(c) if sys.argv[3] and not alive else c.close()\n"
+            "  keep.append(c) if sys.argv[3] else c.close()\n"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", script, str(path), reply.hex(), "x" * linger],
+            [sys.executable, "-ISc", script, str(path), reply.hex(), "x" * linger, "x" * alive],
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
@@ -246,6 +248,20 @@ def test_no_other_words_open(pc: InstalledPc, reply: bytes) -> None:
     finally:
         impostor.stop()
     assert seen["authenticate"] in (SYSTEM_ERR, AUTHINFO_UNAVAIL, AUTH_ERR)
+
+
+def test_what_does_not_say_first_that_it_runs_is_no_daemon(pc: InstalledPc) -> None:
+    """Nobody is asked for a PIN by one that answers a greeting with anything else."""
+    reply = b"PAM_SUCCESS usable 3 pin\nPIN\n"
+    for alive, code in ((False, AUTHINFO_UNAVAIL), (True, AUTH_ERR)):
+        impostor = Impostor(pc.root / "run/auth.sock", reply, alive=alive)
+        try:
+            seen = pc.pam("not a PIN")
+        finally:
+            impostor.stop()
+            (pc.root / "run/auth.sock").unlink()
+        assert seen["authenticate"] == code
+        assert any(style == "prompt" for style, _ in seen["said"]) is alive
 
 
 def test_another_users_socket_sees_no_pin(pc: InstalledPc) -> None:
