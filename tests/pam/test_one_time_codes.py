@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,3 +152,37 @@ def test_a_full_disk_lets_nobody_in(pc: CabinetPc, monkeypatch: pytest.MonkeyPat
     assert pc.ask("code", pin=bytes(_typed(code)))["code"] == "configuration-error"
     monkeypatch.undo()
     assert pc.ask("code", pin=bytes(_typed(code)))["code"] == "code-accepted"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"service": "sshd"}, {"account": "no-such-account"}], ids=["from afar", "nobody"]
+)
+def test_a_code_is_for_who_is_here(pc: CabinetPc, asked: dict[str, str]) -> None:
+    """What would not be asked for a PIN is not asked for a code, and strikes none off."""
+    code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    assert pc.ask("code", pin=code, **asked)["code"] == "peer-not-allowed"
+    assert pc.ask("code", pin=code)["code"] == "code-accepted"
+
+
+def test_an_asker_who_has_gone_keeps_the_code(pc: CabinetPc) -> None:
+    """Nobody hears the answer, so there is none, and the code is good for another try."""
+    code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(pc.socket_path))
+        connection.sendall(b"cps1 code root login\n\x0c" + code)
+        connection.shutdown(socket.SHUT_WR)
+        assert b" pin-entry-cancelled " in connection.makefile("rb").read()
+    assert pc.ask("code", pin=code)["code"] == "code-accepted"
+
+
+@pytest.mark.parametrize(("service", "is_followed"), [("sudo", True), ("xsecurelock", False)])
+def test_which_codes_release_the_session_from_its_card(
+    pc: CabinetPc, service: str, is_followed: bool
+) -> None:
+    """One that opens the session does; one that a command inside it asked for does not."""
+    pc.insert("doctor")
+    pc.desktop.log_in("root")
+    assert pc.ask("verify", pin=b"1234")["code"] == "verified"
+    code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    assert pc.ask("code", pin=code, service=service)["code"] == "code-accepted"
+    assert ("root" in pc.sessions._bound) is is_followed
