@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
@@ -161,9 +163,14 @@ class Lists:
 
     def unchanged_until(self, at: datetime) -> datetime:
         """Return the next moment at which a list begins or ends to count."""
+        following = bisect_left(self._dates, at)
+        return self._dates[following] if following < len(self._dates) else _NEVER
+
+    @cached_property
+    def _dates(self) -> list[datetime]:
         forms = (crl.form for crls in self.by_issuer.values() for crl in crls)
         dates = (date for form in forms for date in (form.this_update, form.next_update))
-        return min((date for date in dates if date and date >= at), default=_NEVER)
+        return sorted(filter(None, dates))
 
 
 class CrlStore:
@@ -176,6 +183,7 @@ class CrlStore:
         self._folder = folder
         self._mutex = threading.Lock()
         self._files: dict[str, tuple[Version, Crl | None]] = {}
+        self._versions: dict[str, Version] = {}  # of the same files
         self._folder_name = "" if folder is None else str(folder)
         self._folder_version: Version = ()
         self._numbers = ListNumbers(None if folder is None else folder / FOLDER)
@@ -203,10 +211,10 @@ class CrlStore:
         if self._folder is None:
             return
         self._numbers.refresh()
-        paths = self._paths()
-        versions = {path: version_of(path) for path in paths}
-        if versions == {path: version for path, (version, _) in self._files.items()}:
+        versions = {path: version_of(path) for path in self._paths()}
+        if versions == self._versions:
             return
+        self._versions = versions
         self._files = {
             path: known
             if (known := self._files.get(path)) and version and known[0] == version

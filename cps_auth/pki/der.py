@@ -26,6 +26,16 @@ def element_at(data: bytes, position: int, limit: int) -> Element:
     Raises:
         ValueError: not DER, or longer than the room that there is.
     """
+    content, end = content_of(data, position, limit)
+    return Element(data[position], position, content, end)
+
+
+def content_of(data: bytes, position: int, limit: int) -> tuple[int, int]:
+    """Return where the content of the element that starts here begins and ends.
+
+    Raises:
+        ValueError: as `element_at`.
+    """
     if position + 2 > limit:
         raise ValueError("DER: truncated")
     tag, length, content = data[position], data[position + 1], position + 2
@@ -41,7 +51,7 @@ def element_at(data: bytes, position: int, limit: int) -> Element:
         content += count
     if content + length > limit:
         raise ValueError("DER: truncated")
-    return Element(tag, position, content, content + length)
+    return content, content + length
 
 
 def elements(data: bytes, start: int, end: int) -> Iterator[Element]:

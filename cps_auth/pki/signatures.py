@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cps_auth.pki.der import BIT_STRING, SEQUENCE, element_at, elements, inside
+from cps_auth.pki.der import BIT_STRING, SEQUENCE, content_of
 from cps_auth.pki.links import policies_of
 from cps_auth.pki.names import NAME_MAX_BYTES, name_key, shown_name
 
@@ -85,17 +85,29 @@ def signed_part(der: bytes) -> SignedPart:
         ValueError: not DER, or the algorithm inside is not the one outside (RFC 5280
             sections 4.1.1.2 and 5.1.1.2).
     """
-    whole = element_at(der, 0, len(der))
-    signed, algorithm, signature = elements(der, whole.content, whole.end)
-    if signature.tag != BIT_STRING or der[signature.content] != 0:
+    content, end = content_of(der, 0, len(der))
+    signed_content, signed_end = content_of(der, content, end)
+    _, algorithm_end = content_of(der, signed_end, end)
+    signature_content, signature_end = content_of(der, algorithm_end, end)
+    if der[algorithm_end] != BIT_STRING or der[signature_content] != 0:
         raise ValueError("signed: a signature of no whole bytes")
-    sequences = (part for part in inside(der, signed) if part.tag == SEQUENCE)
-    named, issuer = next(sequences, None), next(sequences, None)
-    if named is None or issuer is None or whole.end != len(der):
-        raise ValueError("signed: no algorithm or issuer inside, or trailing bytes")
-    if der[named.start : named.end] != der[algorithm.start : algorithm.end]:
+    if signature_end != end or end != len(der):
+        raise ValueError("signed: more than three parts, or trailing bytes")
+    named = _next_sequence(der, signed_content, signed_end)
+    issuer = _next_sequence(der, named[1], signed_end)
+    if der[slice(*named)] != der[signed_end:algorithm_end]:
         raise ValueError("signed: two algorithms")
-    return SignedPart(signed.start, signed.end, der[issuer.start : issuer.end])
+    return SignedPart(content, signed_end, der[slice(*issuer)])
+
+
+def _next_sequence(der: bytes, start: int, limit: int) -> tuple[int, int]:
+    """Return where the first SEQUENCE from here begins and ends."""
+    while start < limit:
+        _, end = content_of(der, start, limit)
+        if der[start] == SEQUENCE:
+            return start, end
+        start = end
+    raise ValueError("signed: no algorithm or issuer inside")
 
 
 def issuer_key(child: x509.Certificate, der: bytes) -> str | None:
