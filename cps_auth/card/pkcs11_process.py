@@ -91,14 +91,10 @@ class ModuleProcess:
         except (OSError, EOFError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None
 
-    def release(self) -> None:
-        """Let go of the child, which then ends by itself, unless it hangs: `stop` sees to that."""
-        self._is_stopped = True
-        self._child.close_pipes()
-
     def stop(self) -> None:
         """End the child: politely, then by force. Never raises, may be called twice."""
-        self.release()
+        self._is_stopped = True
+        self._child.close_pipes()
         if self._child.wait(_FAREWELL_S) is None:
             self._child.kill()
             self._child.wait()
