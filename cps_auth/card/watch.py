@@ -169,7 +169,10 @@ class CardWatcher:
             return
         self._slept_s = slept_s
         self._listener(CardEvent(CardEventKind.RESUMED))
-        unseen = (replace(state, event_count=_NEVER) for state in self._told.readers)
+        unseen = (
+            state if state.atr is None else replace(state, event_count=_NEVER)
+            for state in self._told.readers
+        )
         self._told = replace(self._told, readers=tuple(unseen))
 
     def _tell(self, fresh: Snapshot, reason: str = "") -> None:
@@ -202,7 +205,8 @@ def _reader_changed(old: ReaderState | None, new: ReaderState) -> tuple[CardEven
 
 
 def _card_changed(old: ReaderState, new: ReaderState) -> bool:
-    """Whether another insertion is in the reader now, or none any more."""
-    if old.atr is None and new.atr is None:
-        return False  # a card came and went unseen; nothing was there, nothing is
+    """Whether another insertion is in the reader now, or none any more.
+
+    Of a card that came and went unseen it is told that it left: somebody may have logged in.
+    """
     return (old.atr, old.event_count) != (new.atr, new.event_count)

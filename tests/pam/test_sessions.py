@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -51,6 +52,34 @@ def test_pulling_the_card_locks(pc: CabinetPc, session: DesktopSession) -> None:
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     assert pc.desktop.locked == {session}
+
+
+@pytest.mark.parametrize("fault", ["remove", "drop_reader", "stop_service"])
+def test_a_watcher_that_is_late_locks_all_the_same(
+    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Inserted, verified and gone while the watcher was busy: it saw no card, and one has left."""
+    is_busy, go_on = threading.Event(), threading.Event()
+    bound = pc.sessions._all
+
+    def busy() -> Any:
+        if threading.current_thread().name == "cps-auth-cards" and not go_on.is_set():
+            is_busy.set()
+            go_on.wait(10)
+        return bound()
+
+    monkeypatch.setattr(pc.sessions, "_all", busy)
+    pc.readers.add_reader("Another reader")
+    assert is_busy.wait(10)
+    pc.insert("doctor")
+    session = pc.desktop.log_in("root")
+    assert pc.ask("verify", pin=PIN)["code"] == "verified"
+    if fault == "stop_service":
+        pc.readers.stop_service()
+    else:
+        getattr(pc.readers, fault)(READER)
+    go_on.set()
+    _await(lambda: pc.desktop.locked == {session})
 
 
 @pytest.mark.parametrize("fault", ["stop_service", "drop_reader", "swap"])
