@@ -13,22 +13,26 @@
   const failure = (action, code, message) => say({action: `${action}-failure`, error: {code, message}});
 
   // A port of its own: by its end the worker knows that the page was closed or left. The worker
-  // starts the card program at once, and asks it nothing before the courtesy is over.
+  // starts the card program at once, and asks it nothing before the courtesy is over. One that
+  // the browser just put to sleep ends the port, and is woken by another.
   const prepare = (action) => {
+    const prepared = {port: null};
     try {
-      const port = chrome.runtime.connect({name: "ask"});
-      if (action === AUTHENTICATE) port.postMessage({action: "prepare"});
-      return port;
+      prepared.port = chrome.runtime.connect({name: "ask"});
+      prepared.port.onDisconnect.addListener(() => { prepared.port = null; });
+      if (action === AUTHENTICATE) prepared.port.postMessage({action: "prepare"});
     } catch {
-      return null;
+      prepared.port = null;
     }
+    return prepared;
   };
 
-  const serve = (port, action, request) => {
+  const serve = (prepared, action, request) => {
     say({action: `${action}-ack`});
     const unavailable = () =>
       failure(action, "ERR_WEBEID_EXTENSION_UNAVAILABLE", "the extension does not answer");
     try {
+      const port = prepared.port ?? chrome.runtime.connect({name: "ask"});
       port.onDisconnect.addListener(unavailable);
       port.onMessage.addListener(({ok, error, answer}) => {
         port.disconnect();
@@ -84,8 +88,12 @@
     if (SERVED.includes(action)) {
       const {libraryVersion, challengeNonce, options} = data;
       const request = {action, libraryVersion, challengeNonce, options};
-      const port = prepare(action);
-      afterCourtesy(action, () => serve(port, action, request), () => port?.disconnect());
+      const prepared = prepare(action);
+      afterCourtesy(
+        action,
+        () => serve(prepared, action, request),
+        () => prepared.port?.disconnect(),
+      );
     }
     if (SIGNING.includes(action)) {
       afterCourtesy(action, () => {

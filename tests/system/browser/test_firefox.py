@@ -139,6 +139,7 @@ def test_a_login_in_firefox_ends_when_the_card_is_pulled(
     origin, app = served
     inserted = private_pcscd.insert()
     firefox.do("WebDriver:Navigate", url=f"{origin}/cps/login?remote=1")
+    time.sleep(2 * IDLE_S)  # its page sleeps now, and is not just falling asleep
     firefox.run("document.getElementById('cps-web-eid').click();")
     hands.type("1234")
     hands.press("Return")
