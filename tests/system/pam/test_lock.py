@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
@@ -198,7 +199,8 @@ def test_a_real_locker_is_confirmed(session: DesktopSession, argv: tuple[str, ..
         assert _processes_on(session.display, argv[0])
     finally:
         for pid in _processes_on(session.display, argv[0]):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended with the one before
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
