@@ -214,7 +214,6 @@ class CrlStore:
         versions = {path: version_of(path) for path in self._paths()}
         if versions == self._versions:
             return
-        self._versions = versions
         self._files = {
             path: known
             if (known := self._files.get(path)) and version and known[0] == version
@@ -222,6 +221,7 @@ class CrlStore:
             for path, version in versions.items()
         }
         self._lists = self._sorted()
+        self._versions = versions  # last: what failed before is read again
 
     def _paths(self) -> Iterable[str]:
         """List the folder only when it changed, or so recently that it may change unseen."""

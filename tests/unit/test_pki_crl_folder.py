@@ -103,6 +103,25 @@ def test_a_list_that_came_within_one_tick_of_the_clock(
     assert len(store.named(_issuer(igc))) == 1
 
 
+def test_a_reading_that_failed_is_done_again(
+    igc: FakeIgcSante, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever came between: the lists of before do not pass for those of now."""
+    store = CrlStore.from_folder(folder)
+    (before,) = store.named(_issuer(igc))
+
+    def no_memory(_path: Path, _version: Version) -> None:
+        raise MemoryError
+
+    (folder / "ACI-FO-PP.crl").write_bytes(igc.crl(number=2))
+    with monkeypatch.context() as short:
+        short.setattr(crl, "_read_or_none", no_memory)
+        with pytest.raises(MemoryError):
+            store.named(_issuer(igc))
+    (after,) = store.named(_issuer(igc))
+    assert (before.number, after.number) == (1, 2)
+
+
 def test_a_list_beyond_all_size(igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not parsed, and counts as one that cannot be read."""
     der = igc.crls["ACI-FO-PP"]
