@@ -46,15 +46,17 @@
   };
 
   const afterCourtesy = (action, act, leave = () => {}) => {
-    const timer = setTimeout(() => {
-      waiting.delete(action);
-      act();
-    }, COURTESY_MS);
-    waiting.set(action, () => {
+    const leaveIt = () => {
       waiting.delete(action);
       clearTimeout(timer);
       leave();
-    });
+    };
+    const timer = setTimeout(() => {
+      // of two that the page sent at once the first is served, and its own ack leaves the second
+      if (waiting.get(action) === leaveIt) waiting.delete(action);
+      act();
+    }, COURTESY_MS);
+    waiting.set(action, leaveIt);
   };
 
   const lost = (reason) => {

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cps_auth.card import pkcs11_wire as wire
 from cps_auth.card.atr import kind_of
 from cps_auth.card.pin import PUK, Code
+from cps_auth.card.signature import public_key_of
 from cps_auth.errors import (
     CardUnavailable,
     ContactlessNotEnough,
@@ -119,16 +120,11 @@ _EXTENSION_ERRORS: Final = (
 
 def rsa_modulus(certificate: wire.CertificateSeen) -> bytes:
     """Return the modulus of an authentication certificate's key, big-endian."""
-    modulus = _rsa_key(certificate.unverified_certificate_der).public_numbers().n
-    return modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")
-
-
-@lru_cache(_CERTIFICATES_REMEMBERED)
-def _rsa_key(unverified_der: bytes) -> RSAPublicKey:
-    key = x509.load_der_x509_certificate(unverified_der).public_key()
+    key = public_key_of(certificate.unverified_certificate_der)
     if not isinstance(key, RSAPublicKey):  # `authentication_certificate` let only RSA through
         raise TypeError
-    return key
+    modulus = key.public_numbers().n
+    return modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")
 
 
 # --- The token -------------------------------------------------------------------

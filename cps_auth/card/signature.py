@@ -26,7 +26,7 @@ def is_signature_of(unverified_der: bytes, message: bytes, signature: CardSignat
     if signature.algorithm is SignatureAlgorithm.PS256:
         scheme = padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)
     try:
-        key = _key_of(unverified_der)
+        key = public_key_of(unverified_der)
         if not isinstance(key, RSAPublicKey):
             return False
         key.verify(signature.value, message, scheme, SHA256())
@@ -36,5 +36,10 @@ def is_signature_of(unverified_der: bytes, message: bytes, signature: CardSignat
 
 
 @lru_cache(_CERTIFICATES_REMEMBERED)
-def _key_of(unverified_der: bytes) -> PublicKeyTypes:
+def public_key_of(unverified_der: bytes) -> PublicKeyTypes:
+    """Return the key of a certificate, which is parsed once.
+
+    Raises:
+        ValueError, UnsupportedAlgorithm: it cannot be read.
+    """
     return x509.load_der_x509_certificate(unverified_der).public_key()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cps_auth.pki.der import BIT_STRING, SEQUENCE, content_of
+from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.links import policies_of
 from cps_auth.pki.names import NAME_MAX_BYTES, name_key, shown_name
 
@@ -56,16 +57,16 @@ def signer_of(authority: x509.Certificate) -> Signer:
 def _make_signer(authority: x509.Certificate) -> Signer:
     key = authority.public_key()
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    found = {type(extension.value): extension.value for extension in authority.extensions}
-    subject, usage = found.get(x509.SubjectKeyIdentifier), found.get(x509.KeyUsage)
+    subject = extension_of(authority, x509.SubjectKeyIdentifier)
+    usage = extension_of(authority, x509.KeyUsage)
     return Signer(
         key=key,
         key_sha256_hex=hashlib.sha256(spki).hexdigest(),
         name_key=name_key(authority.subject),
         name_der=authority.subject.public_bytes(),
         shown_name=shown_name(authority.subject),
-        key_identifier=subject.digest if isinstance(subject, x509.SubjectKeyIdentifier) else None,
-        may_sign_lists=isinstance(usage, x509.KeyUsage) and usage.crl_sign,
+        key_identifier=None if subject is None else subject.digest,
+        may_sign_lists=usage is not None and usage.crl_sign,
         policies=policies_of(authority),
     )
 

@@ -125,6 +125,28 @@ def test_a_page_that_is_left_leaves_no_window(
     _log_in(browser.new_page(), served[0], hands)
 
 
+_ASK_TWICE = """() => {
+  window.heard = [];
+  addEventListener("message", ({data}) => {
+    if (/-(success|failure)$/.test(data?.action)) window.heard.push(data.action); });
+  for (const nonce of ["A", "B"])
+    postMessage({action: "web-eid:authenticate", challengeNonce: nonce.repeat(44)}); }"""
+
+
+def test_a_page_that_asks_twice_at_once_is_answered_once(
+    browser: BrowserContext, served: tuple[str, Flask], private_pcscd: Any, hands: Any
+) -> None:
+    """A double click is one login: the second request fails nothing."""
+    private_pcscd.insert()
+    page = browser.new_page()
+    page.goto(f"{served[0]}/cps/login?remote=1")
+    page.evaluate(_ASK_TWICE)
+    hands.type("1234")
+    hands.press("Return")
+    hands.until(lambda: page.evaluate("() => window.heard"))
+    assert page.evaluate("() => window.heard") == ["web-eid:authenticate-success"]
+
+
 _SIGN_AND_WATCH = """() => new Promise((done) => {
   window.lost = new Promise((told) => addEventListener("message", ({data}) => {
     if (data?.action === "web-eid:authenticate-success") postMessage({action: "cps-auth:watch"});
