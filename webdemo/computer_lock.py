@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 
 from cps_auth.card.port import CardSource, Watch
-from cps_auth.model import CardEvent, VerifiedHolder
+from cps_auth.model import CardEvent, CardEventKind, VerifiedHolder
 from cps_auth.session_lock import LockAction, LockEvent, LockPhase, SessionLock
+
+_WATCHER_SEES_CARD_WITHIN_S = 3.0
 
 
 class ComputerLock:
@@ -25,6 +27,7 @@ class ComputerLock:
         self._mutex = threading.Lock()
         self._lock: SessionLock | None = None
         self._watch: Watch | None = None
+        self._sees_card = threading.Event()
         self.actions: list[LockAction] = []
 
     @property
@@ -38,6 +41,8 @@ class ComputerLock:
         with self._mutex:
             if self._watch is None:
                 self._watch = self._cards.watch(self._hear)
+                # It begins with the readers that there are: no news to a session opened after
+                self._sees_card.wait(_WATCHER_SEES_CARD_WITHIN_S)
             if self._lock is None or not self._lock.reopen(holder, reader):
                 self._lock = SessionLock(holder, reader, self._perform)
 
@@ -48,6 +53,8 @@ class ComputerLock:
             watch.stop()
 
     def _hear(self, event: CardEvent) -> None:
+        if event.kind is CardEventKind.CARD_INSERTED:
+            self._sees_card.set()
         lock = self._lock
         if lock is not None and lock.feed_card_event(event) is LockAction.ASK_FIRST_LOCKER:
             lock.feed(LockEvent.LOCK_CONFIRMED)
