@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from cps_auth.card.native import NativeCards
+from cps_auth.card.watch import CardWatcher
 from cps_auth.model import (
     CardEvent,
     CardEventKind,
@@ -17,6 +22,11 @@ from cps_auth.model import (
     VerifiedHolder,
 )
 from cps_auth.session_lock import TABLE, LockAction, LockEvent, LockPhase, SessionLock
+from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.virtual_readers import VirtualReaders
+from webdemo.computer_lock import ComputerLock
 
 READER = "Reader A"
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -167,3 +177,25 @@ def test_a_verified_login_cannot_be_fed_as_a_mere_event(lock: SessionLock) -> No
     """The event alone, without the verified holder, is a programmer's mistake."""
     with pytest.raises(ValueError, match="reopen"):
         lock.feed(LockEvent.VERIFIED_LOGIN)
+
+
+def test_a_watcher_that_begins_late_locks_no_new_session(
+    igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo's computer: its watcher, new with the login, tells first of the readers there."""
+    readers = VirtualReaders(READER)
+    readers.insert(READER, VirtualCard(PERSONAS["doctor"], igc.credentials("doctor")))
+    tell, told = CardWatcher._tell, threading.Event()
+
+    def tell_late(watcher: CardWatcher, *seen: Any) -> None:
+        time.sleep(0.05)
+        tell(watcher, *seen)
+        told.set()
+
+    monkeypatch.setattr(CardWatcher, "_tell", tell_late)
+    lock = ComputerLock(NativeCards(readers.service))
+    lock.bind(HOLDER, READER)
+    assert told.wait(10)
+    assert lock.phase is LockPhase.OPEN
+    lock.stop()
+    assert lock.phase is LockPhase.LOCKED
