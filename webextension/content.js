@@ -46,17 +46,15 @@
   };
 
   const afterCourtesy = (action, act, leave = () => {}) => {
-    const leaveIt = () => {
+    const timer = setTimeout(() => {
+      waiting.delete(action);
+      act();
+    }, COURTESY_MS);
+    waiting.set(action, () => {
       waiting.delete(action);
       clearTimeout(timer);
       leave();
-    };
-    const timer = setTimeout(() => {
-      // of two that the page sent at once the first is served, and its own ack leaves the second
-      if (waiting.get(action) === leaveIt) waiting.delete(action);
-      act();
-    }, COURTESY_MS);
-    waiting.set(action, leaveIt);
+    });
   };
 
   const lost = (reason) => {
@@ -87,6 +85,7 @@
     if (action.endsWith("-ack")) {
       waiting.get(action.slice(0, -"-ack".length))?.(); // another extension serves it
     }
+    if (waiting.has(action)) return; // sent twice at once, as by a double click: answered once
     if (SERVED.includes(action)) {
       const {libraryVersion, challengeNonce, options} = data;
       const request = {action, libraryVersion, challengeNonce, options};
