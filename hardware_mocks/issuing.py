@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import find_persona
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.personas import PERSONAS, find_persona
+from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard, find_kind
 
 
 def issue_card(igc: FakeIgcSante, persona: str = "doctor", kind: str = "cps3") -> VirtualCard:
@@ -19,7 +20,8 @@ def issue_card(igc: FakeIgcSante, persona: str = "doctor", kind: str = "cps3") -
     Raises:
         KeyError: no such persona, or no such kind.
     """
-    holder, credentials = find_persona(persona), igc.credentials(persona)
-    digest = hashlib.sha256(credentials.authentication_certificate_der + kind.encode()).digest()
-    chip_serial = f"9{int.from_bytes(digest[:8]) % 10**7:07d}"
-    return VirtualCard(replace(holder, chip_serial=chip_serial), credentials, kind)
+    holder, profile = find_persona(persona), find_kind(kind)
+    first = int.from_bytes(igc.authorities["fort"].certificate.fingerprint(SHA256())[:8])
+    own = list(PERSONAS).index(persona) * len(CARD_KINDS) + list(CARD_KINDS).index(profile.name)
+    chip_serial = f"9{(first + own) % 10**7:07d}"
+    return VirtualCard(replace(holder, chip_serial=chip_serial), igc.credentials(persona), kind)

@@ -252,7 +252,7 @@ def test_a_served_chip_is_one_of_its_own(igc: FakeIgcSante) -> None:
     serials = {issue_card(igc, name, kind).serial for name in PERSONAS for kind in CARD_KINDS}
     assert len(serials) == len(PERSONAS) * len(CARD_KINDS)
     assert issue_card(igc).serial == issue_card(igc).serial
-    other = replace(igc, cards={"doctor": igc.cards["nurse"]})
+    other = replace(igc, authorities={"fort": igc.authorities["standard"]})
     assert issue_card(other).serial != issue_card(igc).serial
 
 
@@ -312,13 +312,17 @@ def test_faults_and_transcript(igc_dir: Path, driver: Driver, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", sorted(CARD_KINDS))
-def test_the_files_of_a_card(igc_dir: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_the_files_of_a_card(
+    igc: FakeIgcSante, igc_dir: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     """`files` lists every file with its access, every PIN and key, and no secret."""
     assert main(["files", "--card", kind, "--pki", str(igc_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
     number = next(line for line in lines if line.startswith("3F00/D003"))
     assert "12 bytes" in number
     assert "read always, update never" in number
-    assert not [line for line in lines if "31323334" in line]
+    digits = issue_card(igc, kind=kind).serial[1:]  # a PIN may stand in them by chance
+    without_digits = [line.replace(digits.encode().hex(), "") for line in lines]
+    assert not [line for line in without_digits if b"1234".hex() in line]
     has_pin = any("D120" in line and "read PIN" in line for line in lines)
     assert has_pin is (kind != "cps3-contactless")
