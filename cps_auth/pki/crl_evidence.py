@@ -29,6 +29,7 @@ class ListEvidence:
 
     Attributes:
         revoked: since when and why, None when it is not.
+        asked: complete lists, and delta lists whether they fit or not.
         signed_by_issuer: whether its issuer's own key made all of them; another signer's
             dates have to be looked at again.
     """
@@ -38,6 +39,7 @@ class ListEvidence:
     this_update: datetime
     next_update: datetime
     revoked: tuple[datetime, str] | None
+    asked: tuple[Crl, ...] = ()
     signed_by_issuer: bool = True
 
 
@@ -90,9 +92,9 @@ def find_evidence(
     found = [_combined(crl, deltas, child.serial_number, at) for crl in newest]
     revoking = [evidence for evidence in found if evidence.revoked is not None]
     evidence = max(revoking or found, key=lambda one: one.next_update)
-    if any(crl.doubt_under(issuer) is not None for crl in (*newest, *deltas)):
-        return replace(evidence, signed_by_issuer=False)
-    return evidence
+    asked = (*newest, *deltas)
+    by_issuer = all(crl.doubt_under(issuer) is None for crl in asked)
+    return replace(evidence, asked=asked, signed_by_issuer=by_issuer)
 
 
 def _newest_of_each(complete: Sequence[Crl]) -> Sequence[Crl]:

@@ -101,17 +101,17 @@ class _Questions:
     def answer(
         self, child: x509.Certificate, issuer: x509.Certificate, ocsp: OcspSource | None
     ) -> RevocationEvidence:
-        found = self._memory.get(child, self._lists, self._at)
+        found = self._memory.find(child, issuer, self._lists, self._at)
         if found is not None:
             return self._from_lists(found, issuer)
         lists, why = None, Doubt.STALE.value
+        generation = self._lists.numbers.generation
         try:
             lists = self._ask_lists(child, issuer)
         except NoEvidence as no_evidence:
             why = no_evidence.doubt.value
         if lists is not None and self._at <= lists.next_update:
-            if lists.signed_by_issuer:
-                self._memory.keep(child, self._lists, self._at, lists)
+            self._memory.keep(issuer, self._lists, generation, self._at, lists)
             return self._from_lists(lists, issuer)
         try:
             answered = None if ocsp is None else self._ask_responder(child, issuer, ocsp)
