@@ -75,7 +75,7 @@ def show(options: Options, objects: bool) -> None:
                 "attempts_left": attempts_left,
                 "holder": judged.certificate.practitioner,
                 "certificate_sha256": judged.certificate.sha256_hex,
-                "not_after": judged.certificate.x509.not_valid_after_utc,
+                "not_after": judged.certificate.not_after,
                 "trust": judged.trust,
                 "revocation": judged.revocation,
             }

@@ -93,7 +93,7 @@ def holder_lines(judged: JudgedCertificate, language: str) -> list[str]:
         tr.gettext("Holder: ") + _title_and_name(practitioner),
         tr.gettext("Identifier (PS_IdNat): ") + practitioner.ps_idnat,
         tr.gettext("Certificate valid until {date}, trusted by: {trust}").format(
-            date=f"{judged.certificate.x509.not_valid_after_utc:%Y-%m-%d}", trust=judged.trust
+            date=f"{judged.certificate.not_after:%Y-%m-%d}", trust=judged.trust
         ),
     ]
     for evidence in judged.revocation:

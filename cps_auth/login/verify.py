@@ -244,7 +244,7 @@ def _holder(
         practitioner=judged.certificate.practitioner,
         card=CardIdentity(card_serial, judged.certificate.sha256_hex),
         certificate_serial_hex=judged.certificate.serial_hex,
-        certificate_not_after=judged.certificate.x509.not_valid_after_utc,
+        certificate_not_after=judged.certificate.not_after,
         trust=judged.trust,
         revocation=judged.revocation,
         verified_at=at,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
 from cps_auth.pki.certificate import load_x509
-from cps_auth.pki.extensions import extension_of
+from cps_auth.pki.parts import extension_of
 from cps_auth.pki.pins import (
     PRODUCTION_ANCHORS,
     PRODUCTION_AUTHORITIES,

@@ -18,7 +18,6 @@ from cryptography.x509 import verification
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
 from cps_auth.pki.anchors import TrustStore
-from cps_auth.pki.extensions import extension_of, extensions_of
 from cps_auth.pki.links import (
     allows_client_auth,
     identifies,
@@ -26,6 +25,7 @@ from cps_auth.pki.links import (
     is_strong_key,
 )
 from cps_auth.pki.names import name_key
+from cps_auth.pki.parts import extension_of, extensions_of
 from cps_auth.pki.profile import CertificateProfile, KeyRules
 from cps_auth.pki.signatures import signer_of
 
@@ -88,8 +88,8 @@ class AuthorityPaths:
                 return None
             found = _Found(
                 path,
-                max(ca.not_valid_before_utc for ca in path),
-                min(ca.not_valid_after_utc for ca in path),
+                max(signer_of(ca).not_before for ca in path),
+                min(signer_of(ca).not_after for ca in path),
             )
             self._found[id(authority), signs_lists_only] = found
         return found.path

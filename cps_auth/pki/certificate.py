@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from cryptography import x509
 
 from cps_auth.errors import CertificateMalformed
 from cps_auth.model import Practitioner
+from cps_auth.pki.frame import Frame, frame_or_none, holders_parts
 from cps_auth.pki.identity import read_category
+from cps_auth.pki.parts import Parts, keep_parts
+from cps_auth.pki.parts_memory import read_extensions, read_subject
 from cps_auth.pki.profile import CertificateProfile
 from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 from cps_auth.pki.reading_copy import reading_copy
@@ -36,16 +40,21 @@ class CpsCertificate:
         x509: as `cryptography` reads it, or a copy that it can read (see `reading_copy`);
             subject, key and extensions don't raise.
         der: the bytes as they came: what is signed, and what a fingerprint is of.
+        frame: where the signed bytes are in it, None when nobody can have signed it.
         sha256_hex: of `der`, lower case.
         serial_hex: serial number, lower case, an even number of digits.
+        not_before, not_after: its dates, aware UTC.
         practitioner: who it names.
         category: gipCardCategory (table G01), None when absent.
     """
 
     x509: x509.Certificate = field(repr=False)
     der: bytes = field(repr=False)
+    frame: Frame | None = field(repr=False)
     sha256_hex: str
     serial_hex: str
+    not_before: datetime
+    not_after: datetime
     practitioner: Practitioner = field(repr=False)
     category: int | None
 
@@ -70,12 +79,16 @@ def parse_certificate(
     if len(unverified_certificate_der) > CERTIFICATE_MAX_BYTES:
         raise CertificateMalformed(sha256_hex, f"longer than {CERTIFICATE_MAX_BYTES} bytes")
     try:
-        certificate = _load(unverified_certificate_der, _PARTS_OF_A_LEAF)
+        frame = frame_or_none(unverified_certificate_der)
+        certificate = _load_leaf(unverified_certificate_der, frame)
         return CpsCertificate(
             x509=certificate,
             der=unverified_certificate_der,
+            frame=frame,
             sha256_hex=sha256_hex,
             serial_hex=_even_hex(certificate.serial_number),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
             practitioner=_read_holder(profile, certificate),
             category=None if profile.cards is None else read_category(certificate),
         )
@@ -92,16 +105,21 @@ def _read_holder(profile: CertificateProfile, certificate: x509.Certificate) -> 
         raise ValueError(f"holder: unreadable, {type(error).__name__}") from None
 
 
-_PARTS_OF_A_LEAF: tuple[_Part, ...] = (
+_FIRST_PARTS: tuple[_Part, ...] = (
     ("version", lambda certificate: certificate.version),
     ("serial number", lambda certificate: certificate.serial_number),
     ("validity", lambda c: (c.not_valid_before_utc, c.not_valid_after_utc)),
-    ("subject", lambda certificate: certificate.subject),
     ("public key", lambda certificate: certificate.public_key()),
+)
+"""What `cryptography` reads only when it is asked for, and may fail on then."""
+
+_PARTS_OF_A_LEAF = (
+    *_FIRST_PARTS,
+    ("subject", lambda certificate: certificate.subject),
     ("extensions", lambda certificate: certificate.extensions),
 )
-"""What `cryptography` reads only when it is asked for, and may fail on then. The issuer of a
-leaf is compared as bytes, and read only where they differ (`signatures.issuer_key`)."""
+"""The issuer of a leaf is compared as bytes, and read only where they differ
+(`signatures.issuer_key`)."""
 
 _PARTS_OF_A_CA = (*_PARTS_OF_A_LEAF, ("issuer", lambda certificate: certificate.issuer))
 
@@ -128,6 +146,28 @@ def _load(unverified_certificate_der: bytes, parts: Sequence[_Part]) -> x509.Cer
         return _load_strictly(repaired, parts)
 
 
+def _load_leaf(der: bytes, frame: Frame | None) -> x509.Certificate:
+    """Return a certificate of a holder, of which no part that is asked for fails to be read."""
+    if frame is not None:
+        try:
+            return _load_by_parts(der, frame)
+        except Exception:  # noqa: S110 - what it is, and where, is said below
+            pass
+    return _load(der, _PARTS_OF_A_LEAF)
+
+
+def _load_by_parts(der: bytes, frame: Frame) -> x509.Certificate:
+    """Read a certificate as most are; fails in any way where it is another."""
+    certificate = x509.load_der_x509_certificate(der)
+    _check_numbers(certificate)
+    for _, part in _FIRST_PARTS:
+        part(certificate)
+    rdns, extensions = holders_parts(der, frame)
+    read = Parts(read_subject(certificate, rdns), read_extensions(certificate, extensions))
+    keep_parts(certificate, read)
+    return certificate
+
+
 def _repaired(unverified_certificate_der: bytes) -> bytes | None:
     """Return a copy without the faults of real cards, None where those are not the trouble."""
     try:
@@ -141,11 +181,15 @@ def _load_strictly(der: bytes, parts: Iterable[_Part]) -> x509.Certificate:
     certificate = _read("certificate", x509.load_der_x509_certificate, der)
     for what, part in parts:
         _read(what, part, certificate)
+    _check_numbers(certificate)
+    return certificate
+
+
+def _check_numbers(certificate: x509.Certificate) -> None:
     if certificate.version is not x509.Version.v3:
         raise ValueError("version: not 3")
     if not 0 < certificate.serial_number < 1 << SERIAL_MAX_BITS:
         raise ValueError("serial number: not positive, or too long")
-    return certificate
 
 
 class _Unreadable(ValueError):

@@ -53,7 +53,7 @@ def verify_chain(
     if leaf_fault(leaf, profile.keys) is None:
         for issuer in paths.identified_by(leaf):
             path = paths.path(issuer, at=at)
-            if path and is_issued_by(leaf, certificate.der, issuer):
+            if path and is_issued_by(leaf, certificate.der, certificate.frame, issuer):
                 return (leaf, *path)
     fault = find_fault(certificate, trust, profile, at=at)
     raise UntrustedIssuer(certificate.sha256_hex, fault.value, trust.name)
@@ -67,8 +67,7 @@ def check_dates(certificate: CpsCertificate, *, at: datetime) -> None:
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
-    leaf = certificate.x509
-    if at > leaf.not_valid_after_utc:
-        raise CertificateExpired(certificate.sha256_hex, leaf.not_valid_after_utc)
-    if at < leaf.not_valid_before_utc:
-        raise CertificateNotYetValid(certificate.sha256_hex, leaf.not_valid_before_utc)
+    if at > certificate.not_after:
+        raise CertificateExpired(certificate.sha256_hex, certificate.not_after)
+    if at < certificate.not_before:
+        raise CertificateNotYetValid(certificate.sha256_hex, certificate.not_before)

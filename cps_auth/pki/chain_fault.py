@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.authority_paths import has_unknown_critical, is_sound_authority
 from cps_auth.pki.certificate import CpsCertificate
-from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.links import identifies, is_self_issued, is_strong_key
 from cps_auth.pki.names import name_key
+from cps_auth.pki.parts import extension_of
 from cps_auth.pki.profile import CertificateProfile, KeyRules
 from cps_auth.pki.signatures import (
     has_strong_hash,

@@ -10,8 +10,8 @@ import msgspec
 from cryptography import x509
 
 from cps_auth.pki.der import SEQUENCE, Element, element_at, elements, inside
-from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.names import NAME_MAX_BYTES, general_name_key, name_key, shown_name
+from cps_auth.pki.parts import extension_of
 
 
 class Doubt(enum.Enum):

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes
 
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.crl import CRL_MAX_BYTES
-from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.ocsp import RESPONSE_MAX_BYTES, Answer, make_question
+from cps_auth.pki.parts import extension_of
 
 READ_BYTES = 64 * 1024
 _HEADERS = {"User-Agent": "cps-auth", "Connection": "close", "Accept-Encoding": "identity"}

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from cps_auth.model import CardType, Practitioner
 from cps_auth.pki.codes import PROFESSIONS
-from cps_auth.pki.extensions import extensions_of
+from cps_auth.pki.parts import Attribute, extensions_of, subject_of
 
 CARD_TYPE = ObjectIdentifier("1.2.250.1.71.1.2.2")
 CARD_ID = ObjectIdentifier("1.2.250.1.71.1.2.3")
@@ -30,8 +31,6 @@ is known as a code system only, and not seen in a certificate."""
 
 _INTEGER, _OCTET_STRING, _UTF8_STRING, _PRINTABLE_STRING, _SEQUENCE = 0x02, 0x04, 0x0C, 0x13, 0x30
 """Tags of X.680 section 8.6."""
-
-_Privates = Mapping[ObjectIdentifier, bytes]
 
 _PS_IDNAT = re.compile(r"[0-9]{1,2}[0-9A-Z]+(?:/[0-9A-Z]+)?")
 _PS_IDNAT_MAX = 64  # ub-common-name, RFC 5280 appendix A.1
@@ -63,14 +62,19 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
 
     Source: published ANS TEST certificates; ANS tables G02, G08, G15 and G16 (codes of G15).
     """
-    names = read_display_attributes(certificate.subject, _READ_ATTRIBUTES)
+    names = read_display_attributes(subject_of(certificate), _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
     privates = extensions_of(certificate).unrecognized
-    code, training = _read_profession(privates), _read_training(privates)
+    card_type, code, training, specialities = _read_occupation(
+        privates.get(CARD_TYPE),
+        privates.get(PROFESSION),
+        privates.get(TRAINING),
+        privates.get(SPECIALITY),
+    )
     return Practitioner(
         ps_idnat=ps_idnat,
-        card_type=_read_card_type(privates),
+        card_type=card_type,
         surname=names.get(NameOID.SURNAME),
         given_name=names.get(NameOID.GIVEN_NAME),
         rpps=rpps[1] if (rpps := _RPPS.fullmatch(ps_idnat)) else None,
@@ -78,11 +82,11 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
         profession=PROFESSIONS.get(code) if code else None,
         training_code=training,
         training=PROFESSIONS.get(training) if training else None,
-        specialities=_read_specialities(privates),
+        specialities=specialities,
         title=names.get(NameOID.TITLE),
         organisation=names.get(NameOID.ORGANIZATION_NAME),
         structure_id=unit if unit and _STRUCTURE_ID.fullmatch(unit) else None,
-        card_number=_read_card_number(privates),
+        card_number=_read_card_number(privates.get(CARD_ID)),
     )
 
 
@@ -92,7 +96,11 @@ def read_category(certificate: x509.Certificate) -> int | None:
     Raises:
         ValueError: the extension is not an OCTET STRING of one byte.
     """
-    value = extensions_of(certificate).unrecognized.get(CATEGORY)
+    return _read_category(extensions_of(certificate).unrecognized.get(CATEGORY))
+
+
+@lru_cache
+def _read_category(value: bytes | None) -> int | None:
     if value is None:
         return None
     content = _content(value, _OCTET_STRING, "category")
@@ -102,25 +110,25 @@ def read_category(certificate: x509.Certificate) -> int | None:
 
 
 def read_display_attributes(
-    subject: x509.Name, wanted: Mapping[ObjectIdentifier, str]
+    subject: Iterable[Attribute], wanted: Mapping[ObjectIdentifier, str]
 ) -> dict[ObjectIdentifier, str]:
     """Return the attributes of a subject that are wanted, wherever in it they stand.
 
     Args:
-        subject: readable.
+        subject: from `subject_of`.
         wanted: technical words for each, used in errors.
 
     Raises:
         ValueError: one of them is there twice, or not fit to be shown.
     """
     found: dict[ObjectIdentifier, str] = {}
-    for attribute in subject:
-        what = wanted.get(attribute.oid)
+    for oid, value in subject:
+        what = wanted.get(oid)
         if what is None:
             continue
-        if attribute.oid in found:
+        if oid in found:
             raise ValueError(f"{what}: twice")
-        found[attribute.oid] = _display_text(attribute.value, what)
+        found[oid] = _display_text(value, what)
     return {oid: text for oid, text in found.items() if text}
 
 
@@ -147,10 +155,23 @@ def _read_ps_idnat(names: dict[ObjectIdentifier, str]) -> str:
     return common_name
 
 
-def _read_card_type(privates: _Privates) -> CardType | None:
-    value = privates.get(CARD_TYPE)
-    if value is None:
-        return None
+@lru_cache(maxsize=1024)
+def _read_occupation(
+    card_type: bytes | None,
+    profession: bytes | None,
+    training: bytes | None,
+    specialities: bytes | None,
+) -> tuple[CardType | None, str | None, str | None, tuple[str, ...]]:
+    """Return what many holders have in common, from the values of the private extensions."""
+    return (
+        None if card_type is None else _read_card_type(card_type),
+        None if profession is None else str(_integer(profession, "profession")),
+        None if training is None else _read_training(training),
+        () if specialities is None else _read_specialities(specialities),
+    )
+
+
+def _read_card_type(value: bytes) -> CardType:
     number = _integer(value, "card type")
     try:
         return CardType(number)
@@ -158,35 +179,25 @@ def _read_card_type(privates: _Privates) -> CardType | None:
         raise ValueError("card type: out of range") from None
 
 
-def _read_profession(privates: _Privates) -> str | None:
-    value = privates.get(PROFESSION)
-    return None if value is None else str(_integer(value, "profession"))
-
-
-def _read_training(privates: _Privates) -> str | None:
+def _read_training(value: bytes) -> str | None:
     """Return the profession that somebody is in training for; nothing rests on it."""
-    value = privates.get(TRAINING)
     try:
-        return None if value is None else str(_integer(value, "training"))
+        return str(_integer(value, "training"))
     except ValueError:  # its encoding is not published
         return None
 
 
-def _read_card_number(privates: _Privates) -> str | None:
-    value = privates.get(CARD_ID)
-    return None if value is None else _printable(_content(value, _PRINTABLE_STRING, "card id"))
-
-
-def _read_specialities(privates: _Privates) -> tuple[str, ...]:
-    value = privates.get(SPECIALITY)
-    if value is None:
-        return ()
+def _read_specialities(value: bytes) -> tuple[str, ...]:
     rest = _content(value, _SEQUENCE, "speciality")
     found = []
     while rest:
         content, rest = _first_element(rest, _UTF8_STRING, "speciality")
         found.append(_printable(content))
     return tuple(found)
+
+
+def _read_card_number(value: bytes | None) -> str | None:
+    return None if value is None else _printable(_content(value, _PRINTABLE_STRING, "card id"))
 
 
 def _printable(content: bytes) -> str:

@@ -204,8 +204,8 @@ class Judge:
             chain,
             tuple(sorted(policies)),
             purpose_warnings(policies, self.profile),
-            max(link.not_valid_before_utc for link in chain),
-            min(link.not_valid_after_utc for link in chain),
+            max(certificate.not_before, *(signer_of(ca).not_before for ca in chain[1:])),
+            min(certificate.not_after, *(signer_of(ca).not_after for ca in chain[1:])),
         )
 
     def _list_signers(self, issuer: x509.Certificate, at: datetime) -> tuple[x509.Certificate, ...]:

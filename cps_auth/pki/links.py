@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from cps_auth.pki.extensions import extension_of
+from cps_auth.pki.parts import extension_of
 from cps_auth.pki.profile import DEFAULT_KEY_RULES, KeyRules
 
 

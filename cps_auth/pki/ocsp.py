@@ -19,9 +19,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from cps_auth.pki.authority_paths import has_unknown_critical
 from cps_auth.pki.der import BIT_STRING, element_at, inside
-from cps_auth.pki.extensions import extension_of
+from cps_auth.pki.frame import frame_or_none
 from cps_auth.pki.links import is_strong_key
 from cps_auth.pki.ocsp_form import has_critical_inside, has_sound_size
+from cps_auth.pki.parts import extension_of
 from cps_auth.pki.revocation_policy import RevocationPolicy
 from cps_auth.pki.signatures import is_issued_by, verify_bytes
 
@@ -217,7 +218,9 @@ def _responder(
 def _is_delegated(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
     """Return whether the issuer itself made this certificate for signing answers."""
     der = responder.public_bytes(Encoding.DER)
-    if not is_issued_by(responder, der, issuer):  # first: nothing else is looked into before
+    if not is_issued_by(
+        responder, der, frame_or_none(der), issuer
+    ):  # first: nothing else is looked into before
         return False
     extended = extension_of(responder, x509.ExtendedKeyUsage)
     usage = extension_of(responder, x509.KeyUsage)

@@ -9,6 +9,7 @@ from cryptography.x509.oid import NameOID
 
 from cps_auth.model import CardType, Practitioner
 from cps_auth.pki.identity import read_display_attributes, read_practitioner
+from cps_auth.pki.parts import subject_of
 from cps_auth.pki.profile import CardRule, CertificateProfile
 
 FORT, STANDARD = "FORT", "STANDARD"
@@ -45,7 +46,7 @@ def read_person(certificate: x509.Certificate) -> Practitioner:
     Source: ETSI EN 319 412-1 section 5.1.3, EN 319 412-2 section 4.2.4.
     """
     names = read_display_attributes(
-        certificate.subject,
+        subject_of(certificate),
         {
             NameOID.SERIAL_NUMBER: "serial number",
             NameOID.COMMON_NAME: "common name",
@@ -73,7 +74,7 @@ def read_shown_name(certificate: x509.Certificate) -> Practitioner:
         ValueError: a name that is there twice, or that is not fit to be shown.
     """
     names = read_display_attributes(
-        certificate.subject,
+        subject_of(certificate),
         {
             NameOID.COMMON_NAME: "common name",
             NameOID.SURNAME: "surname",

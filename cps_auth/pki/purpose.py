@@ -12,9 +12,9 @@ from cps_auth.errors import WrongPurpose
 from cps_auth.model import CardType
 from cps_auth.pki.anchors import TrustStore
 from cps_auth.pki.certificate import CpsCertificate
-from cps_auth.pki.extensions import extension_of
 from cps_auth.pki.links import policies_of
 from cps_auth.pki.names import shown_name
+from cps_auth.pki.parts import extension_of
 from cps_auth.pki.profile import CardRule, CertificateProfile, is_under
 from cps_auth.pki.profiles import IGC_SANTE_LOGIN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cps_auth.pki.der import BIT_STRING, SEQUENCE, content_of
-from cps_auth.pki.extensions import extension_of
+from cps_auth.pki.frame import Frame, frame_of
 from cps_auth.pki.links import policies_of
 from cps_auth.pki.names import NAME_MAX_BYTES, name_key, shown_name
+from cps_auth.pki.parts import extension_of
 
 STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -34,6 +34,8 @@ class Signer:
     shown_name: str
     key_identifier: bytes | None
     may_sign_lists: bool
+    not_before: datetime
+    not_after: datetime
     policies: frozenset[str]  # that it asserts, dotted
 
 
@@ -67,48 +69,10 @@ def _make_signer(authority: x509.Certificate) -> Signer:
         shown_name=shown_name(authority.subject),
         key_identifier=None if subject is None else subject.digest,
         may_sign_lists=usage is not None and usage.crl_sign,
+        not_before=authority.not_valid_before_utc,
+        not_after=authority.not_valid_after_utc,
         policies=policies_of(authority),
     )
-
-
-class SignedPart(NamedTuple):
-    """The signed bytes of a certificate or list, and where they lie."""
-
-    start: int
-    end: int
-    issuer_der: bytes
-
-
-def signed_part(der: bytes) -> SignedPart:
-    """Find the signed bytes of a certificate or list.
-
-    Raises:
-        ValueError: not DER, or the algorithm inside is not the one outside (RFC 5280
-            sections 4.1.1.2 and 5.1.1.2).
-    """
-    content, end = content_of(der, 0, len(der))
-    signed_content, signed_end = content_of(der, content, end)
-    _, algorithm_end = content_of(der, signed_end, end)
-    signature_content, signature_end = content_of(der, algorithm_end, end)
-    if der[algorithm_end] != BIT_STRING or der[signature_content] != 0:
-        raise ValueError("signed: a signature of no whole bytes")
-    if signature_end != end or end != len(der):
-        raise ValueError("signed: more than three parts, or trailing bytes")
-    named = _next_sequence(der, signed_content, signed_end)
-    issuer = _next_sequence(der, named[1], signed_end)
-    if der[slice(*named)] != der[signed_end:algorithm_end]:
-        raise ValueError("signed: two algorithms")
-    return SignedPart(content, signed_end, der[slice(*issuer)])
-
-
-def _next_sequence(der: bytes, start: int, limit: int) -> tuple[int, int]:
-    """Return where the first SEQUENCE from here begins and ends."""
-    while start < limit:
-        _, end = content_of(der, start, limit)
-        if der[start] == SEQUENCE:
-            return start, end
-        start = end
-    raise ValueError("signed: no algorithm or issuer inside")
 
 
 def issuer_key(child: x509.Certificate, der: bytes) -> str | None:
@@ -119,29 +83,30 @@ def issuer_key(child: x509.Certificate, der: bytes) -> str | None:
         der: the bytes that it was parsed from.
     """
     try:
-        if len(signed_part(der).issuer_der) > NAME_MAX_BYTES:
+        if len(frame_of(der).issuer_der) > NAME_MAX_BYTES:
             return None
         return name_key(child.issuer)
     except Exception:  # the library reads it now, and documents no closed list
         return None
 
 
-def is_issued_by(child: x509.Certificate, der: bytes, issuer: x509.Certificate) -> bool:
+def is_issued_by(
+    child: x509.Certificate, der: bytes, frame: Frame | None, issuer: x509.Certificate
+) -> bool:
     """Return whether a certificate names this issuer and is signed with its key.
 
     Args:
         child: what was parsed.
         der: the bytes that it was parsed from.
+        frame: of them, None when they have none that could be signed.
         issuer: a CA.
     """
+    if frame is None:
+        return False
     signer = signer_of(issuer)
-    try:
-        part = signed_part(der)
-    except (ValueError, IndexError):
+    if frame.issuer_der != signer.name_der and issuer_key(child, der) != signer.name_key:
         return False
-    if part.issuer_der != signer.name_der and issuer_key(child, der) != signer.name_key:
-        return False
-    return _is_signed(child, der, part, signer.key)
+    return _is_signed(child, der, frame, signer.key)
 
 
 def is_signed_with(
@@ -157,7 +122,7 @@ def is_signed_with(
         key: of the issuer.
     """
     try:
-        return _is_signed(signed, der, signed_part(der), key)
+        return _is_signed(signed, der, frame_of(der), key)
     except (ValueError, IndexError):
         return False
 
@@ -165,13 +130,13 @@ def is_signed_with(
 def _is_signed(
     signed: x509.Certificate | x509.CertificateRevocationList,
     der: bytes,
-    part: SignedPart,
+    frame: Frame,
     key: CertificatePublicKeyTypes,
 ) -> bool:
     try:
         scheme = signed.signature_algorithm_parameters
         algorithm = signed.signature_hash_algorithm
-        content = memoryview(der)[part.start : part.end]
+        content = memoryview(der)[frame.start : frame.end]
         return verify_bytes(key, signed.signature, content, scheme, algorithm)
     except Exception:  # an algorithm or key that the library does not know signs nothing
         return False
