@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TypeVar
 
 from cryptography import x509
@@ -41,8 +42,6 @@ class CpsCertificate:
             subject, key and extensions don't raise.
         der: the bytes as they came: what is signed, and what a fingerprint is of.
         frame: where the signed bytes are in it, None when nobody can have signed it.
-        sha256_hex: of `der`, lower case.
-        serial_hex: serial number, lower case, an even number of digits.
         not_before, not_after: its dates, aware UTC.
         practitioner: who it names.
         category: gipCardCategory (table G01), None when absent.
@@ -51,12 +50,21 @@ class CpsCertificate:
     x509: x509.Certificate = field(repr=False)
     der: bytes = field(repr=False)
     frame: Frame | None = field(repr=False)
-    sha256_hex: str
-    serial_hex: str
     not_before: datetime
     not_after: datetime
     practitioner: Practitioner = field(repr=False)
     category: int | None
+
+    @cached_property
+    def sha256_hex(self) -> str:
+        """Return the fingerprint of `der`, lower case."""
+        return _sha256_hex(self.der)
+
+    @cached_property
+    def serial_hex(self) -> str:
+        """Return the serial number, lower case, an even number of digits."""
+        number = self.x509.serial_number
+        return number.to_bytes((number.bit_length() + 7) // 8, "big").hex()
 
 
 def parse_certificate(
@@ -75,9 +83,10 @@ def parse_certificate(
         CertificateMalformed: too long, not X.509 v3, or against the CPS profile; `what` names
             the part.
     """
-    sha256_hex = hashlib.sha256(unverified_certificate_der).hexdigest()
     if len(unverified_certificate_der) > CERTIFICATE_MAX_BYTES:
-        raise CertificateMalformed(sha256_hex, f"longer than {CERTIFICATE_MAX_BYTES} bytes")
+        raise CertificateMalformed(
+            _sha256_hex(unverified_certificate_der), f"longer than {CERTIFICATE_MAX_BYTES} bytes"
+        )
     try:
         frame = frame_or_none(unverified_certificate_der)
         certificate = _load_leaf(unverified_certificate_der, frame)
@@ -85,14 +94,13 @@ def parse_certificate(
             x509=certificate,
             der=unverified_certificate_der,
             frame=frame,
-            sha256_hex=sha256_hex,
-            serial_hex=_even_hex(certificate.serial_number),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
             practitioner=_read_holder(profile, certificate),
             category=None if profile.cards is None else read_category(certificate),
         )
     except ValueError as error:
+        sha256_hex = _sha256_hex(unverified_certificate_der)
         raise CertificateMalformed(sha256_hex, str(error)) from None
 
 
@@ -160,11 +168,10 @@ def _load_by_parts(der: bytes, frame: Frame) -> x509.Certificate:
     """Read a certificate as most are; fails in any way where it is another."""
     certificate = x509.load_der_x509_certificate(der)
     _check_numbers(certificate)
-    for _, part in _FIRST_PARTS:
-        part(certificate)
-    rdns, extensions = holders_parts(der, frame)
-    read = Parts(read_subject(certificate, rdns), read_extensions(certificate, extensions))
-    keep_parts(certificate, read)
+    certificate.public_key()
+    rdns, start, end = holders_parts(der, frame)
+    extensions = read_extensions(certificate, der, start, end)
+    keep_parts(certificate, Parts(read_subject(certificate, rdns), extensions))
     return certificate
 
 
@@ -205,5 +212,5 @@ def _read(what: str, reader: Callable[[_Given], _Read], given: _Given) -> _Read:
         raise _Unreadable(f"{what}: unreadable, {type(error).__name__}") from None
 
 
-def _even_hex(number: int) -> str:
-    return number.to_bytes((number.bit_length() + 7) // 8, "big").hex()
+def _sha256_hex(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()

@@ -208,32 +208,35 @@ class CrlStore:
             return self._lists
 
     def _refresh(self) -> None:
-        if self._folder is None:
+        folder = self._folder
+        if folder is None:
             return
         self._numbers.refresh()
-        versions = {path: version_of(path) for path in self._paths()}
-        if versions == self._versions:
+        folder_version = version_of(self._folder_name)
+        if self._is_current(folder_version):
             return
-        self._files = {
-            path: known
-            if (known := self._files.get(path)) and version and known[0] == version
-            else (version, _read_or_none(Path(path), version))
-            for path, version in versions.items()
-        }
-        self._lists = self._sorted()
-        self._versions = versions  # last: what failed before is read again
+        versions = {path: version_of(path) for path in sorted(map(str, folder.glob("*.crl")))}
+        if versions != self._versions:
+            self._files = {
+                path: known
+                if (known := self._files.get(path)) and version and known[0] == version
+                else (version, _read_or_none(Path(path), version))
+                for path, version in versions.items()
+            }
+            self._lists = self._sorted()
+        # last: what failed before is read again
+        self._versions, self._folder_version = versions, folder_version
 
-    def _paths(self) -> Iterable[str]:
-        """List the folder only when it changed, or so recently that it may change unseen."""
-        folder = self._folder
-        version = version_of(self._folder_name)
-        if folder is None or not version:
-            self._folder_version = ()
-            return ()
-        if version == self._folder_version and time.time_ns() - version[0] > _RACY_NS:
-            return list(self._files)
-        self._folder_version = version
-        return sorted(map(str, folder.glob("*.crl")))
+    def _is_current(self, folder_version: Version) -> bool:
+        """Whether no file changed, and the folder not even so recently that it may do so unseen."""
+        if not folder_version or folder_version != self._folder_version:
+            return False
+        if time.time_ns() - folder_version[0] <= _RACY_NS:
+            return False
+        for path, version in self._versions.items():  # noqa: SIM110 - a generator costs as much
+            if version_of(path) != version:
+                return False
+        return True
 
     def _sorted(self) -> Lists:
         lists = [*self._fixed, *(crl for _, crl in self._files.values())]

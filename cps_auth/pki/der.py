@@ -36,12 +36,13 @@ def content_of(data: bytes, position: int, limit: int) -> tuple[int, int]:
     Raises:
         ValueError: as `element_at`.
     """
-    if position + 2 > limit:
+    content = position + 2
+    if content > limit:
         raise ValueError("DER: truncated")
-    tag, length, content = data[position], data[position + 1], position + 2
-    if tag & 0x1F == 0x1F:
+    if data[position] & 0x1F == 0x1F:
         raise ValueError("DER: a tag of several bytes")
-    if length & 0x80:
+    length = data[position + 1]
+    if length > 0x7F:
         count = length & 0x7F
         if not 1 <= count <= 4 or content + count > limit:
             raise ValueError("DER: length")
@@ -49,9 +50,10 @@ def content_of(data: bytes, position: int, limit: int) -> tuple[int, int]:
         if length < 0x80 or length >> (8 * (count - 1)) == 0:
             raise ValueError("DER: length not minimal")
         content += count
-    if content + length > limit:
+    end = content + length
+    if end > limit:
         raise ValueError("DER: truncated")
-    return content, content + length
+    return content, end
 
 
 def elements(data: bytes, start: int, end: int) -> Iterator[Element]:

@@ -48,8 +48,8 @@ def frame_or_none(der: bytes) -> Frame | None:
         return None
 
 
-def holders_parts(der: bytes, frame: Frame) -> tuple[list[bytes], list[bytes]]:
-    """Return the RDNs of a certificate's subject and its extensions, each as it stands there.
+def holders_parts(der: bytes, frame: Frame) -> tuple[list[bytes], int, int]:
+    """Return the RDNs of a certificate's subject, and where its extensions begin and end.
 
     Args:
         der: a certificate that was parsed.
@@ -66,8 +66,24 @@ def holders_parts(der: bytes, frame: Frame) -> tuple[list[bytes], list[bytes]]:
         content, at = content_of(der, at, frame.end)
         if tag == _EXTENSIONS:
             first, extensions_end = content_of(der, content, at)
-            return _each(der, subject, subject_end), _each(der, first, extensions_end)
-    return _each(der, subject, subject_end), []
+            return elements_of(der, subject, subject_end), first, extensions_end
+    return elements_of(der, subject, subject_end), 0, 0
+
+
+def elements_of(der: bytes, at: int, end: int) -> list[bytes]:
+    """Return the elements between two positions, each with its header.
+
+    Raises:
+        ValueError, IndexError: not DER.
+    """
+    found = []
+    while at < end:
+        after = at + 2 + der[at + 1]
+        if der[at + 1] > 0x7F or after > end:  # a long one, or none at all
+            _, after = content_of(der, at, end)
+        found.append(der[at:after])
+        at = after
+    return found
 
 
 def _next_sequence(der: bytes, start: int, limit: int) -> tuple[int, int]:
@@ -78,15 +94,3 @@ def _next_sequence(der: bytes, start: int, limit: int) -> tuple[int, int]:
             return start, end
         start = end
     raise ValueError("signed: no algorithm or issuer inside")
-
-
-def _each(der: bytes, at: int, end: int) -> list[bytes]:
-    """Return the elements between two positions."""
-    found = []
-    while at < end:
-        after = at + 2 + der[at + 1]
-        if der[at + 1] > 0x7F or after > end:  # a long one, or none at all
-            _, after = content_of(der, at, end)
-        found.append(der[at:after])
-        at = after
-    return found

@@ -65,7 +65,7 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
     names = read_display_attributes(subject_of(certificate), _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    privates = extensions_of(certificate).unrecognized
+    privates = extensions_of(certificate).private
     card_type, code, training, specialities = _read_occupation(
         privates.get(CARD_TYPE),
         privates.get(PROFESSION),
@@ -96,7 +96,7 @@ def read_category(certificate: x509.Certificate) -> int | None:
     Raises:
         ValueError: the extension is not an OCTET STRING of one byte.
     """
-    return _read_category(extensions_of(certificate).unrecognized.get(CATEGORY))
+    return _read_category(extensions_of(certificate).private.get(CATEGORY))
 
 
 @lru_cache

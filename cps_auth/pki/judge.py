@@ -172,7 +172,7 @@ class Judge:
             ocsp=self.ocsp,
             other_signers=lambda issuer: self._list_signers(issuer, at),
             memory=self._evidence,
-            leaf_sha256_hex=lasting.certificate.sha256_hex,
+            leaf_der=unverified_certificate_der,
         )
         return JudgedCertificate(
             certificate=lasting.certificate,

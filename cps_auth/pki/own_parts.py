@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from cps_auth.pki.der import OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE
+from cps_auth.pki.der import OBJECT_IDENTIFIER, SEQUENCE
 from cps_auth.pki.parts import Attribute
 
 _SET, _UTF8_STRING, _PRINTABLE_STRING = 0x31, 0x0C, 0x13
@@ -83,44 +83,46 @@ def _read_attribute(rest: bytes) -> tuple[int, ObjectIdentifier, str] | None:
     return None
 
 
-def read_own_extension(
-    extension: bytes, unrecognized: Mapping[bytes, ObjectIdentifier]
-) -> x509.ExtensionType | None:
-    """Return a key identifier, a principal name or a private value that is not critical.
+def read_own_extension(extension: bytes) -> x509.ExtensionType | None:
+    """Return a key identifier, or a principal name, that is not critical.
 
     Args:
         extension: one element of the extensions.
-        unrecognized: those that the library takes as they are, by the DER of their OID.
+    """
+    size = len(extension) - 2
+    if extension.startswith(_KEY_IDENTIFIER) and size == len(_KEY_IDENTIFIER) + _SHA1_BYTES - 2:
+        return x509.SubjectKeyIdentifier(extension[len(_KEY_IDENTIFIER) :])
+    if not _UPN_AT - 2 < size <= 0x7F or not extension.startswith(_ALTERNATIVE_NAME, 2):
+        return None
+    sizes = size, size - 7, size - 9, size - 11, size - 25, size - 27
+    if extension[:_UPN_AT] != _UPN_FORM % sizes:
+        return None
+    try:
+        extension[_UPN_AT:].decode()
+    except UnicodeDecodeError:
+        return None
+    return x509.SubjectAlternativeName([x509.OtherName(_UPN, extension[_UPN_AT - 2 :])])
+
+
+def read_private(
+    extension: bytes, private: Mapping[bytes, ObjectIdentifier]
+) -> tuple[ObjectIdentifier, bytes] | None:
+    """Return the OID and the value of an extension that is not critical.
+
+    Args:
+        extension: one element of the extensions.
+        private: those that the library takes as they are, by the DER of their OID.
     """
     size = len(extension) - 2
     if not 7 < size <= 0x7F or extension[0] != SEQUENCE or extension[1] != size:
         return None
-    if extension.startswith(_KEY_IDENTIFIER):
-        digest = extension[len(_KEY_IDENTIFIER) :]
-        return x509.SubjectKeyIdentifier(digest) if len(digest) == _SHA1_BYTES else None
-    if extension.startswith(_ALTERNATIVE_NAME, 2):
-        return _read_principal_name(extension, size) if size > _UPN_AT - 2 else None
-    oid_der = oid_of(extension)
-    oid = unrecognized.get(oid_der)
-    before, value = extension[: 4 + len(oid_der)], extension[4 + len(oid_der) :]
-    if oid is None or before != bytes([SEQUENCE, size, *oid_der, OCTET_STRING, len(value)]):
+    oid_end = 4 + extension[3]
+    oid = private.get(extension[2:oid_end])
+    if oid is None or extension[oid_end : oid_end + 2] != b"\x04%c" % (size - oid_end):
         return None
-    return x509.UnrecognizedExtension(oid, value)
+    return oid, extension[oid_end + 2 :]
 
 
 def oid_of(extension: bytes) -> bytes:
     """Return the DER of an extension's OID; of one with a long length, something else."""
     return extension[2 : 4 + extension[3]]
-
-
-def _read_principal_name(extension: bytes, size: int) -> x509.SubjectAlternativeName | None:
-    """Read a userPrincipalName, the only name in it: seven elements, one inside the other."""
-    text = extension[_UPN_AT:]
-    sizes = size, size - 7, size - 9, size - 11, size - 25, size - 27
-    if not text or extension[:_UPN_AT] != _UPN_FORM % sizes:
-        return None
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return None
-    return x509.SubjectAlternativeName([x509.OtherName(_UPN, extension[_UPN_AT - 2 :])])

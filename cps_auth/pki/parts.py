@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from cryptography import x509
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+_Kind = type[x509.ExtensionType]
 _Extended = x509.Certificate | x509.CertificateRevocationList
 
 Attribute = tuple[x509.ObjectIdentifier, str | bytes]
@@ -18,14 +19,16 @@ class Extensions(NamedTuple):
     """What is in an extensions field.
 
     Attributes:
-        by_kind: values that the library knows, by class; a kind is there once.
-        unrecognized: DER of the others, by OID.
+        known: values that the library knows, by class; a kind is there once.
+        private: DER of the others, by OID.
         critical: the classes of those that are critical.
+        policies: that are asserted, dotted.
     """
 
-    by_kind: Mapping[type[x509.ExtensionType], x509.ExtensionType]
-    unrecognized: Mapping[x509.ObjectIdentifier, bytes]
-    critical: frozenset[type[x509.ExtensionType]]
+    known: Mapping[_Kind, x509.ExtensionType]
+    private: Mapping[x509.ObjectIdentifier, bytes]
+    critical: frozenset[_Kind]
+    policies: frozenset[str]
 
 
 class Parts(NamedTuple):
@@ -35,9 +38,11 @@ class Parts(NamedTuple):
     extensions: Extensions
 
 
-_last: tuple[_Extended | None, Extensions] = None, Extensions({}, {}, frozenset())
+NO_EXTENSIONS = Extensions({}, {}, frozenset(), frozenset())
+
+_last: tuple[_Extended | None, Extensions] = None, NO_EXTENSIONS
 """Of which one was asked last: by identity, replaced as a whole, whatever the thread."""
-_last_read: tuple[x509.Certificate | None, Parts] = None, Parts((), _last[1])
+_last_read: tuple[x509.Certificate | None, Parts] = None, Parts((), NO_EXTENSIONS)
 """Of the certificate that was read last, in the same way."""
 
 
@@ -61,9 +66,7 @@ def extensions_of(extended: _Extended) -> Extensions:
     global _last
     last, found = _last
     if last is not extended:
-        found = sort_extensions(
-            (extension.value, extension.critical) for extension in extended.extensions
-        )
+        found = sort_extensions(extended.extensions)
         if isinstance(extended, x509.Certificate):  # a list is large: nobody keeps it for this
             _last = extended, found
     return found
@@ -71,22 +74,26 @@ def extensions_of(extended: _Extended) -> Extensions:
 
 def extension_of(extended: _Extended, kind: type[_Extension]) -> _Extension | None:
     """Return the extension of this kind, None when there is none."""
-    return extensions_of(extended).by_kind.get(kind)  # type: ignore[return-value]  # by its class
+    return extensions_of(extended).known.get(kind)  # type: ignore[return-value]  # by its class
 
 
-def sort_extensions(extensions: Iterable[tuple[x509.ExtensionType, bool]]) -> Extensions:
-    """Return extensions sorted.
-
-    Args:
-        extensions: each with whether it is critical.
-    """
-    by_kind, unrecognized, critical = {}, {}, []
-    for value, is_critical in extensions:
+def sort_extensions(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> Extensions:
+    """Return extensions sorted."""
+    known, private, critical = {}, {}, []
+    for extension in extensions:
+        value = extension.value
         kind = value.__class__  # isinstance of an abstract class costs more than all else
         if kind is x509.UnrecognizedExtension:
-            unrecognized[value.oid] = value.value  # type: ignore[attr-defined]  # by its class
+            private[value.oid] = value.value  # type: ignore[attr-defined]  # by its class
         else:
-            by_kind[kind] = value
-        if is_critical:
+            known[kind] = value
+        if extension.critical:
             critical.append(kind)
-    return Extensions(by_kind, unrecognized, frozenset(critical))
+    return Extensions(known, private, frozenset(critical), _policies(known))
+
+
+def _policies(known: Mapping[_Kind, x509.ExtensionType]) -> frozenset[str]:
+    policies = known.get(x509.CertificatePolicies)
+    if not isinstance(policies, x509.CertificatePolicies):
+        return frozenset()
+    return frozenset(policy.policy_identifier.dotted_string for policy in policies)

@@ -8,23 +8,41 @@ with anything new in it is read by the library, as a whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cryptography import x509
 
-from cps_auth.pki.own_parts import oid_of, read_own_extension, read_own_rdn
+from cps_auth.pki.frame import elements_of
+from cps_auth.pki.own_parts import oid_of, read_own_extension, read_own_rdn, read_private
 from cps_auth.pki.parts import Attribute, Extensions, sort_extensions
 
 _REMEMBERED = 1024
+_FORMS_MAX = 16
 _LONGEST_BYTES = 512
 """What is longer is not remembered: certificates of anybody come by here."""
 
-_Part = TypeVar("_Part")
+_Read = TypeVar("_Read")
+
+
+class _Form(NamedTuple):
+    """The extensions of an earlier certificate.
+
+    Attributes:
+        pieces: bytes that others have too; None for one extension that is the holder's own.
+        extensions: how many there are.
+        common: those that are not the holder's own.
+    """
+
+    pieces: tuple[bytes | None, ...]
+    extensions: int
+    common: Extensions
+
 
 _rdns: dict[bytes, tuple[Attribute, ...]] = {}
-_extensions: dict[bytes, tuple[x509.ExtensionType, bool]] = {}
-_unrecognized: dict[bytes, x509.ObjectIdentifier] = {}
-"""What the library said of these bytes: pure facts, whoever signed them."""
+_forms: list[_Form] = []  # those that were learned last first
+_private: dict[bytes, tuple[x509.ObjectIdentifier, bytes]] = {}
+_private_oids: dict[bytes, x509.ObjectIdentifier] = {}
+"""What the library made of these bytes, whoever signed them."""
 
 
 def read_subject(certificate: x509.Certificate, rdns: Sequence[bytes]) -> Sequence[Attribute]:
@@ -51,39 +69,66 @@ def _learn_subject(certificate: x509.Certificate, rdns: Sequence[bytes]) -> Sequ
     return [attribute for rdn in read for attribute in rdn]
 
 
-def read_extensions(certificate: x509.Certificate, extensions: Sequence[bytes]) -> Extensions:
+def read_extensions(certificate: x509.Certificate, der: bytes, start: int, end: int) -> Extensions:
     """Return the extensions of a certificate. Fails as the library does, in any way.
 
     Args:
         certificate: what was parsed.
-        extensions: its own, each as it stands there.
+        der: the bytes that it was parsed from.
+        start, end: where in them its extensions begin and end.
     """
-    found = []
-    for extension in extensions:
-        known = _extensions.get(extension)
-        if known is None:
-            own = read_own_extension(extension, _unrecognized)
-            if own is None:
-                return _learn_extensions(certificate, extensions)
-            known = own, False
-        found.append(known)
-    read = sort_extensions(found)
-    if len(read.by_kind) + len(read.unrecognized) != len(found):  # one of them twice
-        return _learn_extensions(certificate, extensions)
-    return read
+    for form in _forms:
+        found = _read_as(form, der, start, end)
+        if found is not None:
+            return found
+    return _learn_extensions(certificate, elements_of(der, start, end))
 
 
-def _learn_extensions(certificate: x509.Certificate, extensions: Sequence[bytes]) -> Extensions:
-    read = [(extension.value, extension.critical) for extension in certificate.extensions]
-    for extension, (value, is_critical) in zip(extensions, read, strict=True):
-        if read_own_extension(extension, {}) is None:
-            _remember(_extensions, extension, (value, is_critical))
-        if isinstance(value, x509.UnrecognizedExtension):
-            _remember(_unrecognized, oid_of(extension), value.oid)
-    return sort_extensions(read)
+def _read_as(form: _Form, der: bytes, at: int, end: int) -> Extensions | None:
+    """Return extensions that are those of an earlier certificate, but for the holder's own."""
+    known, private = dict(form.common.known), {}
+    for fixed in form.pieces:
+        if fixed is not None:
+            if not der.startswith(fixed, at):
+                return None
+            at += len(fixed)
+            continue
+        after = at + 2 + der[at + 1]
+        own = der[at:after]
+        if value := _private.get(own) or read_private(own, _private_oids):
+            private[value[0]] = value[1]
+        elif extension := read_own_extension(own):
+            known[type(extension)] = extension
+        else:
+            return None
+        at = after
+    if at != end or len(known) + len(private) != form.extensions:  # or one of them twice
+        return None
+    return Extensions(known, private, form.common.critical, form.common.policies)
 
 
-def _remember(memory: dict[bytes, _Part], part: bytes, read: _Part) -> None:
+def _learn_extensions(certificate: x509.Certificate, parts: Sequence[bytes]) -> Extensions:
+    found = list(certificate.extensions)
+    pieces: list[bytes | None] = []
+    common = []
+    for part, extension in zip(parts, found, strict=True):
+        if isinstance(extension.value, x509.UnrecognizedExtension):
+            _remember(_private_oids, oid_of(part), extension.oid)
+        if (private := read_private(part, _private_oids)) is not None:
+            _remember(_private, part, private)
+            pieces.append(None)
+        elif read_own_extension(part) is not None:
+            pieces.append(None)
+        else:
+            common.append(extension)
+            before = pieces.pop() if pieces and pieces[-1] else b""
+            pieces.append((before or b"") + part)
+    _forms.insert(0, _Form(tuple(pieces), len(found), sort_extensions(common)))
+    del _forms[_FORMS_MAX:]
+    return sort_extensions(found)
+
+
+def _remember(memory: dict[bytes, _Read], part: bytes, read: _Read) -> None:
     if len(part) > _LONGEST_BYTES:
         return
     if len(memory) >= _REMEMBERED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -96,9 +97,12 @@ def check_login_purpose(
 def purpose_warnings(policies: frozenset[str], profile: CertificateProfile) -> tuple[str, ...]:
     """Return stable codes of what is odd about an accepted certificate, and not a reason."""
     expected = profile.expected_policies
-    if expected and not any(is_under(policy, expected) for policy in policies):
-        return ("policy-not-expected",)
-    return ()
+    return ("policy-not-expected",) if expected and not _any_under(policies, expected) else ()
+
+
+@lru_cache
+def _any_under(policies: frozenset[str], arcs: frozenset[str]) -> bool:
+    return any(is_under(policy, arcs) for policy in policies)
 
 
 def _usage_mismatch(certificate: x509.Certificate, profile: CertificateProfile) -> Mismatch | None:
@@ -113,15 +117,15 @@ def _usage_mismatch(certificate: x509.Certificate, profile: CertificateProfile) 
         return Mismatch.NO_CLIENT_AUTH if profile.extended_usage_required else None
     if profile.any_extended_usage and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended:
         return None
-    return None if profile.extended_usages <= set(extended) else Mismatch.NO_CLIENT_AUTH
+    return None if profile.extended_usages.issubset(extended) else Mismatch.NO_CLIENT_AUTH
 
 
 def _policy_mismatch(
     asserted: frozenset[str], valid: frozenset[str], profile: CertificateProfile
 ) -> Mismatch | None:
-    if any(is_under(policy, profile.refused_policies) for policy in asserted):
+    if _any_under(asserted, profile.refused_policies):
         return Mismatch.POLICY_REFUSED
-    if profile.policies and not any(is_under(policy, profile.policies) for policy in valid):
+    if profile.policies and not _any_under(valid, profile.policies):
         return Mismatch.POLICY_NOT_ACCEPTED
     return None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.model import RevocationEvidence
@@ -42,7 +43,7 @@ def check_revocation(
     ocsp: OcspSource | None = None,
     other_signers: OtherSigners = nobody_else,
     memory: EvidenceMemory | None = None,
-    leaf_sha256_hex: str | None = None,
+    leaf_der: bytes | None = None,
 ) -> tuple[RevocationEvidence, ...]:
     """Return the evidence that no certificate of a verified chain is revoked.
 
@@ -56,7 +57,7 @@ def check_revocation(
         ocsp: who is asked besides, if anybody.
         other_signers: other certificates that may sign the lists of an issuer.
         memory: of a caller who asks again and again with the same signers.
-        leaf_sha256_hex: of the leaf as it came, shown in errors.
+        leaf_der: the leaf as it came, whose fingerprint is shown in errors.
 
     Returns:
         One piece of evidence per certificate below the anchor, leaf first.
@@ -72,7 +73,7 @@ def check_revocation(
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
     question = _Questions(
-        leaf_sha256_hex or chain[0].fingerprint(hashes.SHA256()).hex(),
+        chain[0].public_bytes(Encoding.DER) if leaf_der is None else leaf_der,
         crls.current(),
         at,
         policy,
@@ -87,14 +88,14 @@ class _Questions:
 
     def __init__(
         self,
-        leaf_sha256_hex: str,
+        leaf_der: bytes,
         lists: Lists,
         at: datetime,
         policy: RevocationPolicy,
         other_signers: OtherSigners,
         memory: EvidenceMemory | None,
     ) -> None:
-        self._leaf_sha256_hex = leaf_sha256_hex
+        self._leaf_der = leaf_der
         self._lists, self._at, self._policy = lists, at, policy
         self._other_signers, self._memory = other_signers, memory or EvidenceMemory()
 
@@ -124,7 +125,8 @@ class _Questions:
         if lists is not None and self._at - lists.next_update <= self._policy.past_due:
             return self._from_lists(lists, issuer)
         until = lists.next_update if lists else None
-        raise RevocationUnknown(self._leaf_sha256_hex, why, until, signer_of(issuer).shown_name)
+        leaf_sha256_hex = hashlib.sha256(self._leaf_der).hexdigest()
+        raise RevocationUnknown(leaf_sha256_hex, why, until, signer_of(issuer).shown_name)
 
     def _ask_lists(self, child: x509.Certificate, issuer: x509.Certificate) -> ListEvidence:
         lists = find_evidence(
@@ -193,4 +195,5 @@ class _Questions:
         self, since_and_why: tuple[datetime, str], source: str, issuer: x509.Certificate
     ) -> CertificateRevoked:
         name = signer_of(issuer).shown_name
-        return CertificateRevoked(self._leaf_sha256_hex, *since_and_why, source, name)
+        leaf_sha256_hex = hashlib.sha256(self._leaf_der).hexdigest()
+        return CertificateRevoked(leaf_sha256_hex, *since_and_why, source, name)

@@ -9,12 +9,12 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cps_auth.pki.frame import Frame, frame_of
-from cps_auth.pki.links import policies_of
+from cps_auth.pki.links import is_rsa, policies_of
 from cps_auth.pki.names import NAME_MAX_BYTES, name_key, shown_name
 from cps_auth.pki.parts import extension_of
 
@@ -153,10 +153,10 @@ def verify_bytes(
 
     RSA of PKCS #1 v1.5, RSA-PSS with one hash and a salt of its length, ECDSA; SHA-256 to 512.
     """
-    if algorithm is None or not isinstance(algorithm, STRONG_HASHES):
+    if algorithm is None or algorithm.__class__ not in STRONG_HASHES:
         return False
     try:
-        if isinstance(key, rsa.RSAPublicKey) and _is_sound_rsa(scheme, algorithm):
+        if is_rsa(key) and _is_sound_rsa(scheme, algorithm):
             key.verify(signature, content, scheme, algorithm)  # type: ignore[arg-type]
         elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):
             key.verify(signature, content, ec.ECDSA(algorithm))
@@ -168,7 +168,7 @@ def verify_bytes(
 
 
 def _is_sound_rsa(scheme: object, algorithm: hashes.HashAlgorithm) -> bool:
-    if isinstance(scheme, padding.PKCS1v15):
+    if scheme.__class__ is padding.PKCS1v15:
         return True
     return (
         isinstance(scheme, padding.PSS)
