@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,8 @@ from cps_auth.pki.crl import Crl, CrlStore, version_of
 from cps_auth.pki.crl_index import FOLDER
 from cps_auth.pki.judge import Judge
 from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc_card_certificates import CertificateUse, card_request
+from hardware_mocks.personas import PERSONAS
 
 LIST = "ACI-FO-PP.crl"
 _LISTS: dict[int, bytes] = {}
@@ -83,11 +86,36 @@ def _verifications(igc: FakeIgcSante, *, issuer_too: bool) -> Callable[[], None]
     return verify
 
 
+def _cards(igc: FakeIgcSante, count: int) -> list[bytes]:
+    """Return certificates of one authority: other persons, cards and numbers, eleven keys."""
+    keys = [card.authentication_key for card in igc.cards.values()]
+    doctor, authority = PERSONAS["doctor"], igc.authorities["fort-personnes"]
+    made = []
+    for i in range(count):
+        person = replace(
+            doctor,
+            ps_idnat=f"8{99900000000 + i}",
+            card_number=f"{2900090000 + i}",
+            surname=f"LAVERGNE-{i:X}",
+        )
+        request = card_request(
+            person,
+            CertificateUse.AUTHENTICATION,
+            keys[i % len(keys)],
+            authority,
+            not_before=igc.made_at - timedelta(days=i),
+            not_after=igc.made_at + timedelta(days=1000 - i),
+            issuer_file=LIST.removesuffix(".crl"),
+        )
+        made.append(igc.issue(request))
+    return made
+
+
 def new_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
     """A certificate never seen before, with the card's signature, in a running process."""
     judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
     rounds = 200
-    leaves = iter([igc.issue(igc.request()) for _ in range(rounds + 2)])
+    leaves = iter(_cards(igc, rounds + 2))
     card_signature = _verifications(igc, issuer_too=False)
 
     def judge_one() -> None:
@@ -226,7 +254,7 @@ def _against(
     igc: FakeIgcSante, folder: Path, name: str, verify: Callable[[bytes], None], rounds: int
 ) -> Figure:
     judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
-    leaves = [igc.issue(igc.request()) for _ in range(rounds + 2)]
+    leaves = _cards(igc, rounds + 2)
     ours, theirs = iter(leaves), iter(leaves)
     judge.judge(igc.issue(igc.request()), at=igc.made_at)
     return compare(

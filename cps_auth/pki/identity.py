@@ -129,7 +129,7 @@ def read_display_attributes(
         if oid in found:
             raise ValueError(f"{what}: twice")
         found[oid] = _display_text(value, what)
-    return {oid: text for oid, text in found.items() if text}
+    return found if all(found.values()) else {oid: text for oid, text in found.items() if text}
 
 
 def _display_text(value: str | bytes, what: str) -> str:

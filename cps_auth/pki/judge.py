@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -83,8 +84,7 @@ class JudgedCertificate:
     judged_at: datetime
 
 
-@dataclass(frozen=True)
-class _Lasting:
+class _Lasting(NamedTuple):
     """What stays true of a certificate between two dates: steps 2 to 4."""
 
     certificate: CpsCertificate
@@ -199,13 +199,17 @@ class Judge:
             valid_policies=policies,
             issuer_name=signer_of(chain[1]).shown_name,
         )
+        valid_from, valid_until = certificate.not_before, certificate.not_after
+        for authority in map(signer_of, chain[1:]):
+            valid_from = max(valid_from, authority.not_before)
+            valid_until = min(valid_until, authority.not_after)
         return _Lasting(
             certificate,
             chain,
             tuple(sorted(policies)),
             purpose_warnings(policies, self.profile),
-            max(certificate.not_before, *(signer_of(ca).not_before for ca in chain[1:])),
-            min(certificate.not_after, *(signer_of(ca).not_after for ca in chain[1:])),
+            valid_from,
+            valid_until,
         )
 
     def _list_signers(self, issuer: x509.Certificate, at: datetime) -> tuple[x509.Certificate, ...]:

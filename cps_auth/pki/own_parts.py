@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from cps_auth.pki.der import OBJECT_IDENTIFIER, SEQUENCE
+from cps_auth.pki.der import OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE
 from cps_auth.pki.parts import Attribute
 
 _SET, _UTF8_STRING, _PRINTABLE_STRING = 0x31, 0x0C, 0x13
@@ -36,7 +36,6 @@ _ATTRIBUTES = {
 _SHA1_BYTES = 20
 _KEY_IDENTIFIER = bytes.fromhex("301d0603551d0e04160414")  # an extension, up to the SHA-1
 _ALTERNATIVE_NAME = bytes.fromhex("0603551d11")
-_UPN = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _UPN_FORM = b"\x30%c\x06\x03\x55\x1d\x11\x04%c\x30%c\xa0%c" + (
     b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x14\x02\x03\xa0%c\x0c%c"
 )  # one inside the other, for their sizes
@@ -83,15 +82,15 @@ def _read_attribute(rest: bytes) -> tuple[int, ObjectIdentifier, str] | None:
     return None
 
 
-def read_own_extension(extension: bytes) -> x509.ExtensionType | None:
-    """Return a key identifier, or a principal name, that is not critical.
+def kind_of_own(extension: bytes) -> type[x509.ExtensionType] | None:
+    """Return which one it is if it is a key identifier, or a principal name alone; not critical.
 
     Args:
         extension: one element of the extensions.
     """
     size = len(extension) - 2
     if extension.startswith(_KEY_IDENTIFIER) and size == len(_KEY_IDENTIFIER) + _SHA1_BYTES - 2:
-        return x509.SubjectKeyIdentifier(extension[len(_KEY_IDENTIFIER) :])
+        return x509.SubjectKeyIdentifier
     if not _UPN_AT - 2 < size <= 0x7F or not extension.startswith(_ALTERNATIVE_NAME, 2):
         return None
     sizes = size, size - 7, size - 9, size - 11, size - 25, size - 27
@@ -101,7 +100,7 @@ def read_own_extension(extension: bytes) -> x509.ExtensionType | None:
         extension[_UPN_AT:].decode()
     except UnicodeDecodeError:
         return None
-    return x509.SubjectAlternativeName([x509.OtherName(_UPN, extension[_UPN_AT - 2 :])])
+    return x509.SubjectAlternativeName
 
 
 def read_private(
@@ -118,7 +117,9 @@ def read_private(
         return None
     oid_end = 4 + extension[3]
     oid = private.get(extension[2:oid_end])
-    if oid is None or extension[oid_end : oid_end + 2] != b"\x04%c" % (size - oid_end):
+    if oid is None or size < oid_end:
+        return None
+    if extension[oid_end] != OCTET_STRING or extension[oid_end + 1] != size - oid_end:
         return None
     return oid, extension[oid_end + 2 :]
 

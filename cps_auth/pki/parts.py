@@ -19,7 +19,8 @@ class Extensions(NamedTuple):
     """What is in an extensions field.
 
     Attributes:
-        known: values that the library knows, by class; a kind is there once.
+        known: values that the library knows, by class; ask `extension_of` for them, as those
+            that are each holder's own may be left out.
         private: DER of the others, by OID.
         critical: the classes of those that are critical.
         policies: that are asserted, dotted.
@@ -38,6 +39,7 @@ class Parts(NamedTuple):
     extensions: Extensions
 
 
+_HOLDERS_OWN = x509.SubjectKeyIdentifier, x509.SubjectAlternativeName
 NO_EXTENSIONS = Extensions({}, {}, frozenset(), frozenset())
 
 _last: tuple[_Extended | None, Extensions] = None, NO_EXTENSIONS
@@ -74,6 +76,8 @@ def extensions_of(extended: _Extended) -> Extensions:
 
 def extension_of(extended: _Extended, kind: type[_Extension]) -> _Extension | None:
     """Return the extension of this kind, None when there is none."""
+    if kind in _HOLDERS_OWN:
+        return next((e.value for e in extended.extensions if type(e.value) is kind), None)
     return extensions_of(extended).known.get(kind)  # type: ignore[return-value]  # by its class
 
 

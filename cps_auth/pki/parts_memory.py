@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from cryptography import x509
 
 from cps_auth.pki.frame import elements_of
-from cps_auth.pki.own_parts import oid_of, read_own_extension, read_own_rdn, read_private
+from cps_auth.pki.own_parts import kind_of_own, oid_of, read_own_rdn, read_private
 from cps_auth.pki.parts import Attribute, Extensions, sort_extensions
 
 _REMEMBERED = 1024
@@ -22,19 +22,21 @@ _LONGEST_BYTES = 512
 """What is longer is not remembered: certificates of anybody come by here."""
 
 _Read = TypeVar("_Read")
+_Piece = bytes | type[x509.ExtensionType] | None
 
 
 class _Form(NamedTuple):
     """The extensions of an earlier certificate.
 
     Attributes:
-        pieces: bytes that others have too; None for one extension that is the holder's own.
-        extensions: how many there are.
+        pieces: bytes that others have too, or what one extension is that is the holder's own:
+            of a kind that the library knows, or None for a private one.
+        private: how many private ones there are.
         common: those that are not the holder's own.
     """
 
-    pieces: tuple[bytes | None, ...]
-    extensions: int
+    pieces: tuple[_Piece, ...]
+    private: int
     common: Extensions
 
 
@@ -86,30 +88,32 @@ def read_extensions(certificate: x509.Certificate, der: bytes, start: int, end: 
 
 def _read_as(form: _Form, der: bytes, at: int, end: int) -> Extensions | None:
     """Return extensions that are those of an earlier certificate, but for the holder's own."""
-    known, private = dict(form.common.known), {}
-    for fixed in form.pieces:
-        if fixed is not None:
-            if not der.startswith(fixed, at):
+    known, private, critical, policies = form.common
+    private = dict(private)
+    for piece in form.pieces:
+        if isinstance(piece, bytes):
+            if not der.startswith(piece, at):
                 return None
-            at += len(fixed)
+            at += len(piece)
             continue
         after = at + 2 + der[at + 1]
         own = der[at:after]
-        if value := _private.get(own) or read_private(own, _private_oids):
-            private[value[0]] = value[1]
-        elif extension := read_own_extension(own):
-            known[type(extension)] = extension
+        if piece is not None:
+            if kind_of_own(own) is not piece:
+                return None
+        elif found := _private.get(own) or read_private(own, _private_oids):
+            private[found[0]] = found[1]
         else:
             return None
         at = after
-    if at != end or len(known) + len(private) != form.extensions:  # or one of them twice
+    if at != end or len(private) != form.private:  # or one of them twice
         return None
-    return Extensions(known, private, form.common.critical, form.common.policies)
+    return Extensions(known, private, critical, policies)
 
 
 def _learn_extensions(certificate: x509.Certificate, parts: Sequence[bytes]) -> Extensions:
     found = list(certificate.extensions)
-    pieces: list[bytes | None] = []
+    pieces: list[_Piece] = []
     common = []
     for part, extension in zip(parts, found, strict=True):
         if isinstance(extension.value, x509.UnrecognizedExtension):
@@ -117,15 +121,18 @@ def _learn_extensions(certificate: x509.Certificate, parts: Sequence[bytes]) -> 
         if (private := read_private(part, _private_oids)) is not None:
             _remember(_private, part, private)
             pieces.append(None)
-        elif read_own_extension(part) is not None:
-            pieces.append(None)
+        elif (kind := kind_of_own(part)) is not None:
+            pieces.append(kind)
         else:
             common.append(extension)
-            before = pieces.pop() if pieces and pieces[-1] else b""
-            pieces.append((before or b"") + part)
-    _forms.insert(0, _Form(tuple(pieces), len(found), sort_extensions(common)))
+            if pieces and isinstance(before := pieces[-1], bytes):
+                pieces[-1] = before + part
+            else:
+                pieces.append(part)
+    read = sort_extensions(found)
+    _forms.insert(0, _Form(tuple(pieces), len(read.private), sort_extensions(common)))
     del _forms[_FORMS_MAX:]
-    return sort_extensions(found)
+    return read
 
 
 def _remember(memory: dict[bytes, _Read], part: bytes, read: _Read) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_new_list_counts_at_once(igc: FakeIgcSante, folder: Path) -> None:
     serial = judge.judge(der, at=igc.made_at).chain[0].serial_number
     newer = igc.crl(number=2, revoked=[Revocation(serial, igc.made_at)])
     (folder / "ACI-FO-PP.crl").write_bytes(newer)
+    with pytest.raises(CertificateRevoked):
+        judge.judge(der, at=igc.made_at)
+
+
+def test_new_list_in_the_place_of_the_old_one(igc: FakeIgcSante, folder: Path) -> None:
+    """A file that is written over is noticed, though its folder did not change."""
+    file = folder / "ACI-FO-PP.crl"
+    os.utime(folder, (0, 0))
+    judge = Judge(igc.trust_store(), CrlStore.from_folder(folder))
+    der = igc.credentials("doctor").authentication_certificate_der
+    serial = judge.judge(der, at=igc.made_at).chain[0].serial_number
+    os.utime(folder, (0, 0))  # the index is in a folder below it
+    judge.judge(der, at=igc.made_at)
+    with file.open("r+b") as opened:
+        opened.write(igc.crl(number=2, revoked=[Revocation(serial, igc.made_at)]))
+        opened.truncate()
+    assert folder.stat().st_mtime == 0
     with pytest.raises(CertificateRevoked):
         judge.judge(der, at=igc.made_at)
 

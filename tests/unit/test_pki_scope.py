@@ -241,6 +241,27 @@ def _judge(igc: FakeIgcSante, policy: RevocationPolicy, *lists: bytes) -> Judge:
     return Judge(igc.trust_store(), CrlStore([*lists, igc.crls["ACR-FO"]]), policy=policy)
 
 
+def test_one_card_after_another(igc: FakeIgcSante) -> None:
+    """What is evidence for one card is none for the next that is asked of the same judge."""
+    first = igc.credentials("doctor").authentication_certificate_der
+    request = igc.request("doctor")
+    second = igc.issue(request)
+    line = Revocation(request.serial, igc.made_at - HOUR)
+    delta = igc.crl(number=11, revoked=[line], extra=[(x509.DeltaCRLIndicator(10), True)])
+    judge = _judge(igc, RevocationPolicy(), igc.crl(number=10), delta)
+    assert [judge.judge(first, at=igc.made_at) for _ in range(3)]
+    with pytest.raises(CertificateRevoked):
+        judge.judge(second, at=igc.made_at)
+
+    elsewhere = x509.UniformResourceIdentifier(f"{SITE}/CRL/elsewhere.crl")
+    points = x509.CRLDistributionPoints([x509.DistributionPoint([elsewhere], None, None, None)])
+    judge = _judge(igc, RevocationPolicy(), igc.crl(extra=[_point()]))
+    assert [judge.judge(first, at=igc.made_at) for _ in range(3)]
+    with pytest.raises(RevocationUnknown) as caught:
+        judge.judge(igc.issue(request.having(points, critical=False)), at=igc.made_at)
+    assert caught.value.why == "crl-other-distribution-point"
+
+
 def _stale(igc: FakeIgcSante, end: datetime, **more: Any) -> bytes:
     return igc.crl(this_update=end - HOUR, next_update=end, **more)
 
