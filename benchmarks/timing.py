@@ -47,7 +47,8 @@ def compare(
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(rounds + 2):
         for side, (_, run) in enumerate((ours, peer)):
-            time.sleep(rest_s)
+            if rest_s:
+                time.sleep(rest_s)
             start = time.perf_counter()
             run()
             if turn >= 2:

@@ -114,7 +114,7 @@ def _cards(igc: FakeIgcSante, count: int) -> list[bytes]:
 def new_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
     """A certificate never seen before, with the card's signature, in a running process."""
     judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
-    rounds = 200
+    rounds = 800
     leaves = iter(_cards(igc, rounds + 2))
     card_signature = _verifications(igc, issuer_too=False)
 

@@ -76,9 +76,10 @@ def extensions_of(extended: _Extended) -> Extensions:
 
 def extension_of(extended: _Extended, kind: type[_Extension]) -> _Extension | None:
     """Return the extension of this kind, None when there is none."""
-    if kind in _HOLDERS_OWN:
-        return next((e.value for e in extended.extensions if type(e.value) is kind), None)
-    return extensions_of(extended).known.get(kind)  # type: ignore[return-value]  # by its class
+    found = extensions_of(extended).known.get(kind)
+    if found is None and kind in _HOLDERS_OWN:
+        found = next((e.value for e in extended.extensions if type(e.value) is kind), None)
+    return found  # type: ignore[return-value]  # by its class
 
 
 def sort_extensions(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> Extensions:

@@ -72,19 +72,44 @@ def check_revocation(
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
-    question = _Questions(
-        chain[0].public_bytes(Encoding.DER) if leaf_der is None else leaf_der,
-        crls.current(),
-        at,
-        policy,
-        other_signers,
-        memory,
+    lists = crls.current()
+    memory = EvidenceMemory() if memory is None else memory
+    questions: _Questions | None = None
+    found = []
+    for child, issuer in pairwise(chain):
+        kept = memory.find(child, issuer, lists, at)
+        if kept is not None:
+            found.append(_from_lists(kept, issuer, at))
+            continue
+        if questions is None:
+            der = chain[0].public_bytes(Encoding.DER) if leaf_der is None else leaf_der
+            questions = _Questions(der, lists, at, policy, other_signers, memory)
+        found.append(questions.answer(child, issuer, ocsp))
+    return tuple(found)
+
+
+def _from_lists(lists: ListEvidence, issuer: x509.Certificate, at: datetime) -> RevocationEvidence:
+    name, number = signer_of(issuer).shown_name, lists.number
+    return _evidence("crl", name, number, lists.this_update, lists.next_update, at)
+
+
+def _evidence(
+    source: str,
+    issuer_name: str,
+    number: int | None,
+    this_update: datetime,
+    next_update: datetime,
+    at: datetime,
+) -> RevocationEvidence:
+    age_s = int((at - this_update).total_seconds())
+    past_due = at > next_update
+    return RevocationEvidence(
+        source, issuer_name, number, this_update, next_update, age_s, past_due
     )
-    return tuple(question.answer(child, issuer, ocsp) for child, issuer in pairwise(chain))
 
 
 class _Questions:
-    """Whether the certificates of one chain are revoked."""
+    """Whether certificates of one chain are revoked that nothing is remembered of."""
 
     def __init__(
         self,
@@ -93,18 +118,15 @@ class _Questions:
         at: datetime,
         policy: RevocationPolicy,
         other_signers: OtherSigners,
-        memory: EvidenceMemory | None,
+        memory: EvidenceMemory,
     ) -> None:
         self._leaf_der = leaf_der
         self._lists, self._at, self._policy = lists, at, policy
-        self._other_signers, self._memory = other_signers, memory or EvidenceMemory()
+        self._other_signers, self._memory = other_signers, memory
 
     def answer(
         self, child: x509.Certificate, issuer: x509.Certificate, ocsp: OcspSource | None
     ) -> RevocationEvidence:
-        found = self._memory.find(child, issuer, self._lists, self._at)
-        if found is not None:
-            return self._from_lists(found, issuer)
         lists, why = None, Doubt.STALE.value
         generation = self._lists.numbers.generation
         try:
@@ -113,20 +135,21 @@ class _Questions:
             why = no_evidence.doubt.value
         if lists is not None and self._at <= lists.next_update:
             self._memory.keep(issuer, self._lists, generation, self._at, lists)
-            return self._from_lists(lists, issuer)
+            return _from_lists(lists, issuer, self._at)
         try:
             answered = None if ocsp is None else self._ask_responder(child, issuer, ocsp)
         except OcspRefused as refused:
             answered = None
             why = refused.doubt.value if why == Doubt.NO_CRL.value else why
+        issuer_name = signer_of(issuer).shown_name
         if answered is not None:
             dates = answered.this_update, answered.next_update
-            return self._evidence("ocsp", issuer, None, *dates)
+            return _evidence("ocsp", issuer_name, None, *dates, self._at)
         if lists is not None and self._at - lists.next_update <= self._policy.past_due:
-            return self._from_lists(lists, issuer)
+            return _from_lists(lists, issuer, self._at)
         until = lists.next_update if lists else None
         leaf_sha256_hex = hashlib.sha256(self._leaf_der).hexdigest()
-        raise RevocationUnknown(leaf_sha256_hex, why, until, signer_of(issuer).shown_name)
+        raise RevocationUnknown(leaf_sha256_hex, why, until, issuer_name)
 
     def _ask_lists(self, child: x509.Certificate, issuer: x509.Certificate) -> ListEvidence:
         lists = find_evidence(
@@ -168,28 +191,6 @@ class _Questions:
             raise OcspRefused(OcspDoubt.UNAUTHORISED)
         if self._at > lists.next_update:
             raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED)
-
-    def _from_lists(self, lists: ListEvidence, issuer: x509.Certificate) -> RevocationEvidence:
-        dates = lists.this_update, lists.next_update
-        return self._evidence("crl", issuer, lists.number, *dates)
-
-    def _evidence(
-        self,
-        source: str,
-        issuer: x509.Certificate,
-        number: int | None,
-        this_update: datetime,
-        next_update: datetime,
-    ) -> RevocationEvidence:
-        return RevocationEvidence(
-            source=source,
-            issuer=signer_of(issuer).shown_name,
-            crl_number=number,
-            this_update=this_update,
-            next_update=next_update,
-            age_s=int((self._at - this_update).total_seconds()),
-            past_due=self._at > next_update,
-        )
 
     def _revoked(
         self, since_and_why: tuple[datetime, str], source: str, issuer: x509.Certificate
