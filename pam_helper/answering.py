@@ -6,11 +6,14 @@ import logging
 import socket
 import struct
 import textwrap
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cps_auth.errors import (
+    CardBusy,
     CpsAuthError,
     HolderNotAllowed,
     LastAttempt,
@@ -61,11 +64,32 @@ _audit = logging.getLogger("cps_auth.audit")
 
 @dataclass(slots=True)
 class _Case:
-    """What becomes known of one connection, for its audit line."""
+    """One connection, and what becomes known of it for its audit line. Answered once."""
 
+    connection: socket.socket
     peer: Peer
+    clock: Callable[[], datetime]
+    language: str
     request: Request | None = None
     trace: Trace = field(default_factory=Trace)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
+    _is_answered: bool = False
+
+    def answer(self, reply: Reply, detail: str = "") -> None:
+        """Log the outcome and answer, unless that was done before."""
+        with self._mutex:
+            if self._is_answered:
+                return
+            self._is_answered = True
+        _log_outcome(self, reply, detail, self.clock())
+        _send(self.connection, reply)
+
+    def answer_overdue(self) -> None:
+        """Refuse in place of the thread that is at work, and hang up: it may never come back."""
+        late = CardBusy()
+        self.answer(refusal(late, self.language), str(late))
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -92,46 +116,44 @@ def answer(connection: socket.socket, peer: Peer, authority: Authority, language
         authority: decides.
         language: of the lines to show, "fr" or "en".
     """
-    case = _Case(peer)
+    case = _Case(connection, peer, authority.clock, language)
     inbox = Inbox.of(connection, READ_WITHIN_S)
     try:
-        reply = _decide(inbox, case, authority, language)
+        reply = _decide(inbox, case, authority)
     except CpsAuthError as error:
-        reply = refusal(error, language)
-        _log_outcome(case, reply, str(error), authority.clock())
+        case.answer(refusal(error, language), str(error))
     except Exception as error:
         # Its message could quote anything that was being worked on, so it is not logged.
-        reply = Reply("PAM_SYSTEM_ERR", "unforeseen")
-        _log_outcome(case, reply, type(error).__name__, authority.clock())
+        case.answer(Reply("PAM_SYSTEM_ERR", "unforeseen"), type(error).__name__)
     else:
-        _log_outcome(case, reply, "", authority.clock())
+        case.answer(reply)
     finally:
         wipe(inbox.buffer)
-    _send(connection, reply)
 
 
-def _decide(inbox: Inbox, case: _Case, authority: Authority, language: str) -> Reply:
+def _decide(inbox: Inbox, case: _Case, authority: Authority) -> Reply:
     case.request = request = inbox.request()
     match request.verb:
         case "probe":
             inbox.nothing_more()
-            return _probe(request, case, authority, language)
+            return _probe(request, case, authority)
         case "hello":
             inbox.nothing_more()
             _send(inbox.connection, ALIVE)
-            return _probe(request, case, authority, language)
+            return _probe(request, case, authority)
         case "verify":
             return _verify(request, inbox, case, authority)
         case "code":
-            return _use_code(request, inbox, case, authority, language)
+            return _use_code(request, inbox, case, authority)
         case "ping":
             inbox.nothing_more()
             return ALIVE
 
 
-def _probe(request: Request, case: _Case, authority: Authority, language: str) -> Reply:
+def _probe(request: Request, case: _Case, authority: Authority) -> Reply:
+    language = case.language
     try:
-        left = authority.probe(request, case.peer, case.trace)
+        left = authority.probe(request, case.peer, case.trace, case.answer_overdue)
     except RequestRefused:
         raise
     except CpsAuthError as error:
@@ -148,17 +170,18 @@ def _verify(request: Request, inbox: Inbox, case: _Case, authority: Authority) -
     pin = bytearray(PIN_DIGITS)
     try:
         inbox.pin_into(pin)
-        authority.verify(request, pin, case.trace, lambda: _is_there(inbox.connection))
+        wipe(inbox.buffer)  # this request may take long
+        authority.verify(
+            request, pin, case.trace, lambda: _is_there(inbox.connection), case.answer_overdue
+        )
     finally:
         wipe(pin)
     return VERIFIED
 
 
-def _use_code(
-    request: Request, inbox: Inbox, case: _Case, authority: Authority, language: str
-) -> Reply:
+def _use_code(request: Request, inbox: Inbox, case: _Case, authority: Authority) -> Reply:
     authority.count_code(request, case.peer)
-    tr = translations(language)
+    tr = translations(case.language)
     code = bytearray(CODE_CHARACTERS)
     try:
         inbox.code_into(code)

@@ -24,7 +24,6 @@ from cps_auth.errors import (
 )
 from cps_auth.login.verify import AccountCheck, admit, prove
 from cps_auth.model import Practitioner, VerifiedHolder
-from cps_auth.pin_entry import wipe
 from cps_auth.pki.judge import Judge
 from cps_auth.session_lock import LockEvent
 from pam_helper import accounts
@@ -97,13 +96,20 @@ class Authority:
     _probes: RateLimit = field(default_factory=lambda: RateLimit(PROBE_PER_MINUTE))
     _code_tries: RateLimit = field(default_factory=lambda: RateLimit(CODES_PER_MINUTE))
 
-    def probe(self, request: Request, peer: Peer, trace: Trace) -> int | None:
+    def probe(
+        self,
+        request: Request,
+        peer: Peer,
+        trace: Trace,
+        when_overdue: Callable[[], None] = lambda: None,
+    ) -> int | None:
         """Tell whether the card in the reader could log the account in. Costs no attempt.
 
         Args:
             request: verb "probe" or "hello".
             peer: who asks.
             trace: filled on the way.
+            when_overdue: see `CardWorker.run`.
 
         Returns:
             The PIN attempts left, two or more; None when the card does not say, as is normal
@@ -124,7 +130,7 @@ class Authority:
                 admit(card, judge=self.judge(), allow=self._allow(request, trace), at=self.clock())
                 return card.pin_attempts_left()
 
-        attempts_left = self._worker.run(request.account, look)
+        attempts_left = self._worker.run(request.account, look, when_overdue)
         if attempts_left == 0:
             raise PinBlocked
         if attempts_left == 1:
@@ -146,6 +152,7 @@ class Authority:
         pin: bytearray,
         trace: Trace,
         still_there: Callable[[], bool],
+        when_overdue: Callable[[], None] = lambda: None,
     ) -> VerifiedHolder:
         """Log the card's holder in to the account, and bind the account's session to the card.
 
@@ -154,6 +161,7 @@ class Authority:
             pin: ASCII digits; wiped by their owner.
             trace: filled on the way.
             still_there: whether the asking process still waits for the answer.
+            when_overdue: see `CardWorker.run`.
 
         Returns:
             The verified holder: the PAM client may answer success.
@@ -163,16 +171,11 @@ class Authority:
             CardUnavailable, CardMisbehaved, CertificateRefused, PinRefused, ProofRefused: any leaf.
             HolderNotAllowed, ConfigurationError, ModuleUnusable
         """
-        # The operation's own: it may outlive this request, whose PIN is wiped at its end.
-        own_pin = bytearray(pin)
 
         def log_in(wanted: Callable[[], bool]) -> tuple[VerifiedHolder, Card]:
-            try:
-                return self._log_in(request, own_pin, trace, lambda: wanted() and still_there())
-            finally:
-                wipe(own_pin)
+            return self._log_in(request, pin, trace, lambda: wanted() and still_there())
 
-        holder, card = self._worker.run(request.account, log_in)
+        holder, card = self._worker.run(request.account, log_in, when_overdue)
         trace.holder = holder
         if request.service not in STEP_UP_SERVICES:
             self.sessions.bind(request.account, holder, card.description.reader)

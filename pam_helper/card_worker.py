@@ -1,9 +1,10 @@
 """A deadline around the card: a command that never returns costs one request, not the daemon.
 
-The operations run in a thread that stays, since starting one takes longer than a look at a
-card. One that is not done in time is abandoned with its thread: its request is refused, its
-result is thrown away should it ever come, and the next operation opens the card anew, in another
-thread, on a new connection to the reader service. While several are stuck nothing is tried.
+The operations run in their requests' own threads: to hand one over and wait for it would take
+longer than a look at a card. One that is not done in time is abandoned with its thread: its
+asker is told, its result is thrown away should it ever come, and the next operation opens the card
+anew, in another thread, on a new connection to the reader service. While several are stuck nothing
+is tried.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TypeVar
 
-from cps_auth.background import BackgroundThread
 from cps_auth.errors import CardBusy
+from pam_helper.overdue import OverdueGuard
 
 MAX_STUCK = 3
 
@@ -77,9 +77,14 @@ class CardWorker:
         self._turns = _Turns()
         self._mutex = threading.Lock()
         self._stuck = 0
-        self._thread: BackgroundThread | None = None  # of who has the turn
+        self._guard = OverdueGuard()  # of who has the turn
 
-    def run(self, asker: str, operation: Callable[[Callable[[], bool]], _Result]) -> _Result:
+    def run(
+        self,
+        asker: str,
+        operation: Callable[[Callable[[], bool]], _Result],
+        when_overdue: Callable[[], None] = lambda: None,
+    ) -> _Result:
         """Return what the operation returns, or raise what it raises.
 
         Args:
@@ -87,6 +92,8 @@ class CardWorker:
                 another's for longer than the one that is being done.
             operation: does the work; it is given a question, "is this still wanted?", which it
                 asks before it does what cannot be undone.
+            when_overdue: tells the asker that it is not done in time, since this thread cannot;
+                called in another one, and does not raise.
 
         Raises:
             CardBusy: another operation did not end in time, or this one did not.
@@ -94,46 +101,35 @@ class CardWorker:
         if self._turns.take(asker, self._turn_within_s) is None:
             raise CardBusy
         try:
-            return self._run(operation)
-        finally:
+            self._require_few_stuck()
+            started_s = time.monotonic()
+            work = self._guard.watch(self._done_within_s, lambda: self._abandon(when_overdue))
+        except BaseException:
             self._turns.give_back()
+            raise
+        try:
+            return operation(lambda: not work.is_overdue)
+        finally:
+            if self._guard.is_done_in_time(work):
+                self._turns.give_back()
+            else:
+                self._came_back(started_s)
+                raise CardBusy
 
-    def _run(self, operation: Callable[[Callable[[], bool]], _Result]) -> _Result:
+    def _require_few_stuck(self) -> None:
         with self._mutex:
             if self._stuck >= MAX_STUCK:
                 raise CardBusy
-        outcome: Future[_Result] = Future()
-        abandoned = threading.Event()
-        started_s = time.monotonic()
 
-        def work() -> None:
-            try:
-                result = operation(lambda: not abandoned.is_set())
-            except BaseException as error:
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(result)
-            self._came_back(abandoned, started_s)
-
-        if self._thread is None:
-            self._thread = BackgroundThread("card operation")
-        self._thread.do(work)
-        try:
-            return outcome.result(self._done_within_s)
-        except TimeoutError:
-            with self._mutex:
-                if not outcome.done():
-                    abandoned.set()
-                    self._stuck += 1
-                    self._thread = None  # it ends when it comes back
-            if not abandoned.is_set():
-                return outcome.result()
-            _log.critical("a card operation did not return in %.0f s", self._done_within_s)
-            raise CardBusy from None
-
-    def _came_back(self, abandoned: threading.Event, started_s: float) -> None:
+    def _abandon(self, when_overdue: Callable[[], None]) -> None:
+        """Let others have a turn while an operation is stuck, and tell who waits for it."""
         with self._mutex:
-            if not abandoned.is_set():
-                return
+            self._stuck += 1
+        self._turns.give_back()
+        _log.critical("a card operation did not return in %.0f s", self._done_within_s)
+        when_overdue()
+
+    def _came_back(self, started_s: float) -> None:
+        with self._mutex:
             self._stuck -= 1
         _log.warning("a stuck card operation returned after %.0f s", time.monotonic() - started_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -24,59 +25,131 @@ def test_results_and_errors_come_through() -> None:
         worker.run(ASKER, fail)
 
 
+class Stuck:
+    """An operation that returns when it is let go, asked for in a thread of its own."""
+
+    def __init__(self, worker: CardWorker) -> None:
+        self.told, self.go_on = threading.Event(), threading.Event()
+        self.is_wanted: bool | None = None
+        self.ended_with: BaseException | None = None
+        self._worker = worker
+        self._thread = threading.Thread(target=self._ask)
+        within_s, worker._done_within_s = worker._done_within_s, 0.05
+        self._thread.start()
+        assert self.told.wait(10)
+        worker._done_within_s = within_s  # the others have time
+
+    def _ask(self) -> None:
+        try:
+            self._worker.run(ASKER, self._operate, self.told.set)
+        except CardBusy as error:
+            self.ended_with = error
+
+    def _operate(self, wanted: Callable[[], bool]) -> str:
+        self.go_on.wait(10)
+        self.is_wanted = wanted()
+        return "done after all"
+
+    def end(self) -> None:
+        """Let it return, and wait until it has."""
+        self.go_on.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
 def test_a_stuck_operation_is_abandoned_and_told() -> None:
-    """The request is refused, the next one works, and the stuck one learns that it is too late."""
-    worker = CardWorker(1, 0.1)
-    go_on, seen = threading.Event(), []
-
-    def stuck(wanted: object) -> None:
-        go_on.wait(10)
-        seen.append(wanted())  # type: ignore[operator]  # a callable, by contract
-
-    with pytest.raises(CardBusy):
-        worker.run(ASKER, stuck)
+    """Its asker is told while it is stuck, the next one works, its own result counts no more."""
+    worker = CardWorker(1, 10)
+    stuck = Stuck(worker)
     assert worker.run(ASKER, lambda _: "next") == "next"
-    go_on.set()
-    while not seen:
-        threading.Event().wait(0.01)
-    assert seen == [False]
+    assert stuck.ended_with is None
+    stuck.end()
+    assert stuck.is_wanted is False
+    assert isinstance(stuck.ended_with, CardBusy)
+    assert worker.run(ASKER, lambda _: "after") == "after"
 
 
-def test_operations_share_a_thread_until_one_is_stuck() -> None:
-    """None waits for a thread to start; the one that was left behind ends when it comes back."""
-    worker = CardWorker(1, 0.1)
-    first = worker.run(ASKER, lambda _: threading.current_thread())
-    assert worker.run("julien", lambda _: threading.current_thread()) is first
-    go_on = threading.Event()
+def test_the_stuck_one_gives_nobody_elses_turn_back() -> None:
+    """When it comes back another is at work, and who comes next waits for that one."""
+    worker = CardWorker(10, 10)
+    stuck = Stuck(worker)
+    at_work, done = threading.Event(), threading.Event()
+
+    def work(_wanted: object) -> None:
+        at_work.set()
+        done.wait(10)
+
+    second = threading.Thread(target=worker.run, args=("julien", work))
+    second.start()
+    assert at_work.wait(10)
+    stuck.end()
+    worker._turn_within_s = 0.01
     with pytest.raises(CardBusy):
-        worker.run(ASKER, lambda _: go_on.wait(10))
-    second = worker.run(ASKER, lambda _: threading.current_thread())
-    assert second is not first
-    go_on.set()
-    first.join(10)
-    assert not first.is_alive()
-    assert worker.run(ASKER, lambda _: threading.current_thread()) is second
+        worker.run(ASKER, lambda _: "too early")
+    done.set()
+    second.join(10)
+    worker._turn_within_s = 10
+    assert worker.run(ASKER, lambda _: "my turn") == "my turn"
+
+
+def test_an_operation_that_fails_too_late_is_busy_too() -> None:
+    """What it raises then is no answer: the asker had one."""
+    worker = CardWorker(1, 0.05)
+    told = threading.Event()
+
+    def fail(_wanted: object) -> None:
+        assert told.wait(10)
+        raise NoCard
+
+    with pytest.raises(CardBusy):
+        worker.run(ASKER, fail, told.set)
+
+
+def test_an_operation_in_time_is_told_of_nothing() -> None:
+    """It runs in its asker's own thread; whether the last one was stuck makes no difference."""
+    worker = CardWorker(1, 10)
+    told: list[str] = []
+    for _ in range(3):
+        thread = worker.run(ASKER, lambda _: threading.current_thread(), lambda: told.append("?"))
+        assert thread is threading.current_thread()
+    stuck = Stuck(worker)
+    stuck.end()
+    thread = worker.run("julien", lambda _: threading.current_thread(), lambda: told.append("?"))
+    assert thread is threading.current_thread()
+    assert told == []
 
 
 def test_while_several_are_stuck_nothing_is_tried() -> None:
     """Threads do not pile up behind a dead reader; once they come back, cards work again."""
-    worker = CardWorker(1, 0.05)
-    go_on = threading.Event()
+    worker = CardWorker(1, 10)
+    stuck = []
     for _ in range(MAX_STUCK):
-        with pytest.raises(CardBusy):
-            worker.run(ASKER, lambda _: go_on.wait(10))
+        stuck.append(Stuck(worker))
     tried: list[str] = []
     with pytest.raises(CardBusy):
         worker.run(ASKER, lambda _: tried.append("tried"))
     assert tried == []
-    go_on.set()
-    for _ in range(500):
-        try:
-            worker.run(ASKER, lambda _: tried.append("tried"))
-            break
-        except CardBusy:
-            threading.Event().wait(0.01)
+    stuck[0].end()
+    worker.run(ASKER, lambda _: tried.append("tried"))
     assert tried == ["tried"]
+    for other in stuck[1:]:
+        other.end()
+
+
+def test_a_system_without_threads_costs_one_request() -> None:
+    """The turn is given back, and the next request has its deadline."""
+    worker = CardWorker(1, 10)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def no_thread(_self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            worker.run(ASKER, lambda _: "never")
+    assert worker.run(ASKER, lambda _: "next") == "next"
+    stuck = Stuck(worker)
+    stuck.end()
 
 
 def test_a_flood_of_one_holds_up_no_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from cps_auth.errors import ConfigurationError
+from pam_helper.answering import answer
+from pam_helper.authority import Peer
 from pam_helper.one_time_codes import LIFETIME, MAX_PER_ACCOUNT, OneTimeCodes
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
@@ -167,11 +170,13 @@ def test_a_code_is_for_who_is_here(pc: CabinetPc, asked: dict[str, str]) -> None
 def test_an_asker_who_has_gone_keeps_the_code(pc: CabinetPc) -> None:
     """Nobody hears the answer, so there is none, and the code is good for another try."""
     code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(str(pc.socket_path))
-        connection.sendall(b"cps1 code root login\n\x0c" + code)
-        connection.shutdown(socket.SHUT_WR)
-        assert b" pin-entry-cancelled " in connection.makefile("rb").read()
+    asker, daemon = socket.socketpair()
+    with asker:
+        asker.sendall(b"cps1 code root login\n\x0c" + code)
+        asker.shutdown(socket.SHUT_WR)
+        with daemon:
+            answer(daemon, Peer(os.getpid(), 0), pc.authority, "en")
+        assert b" pin-entry-cancelled " in asker.makefile("rb").read()
     assert pc.ask("code", pin=code)["code"] == "code-accepted"
 
 
