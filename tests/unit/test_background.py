@@ -31,10 +31,10 @@ def test_jobs_are_done_in_order_by_one_thread() -> None:
 def test_it_ends_with_its_object_after_its_jobs() -> None:
     """What it was given before is done; then no thread is left."""
     go, done = threading.Event(), threading.Event()
-    background = BackgroundThread("background test")
+    background = BackgroundThread("background test that ends")  # another's may end just now
     background.do(lambda: go.wait(DEADLINE_S))
     background.do(done.set)
-    (thread,) = (t for t in threading.enumerate() if t.name == "background test")
+    (thread,) = (t for t in threading.enumerate() if t.name == "background test that ends")
     del background
     go.set()
     assert done.wait(DEADLINE_S)
