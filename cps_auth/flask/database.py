@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ SCHEMA_VERSION = 2
 """Rises with every change of a table. Nothing in the file outlives a day: it is made anew."""
 
 _BUSY_TIMEOUT_S = 5.0
+_AGAIN_S = 0.02
 _PRIVATE = 0o600
 
 
@@ -35,13 +37,26 @@ class Database:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create_private(path)
-            with closing(self._open()) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                _drop_other_version(connection)
-                for schema in schemas:
-                    connection.executescript(schema)
+            self._prepare(schemas)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"CPS_DATABASE {path}: {error}") from None
+
+    def _prepare(self, schemas: Sequence[str]) -> None:
+        """Make tables. Workers begin together: SQLite waits for no other that goes to WAL mode."""
+        give_up_s = time.monotonic() + _BUSY_TIMEOUT_S
+        while True:
+            try:
+                with closing(self._open()) as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    _drop_other_version(connection)
+                    for schema in schemas:
+                        connection.executescript(schema)
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > give_up_s:
+                    raise
+                time.sleep(_AGAIN_S)
+            else:
+                return
 
     @contextmanager
     def connect(self) -> Iterator[sqlite3.Connection]:
@@ -62,6 +77,12 @@ class Database:
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         connection.row_factory = sqlite3.Row
         return connection
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Tell SQLITE_BUSY and its variants: the low byte of an extended result code."""
+    code = getattr(error, "sqlite_errorcode", None)  # some are made by us, without one
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _drop_other_version(connection: sqlite3.Connection) -> None:
