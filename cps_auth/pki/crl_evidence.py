@@ -91,10 +91,16 @@ def find_evidence(
     newest = _newest_of_each(complete)
     found = [_combined(crl, deltas, child.serial_number, at) for crl in newest]
     revoking = [evidence for evidence in found if evidence.revoked is not None]
-    evidence = max(revoking or found, key=lambda one: one.next_update)
+    evidence = max(revoking or found, key=_usefulness)
     asked = (*newest, *deltas)
     by_issuer = all(crl.doubt_under(issuer) is None for crl in asked)
     return replace(evidence, asked=asked, signed_by_issuer=by_issuer)
+
+
+def _usefulness(evidence: ListEvidence) -> tuple[datetime, datetime, int]:
+    """Order evidence by how long it is good; of equals the same one every time it is asked."""
+    number = -1 if evidence.number is None else evidence.number
+    return evidence.next_update, evidence.this_update, number
 
 
 def _newest_of_each(complete: Sequence[Crl]) -> Sequence[Crl]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cps_auth.errors import CertificateRefused
@@ -129,6 +129,13 @@ def _verdict(judge: Judge, der: bytes, at: datetime) -> object:
 
 @settings(max_examples=400, deadline=None)
 @given(first=LISTS, steps=st.lists(STEPS, min_size=2, max_size=10))
+@example(  # two lists are evidence for equally long, and a third one is a rollback the second time
+    first=Listed("users", 1, frozenset(), 2),
+    steps=[
+        Step("b", Listed("all", 1, frozenset(), 2), 0, 0),
+        Step("c", Listed("users", 2, frozenset(), 2), 0, 0),
+    ],
+)
 def test_what_was_judged_before_changes_no_verdict(
     pki: Pki, first: Listed, steps: Iterable[Step]
 ) -> None:
