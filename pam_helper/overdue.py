@@ -101,7 +101,7 @@ def _next_overdue(watched: _Watched) -> Work | None:
                 watched.work, work.is_overdue = None, True
                 return work
             watched.sleeps_until_s = _NEVER_S if work is None else work.until_s
-            del work
-            left_s = watched.sleeps_until_s - now_s
-            watched.changed.wait(None if watched.sleeps_until_s == _NEVER_S else left_s)
+            left_s = None if work is None else work.until_s - now_s
+            del work  # it may be done, and let go of, long before this wakes up
+            watched.changed.wait(left_s)
     return None
