@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
-from cps_auth.pki.certificate import load_x509
+from cps_auth.pki.certificate import fingerprint_hex, load_x509
 from cps_auth.pki.parts import extension_of
 from cps_auth.pki.pins import (
     PRODUCTION_ANCHORS,
@@ -69,7 +68,7 @@ def recognise(der: bytes) -> str | None:
     Args:
         der: a certificate, DER; only its fingerprint counts.
     """
-    return PRODUCTION_AUTHORITIES.get(_sha256_hex(der))
+    return PRODUCTION_AUTHORITIES.get(fingerprint_hex(der))
 
 
 def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore:
@@ -83,7 +82,7 @@ def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore
         TrustStoreUnusable: a pinned certificate is in none of the folders.
     """
     folders = tuple(folders)
-    found = {_sha256_hex(der): der for folder in folders for der in _readable_files(folder)}
+    found = {fingerprint_hex(der): der for folder in folders for der in _readable_files(folder)}
     return TrustStore(
         name=PRODUCTION_NAME,
         anchors=_pinned(PRODUCTION_ANCHORS, found, folders),
@@ -219,7 +218,3 @@ def _pinned(
         places = ", ".join(map(str, folders))
         raise TrustStoreUnusable(f"missing in {places}: {', '.join(missing)}")
     return tuple(load_x509(found[sha256_hex]) for sha256_hex in pins)
-
-
-def _sha256_hex(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()

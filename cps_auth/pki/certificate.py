@@ -58,7 +58,7 @@ class CpsCertificate:
     @cached_property
     def sha256_hex(self) -> str:
         """Return the fingerprint of `der`, lower case."""
-        return _sha256_hex(self.der)
+        return fingerprint_hex(self.der)
 
     @cached_property
     def serial_hex(self) -> str:
@@ -83,10 +83,6 @@ def parse_certificate(
         CertificateMalformed: too long, not X.509 v3, or against the CPS profile; `what` names
             the part.
     """
-    if len(unverified_certificate_der) > CERTIFICATE_MAX_BYTES:
-        raise CertificateMalformed(
-            _sha256_hex(unverified_certificate_der), f"longer than {CERTIFICATE_MAX_BYTES} bytes"
-        )
     try:
         frame = frame_or_none(unverified_certificate_der)
         certificate = _load_leaf(unverified_certificate_der, frame)
@@ -100,8 +96,13 @@ def parse_certificate(
             category=None if profile.cards is None else read_category(certificate),
         )
     except ValueError as error:
-        sha256_hex = _sha256_hex(unverified_certificate_der)
+        sha256_hex = fingerprint_hex(unverified_certificate_der)
         raise CertificateMalformed(sha256_hex, str(error)) from None
+
+
+def fingerprint_hex(der: bytes) -> str:
+    """Return the SHA-256 of a certificate, lower case."""
+    return hashlib.sha256(der).hexdigest()
 
 
 def _read_holder(profile: CertificateProfile, certificate: x509.Certificate) -> Practitioner:
@@ -113,21 +114,16 @@ def _read_holder(profile: CertificateProfile, certificate: x509.Certificate) -> 
         raise ValueError(f"holder: unreadable, {type(error).__name__}") from None
 
 
-_FIRST_PARTS: tuple[_Part, ...] = (
+_PARTS_OF_A_LEAF: tuple[_Part, ...] = (
     ("version", lambda certificate: certificate.version),
     ("serial number", lambda certificate: certificate.serial_number),
     ("validity", lambda c: (c.not_valid_before_utc, c.not_valid_after_utc)),
-    ("public key", lambda certificate: certificate.public_key()),
-)
-"""What `cryptography` reads only when it is asked for, and may fail on then."""
-
-_PARTS_OF_A_LEAF = (
-    *_FIRST_PARTS,
     ("subject", lambda certificate: certificate.subject),
+    ("public key", lambda certificate: certificate.public_key()),
     ("extensions", lambda certificate: certificate.extensions),
 )
-"""The issuer of a leaf is compared as bytes, and read only where they differ
-(`signatures.issuer_key`)."""
+"""What `cryptography` reads only when it is asked for, and may fail on then. The issuer of a
+leaf is compared as bytes, and read only where they differ (`signatures.issuer_key`)."""
 
 _PARTS_OF_A_CA = (*_PARTS_OF_A_LEAF, ("issuer", lambda certificate: certificate.issuer))
 
@@ -156,6 +152,8 @@ def _load(unverified_certificate_der: bytes, parts: Sequence[_Part]) -> x509.Cer
 
 def _load_leaf(der: bytes, frame: Frame | None) -> x509.Certificate:
     """Return a certificate of a holder, of which no part that is asked for fails to be read."""
+    if len(der) > CERTIFICATE_MAX_BYTES:
+        raise ValueError(f"longer than {CERTIFICATE_MAX_BYTES} bytes")
     if frame is not None:
         try:
             return _load_by_parts(der, frame)
@@ -210,7 +208,3 @@ def _read(what: str, reader: Callable[[_Given], _Read], given: _Given) -> _Read:
         # The library documents no closed list of what it raises on bad input. Its text is
         # left out: it is not stable and may quote a name.
         raise _Unreadable(f"{what}: unreadable, {type(error).__name__}") from None
-
-
-def _sha256_hex(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()

@@ -233,10 +233,7 @@ class CrlStore:
             return False
         if time.time_ns() - folder_version[0] <= _RACY_NS:
             return False
-        for path, version in self._versions.items():  # noqa: SIM110 - a generator costs as much
-            if version_of(path) != version:
-                return False
-        return True
+        return list(map(version_of, self._versions)) == list(self._versions.values())
 
     def _sorted(self) -> Lists:
         lists = [*self._fixed, *(crl for _, crl in self._files.values())]

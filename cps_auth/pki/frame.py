@@ -41,7 +41,7 @@ def frame_of(der: bytes) -> Frame:
 
 
 def frame_or_none(der: bytes) -> Frame | None:
-    """Find the signed bytes of a certificate; None when they cannot have been signed."""
+    """Find the signed bytes of a certificate or list; None when they cannot have been signed."""
     try:
         return frame_of(der)
     except (ValueError, IndexError):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TypeGuard
-
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -16,20 +13,9 @@ from cps_auth.pki.profile import DEFAULT_KEY_RULES, KeyRules
 def is_strong_key(certificate: x509.Certificate, rules: KeyRules = DEFAULT_KEY_RULES) -> bool:
     """Return whether the certified key is of a kind and size that the rules accept."""
     key = certificate.public_key()
-    if is_rsa(key):
+    if isinstance(key, rsa.RSAPublicKey):
         return rules.rsa_min_bits <= key.key_size <= rules.rsa_max_bits
     return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in rules.curves
-
-
-def is_rsa(key: object) -> TypeGuard[rsa.RSAPublicKey]:
-    """Return whether a key is one of RSA."""
-    return _is_rsa_class(type(key))  # type: ignore[arg-type]  # a class can be hashed
-
-
-@lru_cache
-def _is_rsa_class(kind: type) -> bool:
-    # isinstance of an abstract class costs more than most of what is asked here
-    return issubclass(kind, rsa.RSAPublicKey)
 
 
 def identifies(child: x509.Certificate, issuer: x509.Certificate) -> bool:

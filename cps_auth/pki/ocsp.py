@@ -218,10 +218,8 @@ def _responder(
 def _is_delegated(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
     """Return whether the issuer itself made this certificate for signing answers."""
     der = responder.public_bytes(Encoding.DER)
-    if not is_issued_by(
-        responder, der, frame_or_none(der), issuer
-    ):  # first: nothing else is looked into before
-        return False
+    if not is_issued_by(responder, der, frame_or_none(der), issuer):
+        return False  # nothing else is looked into before
     extended = extension_of(responder, x509.ExtendedKeyUsage)
     usage = extension_of(responder, x509.KeyUsage)
     return (

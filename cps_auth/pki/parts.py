@@ -42,35 +42,33 @@ class Parts(NamedTuple):
 _HOLDERS_OWN = x509.SubjectKeyIdentifier, x509.SubjectAlternativeName
 NO_EXTENSIONS = Extensions({}, {}, frozenset(), frozenset())
 
-_last: tuple[_Extended | None, Extensions] = None, NO_EXTENSIONS
-"""Of which one was asked last: by identity, replaced as a whole, whatever the thread."""
-_last_read: tuple[x509.Certificate | None, Parts] = None, Parts((), NO_EXTENSIONS)
-"""Of the certificate that was read last, in the same way."""
+_last: tuple[_Extended | None, Sequence[Attribute] | None, Extensions] = None, None, NO_EXTENSIONS
+"""Which one was asked last, and its parts, the subject where it was read with them: by identity,
+replaced as a whole, whatever the thread."""
 
 
 def keep_parts(certificate: x509.Certificate, parts: Parts) -> None:
     """Keep the parts of a certificate that was read, for the questions that follow."""
-    global _last, _last_read  # one memory of the process, not worth an object
-    _last = certificate, parts.extensions
-    _last_read = certificate, parts
+    global _last  # one memory of the process, not worth an object
+    _last = certificate, *parts
 
 
 def subject_of(certificate: x509.Certificate) -> Sequence[Attribute]:
     """Return the attributes of a certificate's subject, which is known to be readable."""
-    last, parts = _last_read
-    if last is certificate:
-        return parts.subject
+    last, subject, _ = _last
+    if last is certificate and subject is not None:
+        return subject
     return [(attribute.oid, attribute.value) for attribute in certificate.subject]
 
 
 def extensions_of(extended: _Extended) -> Extensions:
     """Return the extensions of a certificate or list, which are known to be readable."""
     global _last
-    last, found = _last
+    last, _, found = _last
     if last is not extended:
         found = sort_extensions(extended.extensions)
         if isinstance(extended, x509.Certificate):  # a list is large: nobody keeps it for this
-            _last = extended, found
+            _last = extended, None, found
     return found
 
 

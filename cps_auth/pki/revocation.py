@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.model import RevocationEvidence
+from cps_auth.pki.certificate import fingerprint_hex
 from cps_auth.pki.crl import CrlStore, Lists
 from cps_auth.pki.crl_evidence import (
     ListEvidence,
@@ -148,8 +148,7 @@ class _Questions:
         if lists is not None and self._at - lists.next_update <= self._policy.past_due:
             return _from_lists(lists, issuer, self._at)
         until = lists.next_update if lists else None
-        leaf_sha256_hex = hashlib.sha256(self._leaf_der).hexdigest()
-        raise RevocationUnknown(leaf_sha256_hex, why, until, issuer_name)
+        raise RevocationUnknown(fingerprint_hex(self._leaf_der), why, until, issuer_name)
 
     def _ask_lists(self, child: x509.Certificate, issuer: x509.Certificate) -> ListEvidence:
         lists = find_evidence(
@@ -196,5 +195,4 @@ class _Questions:
         self, since_and_why: tuple[datetime, str], source: str, issuer: x509.Certificate
     ) -> CertificateRevoked:
         name = signer_of(issuer).shown_name
-        leaf_sha256_hex = hashlib.sha256(self._leaf_der).hexdigest()
-        return CertificateRevoked(leaf_sha256_hex, *since_and_why, source, name)
+        return CertificateRevoked(fingerprint_hex(self._leaf_der), *since_and_why, source, name)

@@ -9,12 +9,12 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cps_auth.pki.frame import Frame, frame_of
-from cps_auth.pki.links import is_rsa, policies_of
+from cps_auth.pki.frame import Frame, frame_of, frame_or_none
+from cps_auth.pki.links import policies_of
 from cps_auth.pki.names import NAME_MAX_BYTES, name_key, shown_name
 from cps_auth.pki.parts import extension_of
 
@@ -121,10 +121,8 @@ def is_signed_with(
         der: the bytes that it was parsed from.
         key: of the issuer.
     """
-    try:
-        return _is_signed(signed, der, frame_of(der), key)
-    except (ValueError, IndexError):
-        return False
+    frame = frame_or_none(der)
+    return frame is not None and _is_signed(signed, der, frame, key)
 
 
 def _is_signed(
@@ -153,10 +151,10 @@ def verify_bytes(
 
     RSA of PKCS #1 v1.5, RSA-PSS with one hash and a salt of its length, ECDSA; SHA-256 to 512.
     """
-    if algorithm is None or algorithm.__class__ not in STRONG_HASHES:
+    if algorithm is None or not isinstance(algorithm, STRONG_HASHES):
         return False
     try:
-        if is_rsa(key) and _is_sound_rsa(scheme, algorithm):
+        if isinstance(key, rsa.RSAPublicKey) and _is_sound_rsa(scheme, algorithm):
             key.verify(signature, content, scheme, algorithm)  # type: ignore[arg-type]
         elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):
             key.verify(signature, content, ec.ECDSA(algorithm))
@@ -168,7 +166,7 @@ def verify_bytes(
 
 
 def _is_sound_rsa(scheme: object, algorithm: hashes.HashAlgorithm) -> bool:
-    if scheme.__class__ is padding.PKCS1v15:
+    if isinstance(scheme, padding.PKCS1v15):
         return True
     return (
         isinstance(scheme, padding.PSS)

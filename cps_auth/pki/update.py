@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cps_auth.errors import TrustStoreUnusable
 from cps_auth.pki.anchors import TrustStore, recognise
 from cps_auth.pki.authority_paths import AuthorityPaths
+from cps_auth.pki.certificate import fingerprint_hex
 from cps_auth.pki.crl import CRL_MAX_BYTES, Crl, version_of
 from cps_auth.pki.crl_evidence import number_key
 from cps_auth.pki.crl_form import Doubt
@@ -186,7 +187,7 @@ def import_certificates(source: Path, folder: Path) -> Iterator[Outcome]:
 
 
 def _import_certificate(der: bytes, file: Path, pinned: Mapping[str, str], folder: Path) -> Outcome:
-    name = pinned.get(hashlib.sha256(der).hexdigest())
+    name = pinned.get(fingerprint_hex(der))
     if name is None:
         known = recognise(der)
         return Outcome(str(file), "not-pinned" if known is None else "not-for-login", known)
