@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from cps_auth.background import BackgroundThread
 
@@ -26,6 +26,43 @@ def nothing(_: object) -> None:
     """Undo nothing."""
 
 
+class _Call(Generic[_T]):
+    """One call: what it returned, or that it was given up.
+
+    A future of the standard library does the same and more, in more time than to ask pcscd takes.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._settled = threading.Lock()  # held until it has returned or was given up
+        self._settled.acquire()
+        self.results: list[_T] = []  # what it returned: one, or nothing yet
+        self._is_given_up = False
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it has returned or was given up; whether it did in time."""
+        return self._settled.acquire(timeout=max(0.0, timeout_s))
+
+    def returned(self, result: _T) -> bool:
+        """Hand over what it returned; False if nobody waits for it any more."""
+        with self._mutex:
+            if self._is_given_up:
+                return False
+            self.results.append(result)
+        self._settled.release()
+        return True
+
+    def give_up(self) -> bool:
+        """Wait for it no longer; False if it has returned."""
+        with self._mutex:
+            if self.results:
+                return False
+            if not self._is_given_up:
+                self._is_given_up = True
+                self._settled.release()
+            return True
+
+
 class DeadlineThread:
     """A thread that makes one owner's calls, and can be left behind with one that hangs.
 
@@ -36,7 +73,7 @@ class DeadlineThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._thread: BackgroundThread | None = None
-        self._current: Future[Any] | None = None
+        self._current: _Call[Any] | None = None
         self._is_over = False
 
     @property
@@ -68,17 +105,14 @@ class DeadlineThread:
             if len(_left_behind) >= _MOST_LEFT_BEHIND:
                 raise TimeoutError
             thread = self._thread = _take_spare() or BackgroundThread(self._name)
-        outcome: Future[_T] = Future()
-        self._current = outcome
-        thread.do(partial(self._do, call, outcome, undo))
-        try:
-            return outcome.result(timeout_s)
-        except CancelledError:
-            raise TimeoutError from None
-        except TimeoutError:
-            if self.give_up():
-                raise
-            return outcome.result()  # it came at the last moment
+        made: _Call[_T] = _Call()
+        self._current = made
+        thread.do(partial(self._make, call, made, undo))
+        if not made.wait(timeout_s):
+            self.give_up()
+        if not made.results:
+            raise TimeoutError
+        return made.results[0]
 
     def give_up(self) -> bool:
         """Leave the thread behind with the call that it makes. May be called by any thread.
@@ -87,7 +121,7 @@ class DeadlineThread:
             Whether it was, and its caller gets a TimeoutError; False when no call is made now.
         """
         _left_behind.add(self)  # before: the call may return at any moment
-        if self._current is None or not self._current.cancel():
+        if self._current is None or not self._current.give_up():
             _left_behind.discard(self)
             return False
         self._is_over = True
@@ -98,16 +132,12 @@ class DeadlineThread:
         """Let go of the thread: it is spared if it is idle, else it ends. May be called twice."""
         self._is_over = True
         thread, self._thread = self._thread, None
-        if thread is not None and self._current is not None and self._current.done():
+        if thread is not None and self._current is not None and self._current.results:
             _spare.append(thread)
 
-    def _do(
-        self, call: Callable[[], _T], outcome: Future[_T], undo: Callable[[_T], object]
-    ) -> None:
+    def _make(self, call: Callable[[], _T], made: _Call[_T], undo: Callable[[_T], object]) -> None:
         result = call()
-        if outcome.set_running_or_notify_cancel():
-            outcome.set_result(result)
-        else:
+        if not made.returned(result):
             undo(result)
             _left_behind.discard(self)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cps_auth.pki.anchors import PRODUCTION_FOLDERS
 from cps_auth.pki.fetch import OnlineOcsp
-from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, Judge, folder_judge, production_judge
+from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
 
 
@@ -33,11 +33,13 @@ def open_judge(
 
 
 def folders_of(folder: Path | None = None) -> tuple[Path, ...]:
-    """Return the folders whose own files `open_judge` reads; not all of them need exist.
+    """Return the folders whose own files `open_judge` reads once; not all of them need exist.
+
+    That of the lists is not among them: a judge looks at it before each judgement.
 
     Args:
         folder: as there.
     """
     if folder is None:
-        return (*PRODUCTION_FOLDERS, PRODUCTION_CRL_FOLDER)
-    return (folder, *(folder / name for name in ("anchors", "intermediates", "crl")))
+        return PRODUCTION_FOLDERS
+    return (folder, folder / "anchors", folder / "intermediates")

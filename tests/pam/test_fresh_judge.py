@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cps_auth.config import TrustSettings
-from cps_auth.errors import TrustStoreUnusable
+from cps_auth.errors import CertificateRevoked, TrustStoreUnusable
 from cps_auth.pki.anchors import PRODUCTION_FOLDERS
-from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER
 from cps_auth.pki.open import folders_of
+from hardware_mocks.igc_crls import Revocation
 from pam_helper.fresh_judge import FreshJudge, judge_of
 
 
@@ -33,7 +33,7 @@ def test_it_is_kept_while_nothing_changes(folder: Path) -> None:
     assert judge() is first
 
 
-@pytest.mark.parametrize("name", [".", "anchors", "intermediates", "crl"])
+@pytest.mark.parametrize("name", [".", "anchors", "intermediates"])
 def test_a_file_that_comes_or_goes_is_seen(folder: Path, name: str) -> None:
     """A new file, and the lack of it, in each of the folders."""
     judge = judge_of(TrustSettings(), folder)
@@ -49,13 +49,24 @@ def test_a_file_that_is_replaced_or_rewritten_is_seen(folder: Path) -> None:
     """By its inode, or by its time."""
     judge = judge_of(TrustSettings(), folder)
     first = judge()
-    one = next((folder / "crl").glob("*.crl"))
-    shutil.copy2(one, folder / "crl/.copy")
-    (folder / "crl/.copy").rename(one)
+    one = next((folder / "anchors").glob("*.cer"))
+    shutil.copy2(one, folder / "anchors/.copy")
+    (folder / "anchors/.copy").rename(one)
     second = judge()
     assert second is not first
     os.utime(one, ns=(1, 1))
     assert judge() is not second
+
+
+def test_lists_are_read_anew_by_the_same_judge(folder: Path, igc) -> None:
+    """A list that comes revokes at once; what the judge remembers of others need not be lost."""
+    judge = judge_of(TrustSettings(), folder)
+    first, doctor = judge(), igc.credentials("doctor").authentication_certificate_der
+    serial = first.judge(doctor, at=igc.made_at).chain[0].serial_number
+    (folder / "crl/new.crl").write_bytes(igc.crl(number=2, revoked=[Revocation(serial, igc.made_at)]))
+    assert judge() is first
+    with pytest.raises(CertificateRevoked):
+        first.judge(doctor, at=igc.made_at)
 
 
 def test_what_cannot_be_used_any_more_is_refused(folder: Path) -> None:
@@ -70,9 +81,9 @@ def test_what_cannot_be_used_any_more_is_refused(folder: Path) -> None:
     assert judge().trust.anchors
 
 
-def test_production_looks_at_certificates_and_lists(tmp_path: Path) -> None:
-    """Of real cards: every folder that certificates come from, and that of the lists."""
-    assert set(folders_of()) == {*PRODUCTION_FOLDERS, PRODUCTION_CRL_FOLDER}
+def test_production_looks_at_certificates(tmp_path: Path) -> None:
+    """Of real cards: every folder that certificates come from; one may come later."""
+    assert folders_of() == PRODUCTION_FOLDERS
     loads: list[int] = []
     late = tmp_path / "late"
     judge = FreshJudge((tmp_path / "never", late), lambda: loads.append(1))  # type: ignore[arg-type,return-value]  # counts only
