@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cps_auth.config import Settings
+from cps_auth.errors import ConfigurationError
 from pam_helper import pam_module
 
 SHARE = Path(__file__).parent / "share"
 HELPER = "/usr/lib/cps-auth/cps-auth-pam"
+HELPER_RUNS_ON = Path("/usr/bin/perl")  # its first line
 PROFILE = "/usr/share/pam-configs/cps-auth"
 POLKIT_RULE = "/etc/polkit-1/rules.d/50-cps-auth.rules"
 _MODULE_FOLDERS = (
@@ -75,10 +77,13 @@ def pam_side(root: Path, settings: Settings, *, want_module: bool = True) -> Pam
         want_module: False for `pam_exec` whatever is there.
 
     Raises:
-        ConfigurationError: a compiler is there, and the module does not compile.
+        ConfigurationError: a compiler is there, and the module does not compile; or this system
+            has not even what the helper of `pam_exec` runs on.
     """
     folder = next((f for f in _MODULE_FOLDERS if (root / f[1:] / "pam_unix.so").exists()), None)
     usable = want_module and folder is not None and pam_module.obstacle() is None
+    if not usable and root == Path("/") and not HELPER_RUNS_ON.exists():
+        raise ConfigurationError(f"without pam_cps.so, {HELPER_RUNS_ON} is needed: it is not there")
     return PamSide(
         pam_module.build() if usable else None, f"{folder}/pam_cps.so", settings.language
     )

@@ -63,7 +63,9 @@ def test_lists_are_read_anew_by_the_same_judge(folder: Path, igc) -> None:
     judge = judge_of(TrustSettings(), folder)
     first, doctor = judge(), igc.credentials("doctor").authentication_certificate_der
     serial = first.judge(doctor, at=igc.made_at).chain[0].serial_number
-    (folder / "crl/new.crl").write_bytes(igc.crl(number=2, revoked=[Revocation(serial, igc.made_at)]))
+    (folder / "crl/new.crl").write_bytes(
+        igc.crl(number=2, revoked=[Revocation(serial, igc.made_at)])
+    )
     assert judge() is first
     with pytest.raises(CertificateRevoked):
         first.judge(doctor, at=igc.made_at)

@@ -18,7 +18,7 @@ import pytest
 
 from cps_auth.config import PamSettings, Settings, read_settings
 from cps_auth.errors import ConfigurationError
-from pam_helper import protocol
+from pam_helper import protocol, system_files
 from pam_helper.setup_command import SetupOptions, install, uninstall
 from pam_helper.system_files import SHARE, PamSide, pam_side, planned_files
 
@@ -336,6 +336,15 @@ def test_the_pam_side_speaks_the_daemons_protocol() -> None:
     assert f'SOCKET_PATH "{protocol.SOCKET_PATH}"' in source
     assert f"CODE_CHARACTERS {protocol.CODE_CHARACTERS}\n" in source
     assert f"MAX_REPLY {protocol.MAX_REPLY_BYTES}\n" in (SHARE / "pam_cps/reply.h").read_text()
+
+
+def test_a_system_without_the_helpers_language_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is written; where the module can be built it is not needed."""
+    assert HELPER.read_text().startswith(f"#!{system_files.HELPER_RUNS_ON} ")
+    monkeypatch.setattr(system_files, "HELPER_RUNS_ON", Path("/nonexistent/perl"))
+    with pytest.raises(ConfigurationError, match="/nonexistent/perl is needed"):
+        list(install(SetupOptions(want_module=False, dry_run=True)))
+    assert pam_side(Path("/"), Settings()).module is not None
 
 
 def test_the_pam_side_loads_nothing() -> None:

@@ -247,10 +247,16 @@ def _installed(pcscd: PrivatePcscd, trust: Path, *, with_module: bool) -> Iterat
 
 
 @pytest.fixture
-def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+def exec_pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
     """An installed PC whose stack uses pam_exec; its daemon does not run yet."""
     with _installed(private_pcscd, igc_dir, with_module=False) as pc:
         yield pc
+
+
+@pytest.fixture
+def pc(exec_pc: InstalledPc) -> InstalledPc:
+    """The PC of a test that does not say which."""
+    return exec_pc
 
 
 @pytest.fixture
