@@ -11,8 +11,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 
 from cps_auth.model import CardEvent, VerifiedHolder
 from cps_auth.session_lock import LockAction, LockEvent, LockPhase, SessionLock
@@ -20,6 +21,8 @@ from pam_helper.lockers import DesktopSession, Locker, Locking, Sessions
 
 SETTLE_S = 30.0
 """A login program may take this long from the verified card to the session that it opens."""
+LOCK_UP_WITHIN_S = 8.0
+"""For all that is open to be locked, where somebody waits for it."""
 AGAIN_S = 0.5
 """Wait between two tries, where there is nothing to lock yet or a session does not end."""
 
@@ -47,6 +50,7 @@ class BoundSession:
         self._to_lock: Sessions = frozenset()  # of this round
         self._locked: Sessions = frozenset()
         self._hinted: Sessions = frozenset()  # of those, which say so themselves
+        self._round = 0  # of asking the lockers
         self._last_seen: Sessions = frozenset()
         self._verified_s = time.monotonic()
         if isinstance(opened, str):
@@ -192,11 +196,13 @@ class BoundSession:
             case LockAction.NOTHING:
                 pass
 
-    def _gone(self, session: DesktopSession, ended_well: bool) -> None:
+    def _gone(self, of_round: int, session: DesktopSession, ended_well: bool) -> None:
         """Hear, on the locker's thread, that it covers a session no more."""
-        self._waiting.put(lambda: self._uncovered(session, ended_well))
+        self._waiting.put(lambda: self._uncovered(of_round, session, ended_well))
 
-    def _uncovered(self, session: DesktopSession, ended_well: bool) -> None:
+    def _uncovered(self, of_round: int, session: DesktopSession, ended_well: bool) -> None:
+        if of_round != self._round:
+            return  # its successor covers: it was asked anew since
         if self.phase is LockPhase.LOCKED and ended_well:
             self._opened_without_card()
             return
@@ -210,6 +216,7 @@ class BoundSession:
         # Without logind nobody waits for those who could only wait for it.
         self._lockers_left = [one for one in lockers if known is not None or not one.needs_logind]
         self._last_seen = self._to_lock = self._last_seen if known is None else known
+        self._round += 1
         self._locked = self._hinted = frozenset()
         self._ask_next()
 
@@ -222,7 +229,7 @@ class BoundSession:
             return
         open_sessions = self._to_lock - self._locked
         locker = self._lockers_left.pop(0)
-        confirmed = locker.lock(open_sessions, self._gone)
+        confirmed = locker.lock(open_sessions, partial(self._gone, self._round))
         self._locked |= confirmed
         if confirmed:
             self._hinted |= self._locking.desktop.hinted(confirmed) or frozenset()
@@ -266,3 +273,21 @@ class BoundSession:
         known = self._known()
         self._last_seen = self._last_seen if known is None else known
         return self._last_seen
+
+
+def lock_unwatched(opened_by: Mapping[str, str], locking: Locking) -> dict[str, BoundSession]:
+    """Begin to lock sessions that nobody watches: the daemon that followed them is gone.
+
+    Args:
+        opened_by: PS_IdNat of each session's holder, by account.
+        locking: how this machine locks.
+
+    Returns:
+        The sessions, by account.
+    """
+    for account in opened_by:
+        _log.warning("session of %s was left unwatched: locking it", account)
+    return {
+        account: BoundSession(account, ps_idnat, "", locking)
+        for account, ps_idnat in opened_by.items()
+    }

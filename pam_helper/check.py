@@ -19,8 +19,9 @@ from cps_auth.findings import Finding, find_card, find_lists, find_readers, look
 from cps_auth.pki.judge import Judge
 from cps_auth.wording import explain, translations
 from pam_helper.accounts import read_accounts
-from pam_helper.daemon import DaemonOptions, cards_of, locking_of, trust_folder
+from pam_helper.daemon import DaemonOptions, cards_of, trust_folder
 from pam_helper.fresh_judge import judge_of
+from pam_helper.locker_order import locking_of
 from pam_helper.lockers import DesktopSession
 from pam_helper.logind import Logind
 from pam_helper.manifest import read_manifest
@@ -184,7 +185,7 @@ class _Chain:
 
     def _confirm(self, account: str) -> str:
         """Lock the account's sessions as the daemon would, but for ending what nobody locks."""
-        locking = locking_of(self.settings)
+        locking = locking_of(self.settings, self.options.state)
         left = locking.desktop.sessions(account)
         if left is None:
             raise self._broken(_NO_LOGIND)

@@ -7,7 +7,6 @@ import logging
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,26 +23,22 @@ from pam_helper import service_manager
 from pam_helper.accounts import ACCOUNTS_PATH
 from pam_helper.answering import answer
 from pam_helper.authority import Authority
+from pam_helper.bound_session import LOCK_UP_WITHIN_S
 from pam_helper.desktop_events import DesktopEvents
 from pam_helper.fresh_judge import judge_of
-from pam_helper.locker_command import CommandLocker
-from pam_helper.lockers import Locker, Locking
-from pam_helper.logind import Logind, LogindLocker
+from pam_helper.locker_order import locking_of
 from pam_helper.one_time_codes import CODES_PATH, OneTimeCodes
-from pam_helper.owners import Owners
+from pam_helper.owners import OWNERS_FILE, Owners
 from pam_helper.protocol import SOCKET_PATH
 from pam_helper.server import Server, listen
 from pam_helper.sessions import BoundSessions
+from pam_helper.survivor import Survivor
 from pam_helper.watching import Watching
 
 STATE_FOLDER = Path("/run/cps-auth")
 """On a tmpfs, as the sessions that it speaks of do not outlive the boot either."""
-OWNERS_FILE = "sessions.json"
-LOCK_UP_WITHIN_S = 8.0
 FIRST_EVENT_WITHIN_S = 1.0
 ANSWERS_WITHIN_S = 2.0
-SCREEN_SAVER_STARTS_WITHIN_S = 1.0
-"""For the program that talks to the user's bus to start."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,22 +70,6 @@ def cards_of(settings: Settings) -> CardSource:
     return open_cards(Path(module) if module else None, stays=True)
 
 
-def locking_of(settings: Settings) -> Locking:
-    """Return the lockers of the settings, in their order."""
-    within_s = settings.lock.confirm_within_s
-    made: dict[str, Callable[[], Locker]] = {
-        "logind": lambda: LogindLocker(within_s),
-        "screensaver": lambda: CommandLocker(
-            (sys.executable, "-I", "-m", "pam_helper.screen_saver", str(within_s)),
-            within_s + SCREEN_SAVER_STARTS_WITHIN_S,
-            "screensaver",
-        ),
-        "command": lambda: CommandLocker(settings.lock.command, within_s),
-    }
-    lockers = tuple(made[name]() for name in settings.lock.lockers)
-    return Locking(Logind(), lockers, settings.locks_again)
-
-
 def run(options: DaemonOptions) -> None:
     """Serve until SIGTERM or SIGINT; every session that is open then is locked.
 
@@ -105,6 +84,7 @@ def run(options: DaemonOptions) -> None:
         _stop_on_signals(stop)
         _make_folder(options.state)
         listening = _listening(options.socket, closing)
+        closing.callback(Survivor(options.config, options.state).dismiss)
         settings, sessions = _lock_left_open(options)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
         cards = cards_of(settings)
@@ -145,7 +125,9 @@ def _lock_left_open(options: DaemonOptions) -> tuple[Settings, BoundSessions]:
         settings = read_settings(options.config)
     except ConfigurationError as error:
         unusable = error
-    sessions = BoundSessions(locking_of(settings), Owners(options.state / OWNERS_FILE))
+    sessions = BoundSessions(
+        locking_of(settings, options.state), Owners(options.state / OWNERS_FILE)
+    )
     sessions.lock_left_open(LOCK_UP_WITHIN_S)
     if unusable is not None:
         raise unusable

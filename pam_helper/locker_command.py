@@ -5,7 +5,8 @@ A command that is merely running proves nothing. It is believed in two cases onl
   up; `xscreensaver-command -lock` ends when the screen saver has answered);
 - it closes the file descriptor named by XSS_SLEEP_LOCK_FD and goes on running. That is how
   xss-lock's lockers say "the screen is covered": xsecurelock, i3lock -n and others do.
-A command that does neither counts as refused, and the next locker is asked.
+A command that does neither counts as refused, and the next locker is asked. One that an earlier
+daemon has started, and that still runs, is not started a second time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from pam_helper.covers import Cover, Covers
 from pam_helper.lockers import DesktopSession, Gone, Sessions
 
 _DIES_WITHIN_S = 0.1
@@ -36,17 +38,25 @@ class CommandLocker:
 
     needs_logind = False
 
-    def __init__(self, argv: Sequence[str], confirm_within_s: float, name: str = "command") -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        confirm_within_s: float,
+        name: str = "command",
+        state: Path | None = None,
+    ) -> None:
         """Lock with a command.
 
         Args:
             argv: the command and its arguments; no shell is involved.
             confirm_within_s: how long it may take until it is believed.
             name: the locker's name in the settings and in the log.
+            state: the daemon's folder, in which it is written down what covers a screen.
         """
         self.name = name
         self._argv = tuple(argv)
         self._within_s = confirm_within_s
+        self._covers = Covers(state, name)
 
     def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
         """Run the command for each session at once; see `Locker`."""
@@ -58,19 +68,50 @@ class CommandLocker:
             if attempt is not None and attempt.is_confirmed(deadline_s, partial(gone, session))
         )
 
-    def _start(self, session: DesktopSession) -> _Attempt | None:
+    def _start(self, session: DesktopSession) -> _Attempt | _AtWork | None:
+        cover = self._covers.of_another(session.session_id)
+        if cover is not None:
+            _log.info("session %s: process %d is at work", session.session_id, cover.pid)
+            return _AtWork(session.session_id, cover, self._covers)
         try:
-            return _Attempt(self._argv, session)
+            return _Attempt(self._argv, session, self._covers)
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             _log.warning("locker command for session %s: %s", session.session_id, error)
             return None
 
 
+class _AtWork:
+    """A command that another process has started: the daemon before, or whoever survived it."""
+
+    def __init__(self, session_id: str, cover: Cover, covers: Covers) -> None:
+        self._session_id = session_id
+        self._cover = cover
+        self._covers = covers
+
+    def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
+        """Wait until it is written down that it covers; see `_Attempt`."""
+        while not self._cover.is_confirmed:
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+            cover = self._covers.of_another(self._session_id)
+            if cover is None:
+                return False
+            self._cover = cover
+        threading.Thread(target=self._outlive, args=(gone,), daemon=True).start()
+        return True
+
+    def _outlive(self, tell: Callable[[bool], None]) -> None:
+        self._cover.wait_until_over()
+        tell(False)  # only its parent is told how it ended
+
+
 class _Attempt:
     """One running command and the pipe whose end says that the screen is covered."""
 
-    def __init__(self, argv: Sequence[str], session: DesktopSession) -> None:
+    def __init__(self, argv: Sequence[str], session: DesktopSession, covers: Covers) -> None:
         self._session_id = session.session_id
+        self._covers = covers
         user = pwd.getpwuid(session.uid)
         already = os.geteuid() == user.pw_uid  # then nothing is to be given up
         reading, writing = os.pipe()
@@ -99,6 +140,7 @@ class _Attempt:
             os.close(held)
         self._covered = reading
         self._alive = alive
+        covers.put(session.session_id, self._process.pid, is_confirmed=False)
 
     def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
         """Wait for one of the two proofs; the process is left running and reaped when it ends.
@@ -110,6 +152,8 @@ class _Attempt:
         confirmed = False
         try:
             confirmed = self._wait(deadline_s)
+            if confirmed:
+                self._covers.put(self._session_id, self._process.pid, is_confirmed=True)
             return confirmed
         finally:
             os.close(self._covered)

@@ -15,6 +15,7 @@ from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
 from pam_helper.root_file import replace_file
 
+OWNERS_FILE = "sessions.json"
 MAX_OWNERS_BYTES = 1024 * 1024
 
 

@@ -10,7 +10,7 @@ from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
-from pam_helper.bound_session import BoundSession
+from pam_helper.bound_session import BoundSession, lock_unwatched
 from pam_helper.lockers import Locking
 from pam_helper.owners import Owners
 
@@ -142,10 +142,7 @@ class BoundSessions:
             within_s: how long to wait for it; it goes on behind where logind is not there yet.
         """
         deadline_s = time.monotonic() + within_s
-        left = {}
-        for account, ps_idnat in self._owners.all().items():
-            _log.warning("session of %s was left unwatched: locking it", account)
-            left[account] = BoundSession(account, ps_idnat, "", self._locking)
+        left = lock_unwatched(self._owners.all(), self._locking)
         with self._mutex:
             self._bound |= left
         for account, session in left.items():

@@ -19,7 +19,7 @@ class ObedientDesktop:
     ends: bool = True  # whether a terminated session ends
     name: str = "obedient"
     needs_logind: bool = False
-    gone: Gone | None = None  # of the last lock
+    told: dict[DesktopSession, list[Gone]] = field(default_factory=dict)  # when a cover falls
 
     def log_in(self, account: str, *, kind: str = "x11") -> DesktopSession:
         """Open a session, as a login program does after PAM."""
@@ -34,10 +34,17 @@ class ObedientDesktop:
     def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
         """See `pam_helper.lockers.Locker`."""
         self.done.append("lock")
-        self.gone = gone
+        for session in sessions:
+            self.told.setdefault(session, []).append(gone)
         confirmed = sessions if self.locks else frozenset()
         self.locked |= confirmed
         return confirmed
+
+    def fall(self, session: DesktopSession, ended_well: bool) -> None:
+        """Uncover a session; everybody who locked it hears of that."""
+        self.locked.discard(session)
+        for gone in tuple(self.told.get(session, ())):
+            gone(session, ended_well)
 
     def hinted(self, sessions: Sessions) -> Sessions | None:
         """See `pam_helper.lockers.Desktop`."""

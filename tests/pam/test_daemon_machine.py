@@ -148,12 +148,8 @@ class Daemon(RuleBasedStateMachine):
     @rule(account=st.sampled_from(ACCOUNTS), ended_well=st.booleans())
     def cover_falls(self, account: str, ended_well: bool) -> None:
         """A locker is gone."""
-        covered = self.desktop.locked & self.desktop.there.get(account, frozenset())
-        gone: Any = self.desktop.gone
-        for session in covered:
-            self.desktop.locked -= {session}
-            if gone is not None:
-                self.sessions._bound[account]._gone(session, ended_well)
+        for session in self.desktop.locked & self.desktop.there.get(account, frozenset()):
+            self.desktop.fall(session, ended_well)
 
     @rule()
     def kill(self) -> None:

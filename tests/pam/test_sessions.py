@@ -252,8 +252,7 @@ def test_a_locker_that_goes(
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     pc.sessions._bound["root"]._locking = pc.sessions._locking
-    pc.desktop.locked.clear()
-    pc.desktop.gone(session, ended_well)
+    pc.desktop.fall(session, ended_well)
     pc.sessions._bound["root"].settle(10)
     if policy == "accept" and ended_well:
         assert (_phase(pc), pc.desktop.locked) == (LockPhase.ENDED, set())
@@ -352,7 +351,7 @@ def test_a_daemon_that_cannot_start_locks_what_was_left(
     )
     monkeypatch.setattr(daemon, "_stop_on_signals", lambda _: None)
     monkeypatch.setattr(daemon, "_forbid_core_dumps", lambda: None)
-    monkeypatch.setattr(daemon, "locking_of", lambda _: Locking(pc.desktop, (pc.desktop,)))
+    monkeypatch.setattr(daemon, "locking_of", lambda *_: Locking(pc.desktop, (pc.desktop,)))
     with pytest.raises(CpsAuthError):
         daemon.run(options)
     assert pc.desktop.locked == {session}
@@ -367,8 +366,7 @@ def test_what_an_old_daemon_left_is_watched_as_any_other(
     successor.lock_left_open(within_s=10)
     left = successor._bound["root"]
     assert left.phase is LockPhase.LOCKED
-    pc.desktop.locked.clear()
-    pc.desktop.gone(session, False)
+    pc.desktop.fall(session, False)
     left.settle(10)
     assert pc.desktop.locked == {session}
     holder = pc.authority.verify(

@@ -6,6 +6,7 @@ The pictures go to the folder named by CPS_AUTH_SCREENSHOTS, else to pytest's ow
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -86,6 +87,25 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+def _open_session(
+    pc: InstalledPc, pcscd: PrivatePcscd, logind: MockLogind, display: str, locker: str
+) -> Any:
+    """Install with a locker, enrol and log in; return the card that is in the reader."""
+    argv = ", ".join(f'"{word}"' for word in LOCKERS[locker])
+    (pc.root / "etc/cps-auth/config.toml").write_text(
+        f'language = "fr"\n[lock]\nlockers = ["command"]\ncommand = [{argv}]\n'
+        "confirm_within_s = 10.0\n"
+    )
+    assert pc.run("install", "--root", str(pc.root)).returncode == 0, pc.output
+    (pc.root / "etc/pam.d/i3lock").write_text("@include cps-auth\n")
+    card = pcscd.insert()
+    assert pc.enrol() == 0
+    pc.start_daemon()
+    logind.set(logind.session("c1"), Display=display)
+    assert pc.pam("1234")["authenticate"] == 0, pc.log()
+    return card
+
+
 @pytest.mark.parametrize("locker", LOCKERS)
 def test_the_story_on_a_screen(
     pc: InstalledPc,
@@ -96,20 +116,7 @@ def test_the_story_on_a_screen(
     locker: str,
 ) -> None:
     """Enrol, log in, pull the card: locked; wrong PIN: refused; right PIN: unlocked."""
-    argv = ", ".join(f'"{word}"' for word in LOCKERS[locker])
-    (pc.root / "etc/cps-auth/config.toml").write_text(
-        f'language = "fr"\n[lock]\nlockers = ["command"]\ncommand = [{argv}]\n'
-        "confirm_within_s = 10.0\n"
-    )
-    assert pc.run("install", "--root", str(pc.root)).returncode == 0, pc.output
-    (pc.root / "etc/pam.d/i3lock").write_text("@include cps-auth\n")
-    card = private_pcscd.insert()
-    assert pc.enrol() == 0
-    pc.start_daemon()
-    path = logind.session("c1")
-    logind.set(path, Display=display)
-    assert pc.pam("1234")["authenticate"] == 0, pc.log()
-
+    card = _open_session(pc, private_pcscd, logind, display, locker)
     screen = Screen(display, pictures, locker)
     unlocked = screen.picture("1-unlocked")
     assert set(unlocked) == {255}, "an empty desktop is white, a covered screen is not"
@@ -146,3 +153,37 @@ def _press_until_asked(screen: Screen, pc: InstalledPc) -> None:
         screen.press("Escape")
         time.sleep(0.5)
         screen.press("Shift_L")
+
+
+@pytest.mark.parametrize("pulled", [True, False], ids=["locked", "open"])
+@pytest.mark.parametrize("locker", LOCKERS)
+def test_a_daemon_that_is_killed_leaves_one_locker(
+    pc: InstalledPc,
+    private_pcscd: PrivatePcscd,
+    logind: MockLogind,
+    display: str,
+    pictures: Path,
+    locker: str,
+    pulled: bool,
+) -> None:
+    """What it left covers, and so does what survives it; the next one starts no second locker."""
+    card = _open_session(pc, private_pcscd, logind, display, locker)
+    screen = Screen(display, pictures, f"killed-{locker}")
+    unlocked = screen.picture("1-unlocked")
+    if pulled:
+        card.remove()
+        _await(lambda: "command locked 1 of 1" in pc.log(), "the lock")
+    pc.end_daemon(signal.SIGKILL)
+    _await(lambda: screen.picture("2-locked") != unlocked, "the cover")
+    pc.start_daemon()
+    _await(lambda: pc.log().count("command locked 1 of 1") == 2 + pulled, "the next daemon")
+    assert "is at work" in pc.log()
+    assert screen.picture("2-locked") != unlocked
+    if pulled:
+        private_pcscd.insert(persona=card.card)
+    if locker == "xsecurelock":
+        _press_until_asked(screen, pc)
+        _await(lambda: screen.shows("3-asks-for-the-pin", error=False), "the prompt")
+    screen.type("1234")
+    _await(lambda: screen.picture("4-unlocked-again") == unlocked, "the screen")
+    assert "end-session" not in pc.log()

@@ -1,0 +1,112 @@
+"""Which processes cover screens: written down, for a screen locker outlives who started it.
+
+The next daemon finds it at work and believes what it has proven. A second locker could not take
+the screen from the first: it would be refused, and the session ended with what was not saved.
+A process is known by its id and the moment of its start, which no later one has in common.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import select
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from cps_auth.config import read_protected
+from cps_auth.errors import ConfigurationError
+from pam_helper.root_file import replace_file
+
+FOLDER = "covers"
+"""Inside the daemon's folder, which is on a tmpfs as the processes do not outlive the boot."""
+_MAX_BYTES = 4096
+_SESSION_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of logind, such as "c2"
+_STATE, _START_TIME = 0, 19  # of the fields behind the name in /proc/PID/stat, proc(5)
+_OVER = ("Z", "X")
+
+_log = logging.getLogger(__name__)
+
+
+class Cover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A locker's process.
+
+    Attributes:
+        pid: its id.
+        started_ticks: when it was started, in clock ticks since the boot.
+        started_by_pid: who started it.
+        is_confirmed: whether it has proven that it covers the screen.
+    """
+
+    pid: int
+    started_ticks: int
+    started_by_pid: int
+    is_confirmed: bool = False
+
+    def is_running(self) -> bool:
+        """Whether it is still there."""
+        return _started_ticks(self.pid) == self.started_ticks
+
+    def wait_until_over(self) -> None:
+        """Wait for its end, whoever its parent is."""
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if self.is_running():  # the descriptor is its own, not a later process's
+                    select.select([descriptor], [], [])
+            finally:
+                os.close(descriptor)
+
+
+class Covers:
+    """The covers of one kind of locker, by session. Never raises: without a note it still locks."""
+
+    def __init__(self, state: Path | None, locker: str) -> None:
+        """Write nothing yet.
+
+        Args:
+            state: the daemon's folder; None to remember nothing.
+            locker: its name in the settings.
+        """
+        self._folder = None if state is None else state / FOLDER
+        self._locker = locker
+
+    def put(self, session_id: str, pid: int, *, is_confirmed: bool) -> None:
+        """Remember a process of ours that covers a session, or is about to."""
+        place, started_ticks = self._place(session_id), _started_ticks(pid)
+        if place is None or started_ticks is None:
+            return
+        cover = Cover(pid, started_ticks, os.getpid(), is_confirmed)
+        try:
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+            replace_file(place, msgspec.json.encode(cover))
+        except (OSError, ConfigurationError) as error:
+            _log.warning("cover of session %s is not written down: %s", session_id, error)
+
+    def of_another(self, session_id: str) -> Cover | None:
+        """Return the running locker of a session that another process has started, if any."""
+        place = self._place(session_id)
+        if place is None:
+            return None
+        try:
+            cover = msgspec.json.decode(read_protected(place, _MAX_BYTES), type=Cover)
+        except (FileNotFoundError, ConfigurationError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        is_ours = cover.started_by_pid == os.getpid()
+        return None if is_ours or not cover.is_running() else cover
+
+    def _place(self, session_id: str) -> Path | None:
+        if self._folder is None or not _SESSION_ID.fullmatch(session_id):
+            return None
+        return self._folder / f"{session_id}-{self._locker}.json"
+
+
+def _started_ticks(pid: int) -> int | None:
+    """Return when a process was started, None when it is over."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return None
+    return None if fields[_STATE] in _OVER else int(fields[_START_TIME])

@@ -1,0 +1,186 @@
+"""A locker outlives who started it: the next daemon believes the process, and no other one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pam_helper import covers
+from pam_helper.covers import FOLDER, Cover, Covers
+from pam_helper.locker_command import CommandLocker
+from pam_helper.lockers import DesktopSession
+
+WITHIN_S = 20.0
+SESSION = DesktopSession("c1", "/session/c1", "root", os.getuid(), ":77", "x11")
+ALL = frozenset({SESSION})
+EXCLUSIVE = (
+    "import fcntl, os, sys, time\n"
+    "place = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+    "fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+    "time.sleep(float(sys.argv[2]))\n"
+    "os.close(int(os.environ['XSS_SLEEP_LOCK_FD']))\n"
+    "time.sleep(600)\n"
+)
+"""A locker that covers until it is killed, and fails where another one covers."""
+OTHER_DAEMON = (
+    "import os, sys\n"
+    "from pathlib import Path\n"
+    "from pam_helper.locker_command import CommandLocker\n"
+    "from pam_helper.lockers import DesktopSession\n"
+    "session = DesktopSession('c1', '/session/c1', 'root', os.getuid(), ':77', 'x11')\n"
+    "locker = CommandLocker(sys.argv[2:], 10.0, state=Path(sys.argv[1]))\n"
+    "print(len(locker.lock(frozenset({session}), print)), flush=True)\n"
+    "os.kill(os.getpid(), 9)\n"
+)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs until the test is over."""
+    running = subprocess.Popen(["sleep", "600"])
+    yield running
+    running.kill()
+    running.wait()
+
+
+def _argv(folder: Path, after_s: float = 0.0) -> tuple[str, ...]:
+    return (sys.executable, "-IS", "-c", EXCLUSIVE, str(folder / "screen"), str(after_s))
+
+
+def _noted(folder: Path) -> Cover:
+    return msgspec.json.decode((folder / FOLDER / "c1-command.json").read_bytes(), type=Cover)
+
+
+def _of_another(state: Path, cover: Cover) -> None:
+    """Write a cover down as another process would."""
+    other = msgspec.structs.replace(cover, started_by_pid=cover.started_by_pid + 1)
+    (state / FOLDER / "c1-command.json").write_bytes(msgspec.json.encode(other))
+
+
+def test_what_a_killed_daemon_left_is_believed_and_watched(tmp_path: Path) -> None:
+    """No second locker is started; when the first one goes, that is heard."""
+    words = [sys.executable, "-c", OTHER_DAEMON, str(tmp_path), *_argv(tmp_path)]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-9, b"1\n"), done.stderr
+    refused = CommandLocker(_argv(tmp_path), WITHIN_S)
+    assert refused.lock(ALL, lambda *_: None) == frozenset(), "the screen can be taken twice"
+    told: list[tuple[DesktopSession, bool]] = []
+    heard = threading.Event()
+
+    def gone(session: DesktopSession, ended_well: bool) -> None:
+        told.append((session, ended_well))
+        heard.set()
+
+    locker = CommandLocker(_argv(tmp_path), WITHIN_S, state=tmp_path)
+    assert locker.lock(ALL, gone) == ALL
+    assert not heard.is_set()
+    os.kill(_noted(tmp_path).pid, 9)
+    assert heard.wait(WITHIN_S)
+    assert told == [(SESSION, False)]
+    assert locker.lock(ALL, lambda *_: None) == ALL, "it is gone: a new one is started"
+    os.kill(_noted(tmp_path).pid, 9)
+
+
+def test_one_that_has_not_proven_it_yet_is_waited_for(tmp_path: Path) -> None:
+    """What survives a daemon may be at it when the next one asks."""
+    words = [sys.executable, "-c", OTHER_DAEMON, str(tmp_path), *_argv(tmp_path, 0.5)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        while not (tmp_path / FOLDER / "c1-command.json").exists():
+            assert other.poll() is None
+        assert not _noted(tmp_path).is_confirmed
+        impatient = CommandLocker(_argv(tmp_path), 0.01, state=tmp_path)
+        assert impatient.lock(ALL, lambda *_: None) == frozenset()
+        locker = CommandLocker(_argv(tmp_path), WITHIN_S, state=tmp_path)
+        assert locker.lock(ALL, lambda *_: None) == ALL
+    os.kill(_noted(tmp_path).pid, 9)
+
+
+def test_one_that_ends_before_it_has_proven_anything_is_no_cover(tmp_path: Path) -> None:
+    """A process that was about to cover and died has covered nothing."""
+    with subprocess.Popen(["sleep", "0.3"]) as dying:
+        Covers(tmp_path, "command").put("c1", dying.pid, is_confirmed=False)
+        _of_another(tmp_path, _noted(tmp_path))
+        locker = CommandLocker(("true",), WITHIN_S, state=tmp_path)
+        assert locker.lock(ALL, lambda *_: None) == frozenset()
+
+
+def test_only_the_very_process_counts(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Not one of this daemon's own, of another locker or session, or with the same id later."""
+    ours = Covers(tmp_path, "command")
+    ours.put("c1", process.pid, is_confirmed=True)
+    assert ours.of_another("c1") is None, "it is watched as a child"
+    cover = _noted(tmp_path)
+    assert cover == Cover(process.pid, cover.started_ticks, os.getpid(), is_confirmed=True)
+    _of_another(tmp_path, cover)
+    found = ours.of_another("c1")
+    assert found is not None
+    assert found.is_confirmed
+    assert found.is_running()
+    assert ours.of_another("c2") is None
+    assert Covers(tmp_path, "screensaver").of_another("c1") is None
+    assert Covers(None, "command").of_another("c1") is None
+    _of_another(tmp_path, msgspec.structs.replace(cover, started_ticks=cover.started_ticks - 1))
+    assert ours.of_another("c1") is None, "another process has its id now"
+    _of_another(tmp_path, cover)
+    process.kill()
+    found.wait_until_over()
+    assert ours.of_another("c1") is None, "it has ended, though nobody has waited for it"
+    found.wait_until_over()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"rubbish", b"{}", b'{"pid": "1"}', b"\xff\xfe", b"[" * 4000, b"x" * 5000]
+)
+def test_a_note_that_is_none_is_not_believed(tmp_path: Path, content: bytes) -> None:
+    """Nor one that others could have written."""
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "c1-command.json").write_bytes(content)
+    assert Covers(tmp_path, "command").of_another("c1") is None
+
+
+def test_a_note_that_others_could_have_written_is_not_believed(
+    tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    """As every file of the daemon's."""
+    ours = Covers(tmp_path, "command")
+    ours.put("c1", process.pid, is_confirmed=True)
+    _of_another(tmp_path, _noted(tmp_path))
+    (tmp_path / FOLDER / "c1-command.json").chmod(0o666)
+    assert ours.of_another("c1") is None
+
+
+@pytest.mark.parametrize("session_id", ["", "../c1", "c1/..", "a" * 65, "c 1", "c1\0"])
+def test_a_session_of_no_ordinary_name_leaves_no_note(
+    tmp_path: Path, process: subprocess.Popen[bytes], session_id: str
+) -> None:
+    """Its name would become a path."""
+    Covers(tmp_path, "command").put(session_id, process.pid, is_confirmed=True)
+    assert list(tmp_path.rglob("*")) == []
+    assert Covers(tmp_path, "command").of_another(session_id) is None
+
+
+def test_it_locks_where_nothing_can_be_written(
+    tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    """A full disk, a folder that is not there: the screen is covered all the same."""
+    for state in (tmp_path / "missing", Path("/proc")):
+        Covers(state, "command").put("c1", process.pid, is_confirmed=True)
+        assert Covers(state, "command").of_another("c1") is None
+        locker = CommandLocker(("true",), WITHIN_S, state=state)
+        assert locker.lock(ALL, lambda *_: None) == ALL
+
+
+def test_a_process_that_cannot_be_found_leaves_no_note(tmp_path: Path) -> None:
+    """It has ended before it was written down."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+        Covers(tmp_path, "command").put("c1", ended.pid, is_confirmed=True)
+    assert not (tmp_path / FOLDER).exists()
+    assert covers._started_ticks(ended.pid) is None
