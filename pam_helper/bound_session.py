@@ -190,7 +190,7 @@ class BoundSession:
             case LockAction.ASK_NEXT_LOCKER:
                 self._ask_next()
             case LockAction.UNLOCK:
-                self._locking.desktop.unlock(self._sessions())
+                self._locking.unlock(self._sessions())
             case LockAction.END_SESSION:
                 self._end()
             case LockAction.NOTHING:

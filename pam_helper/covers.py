@@ -61,21 +61,19 @@ class Cover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Covers:
-    """The covers of one kind of locker, by session. Never raises: without a note it still locks."""
+    """The covers of all sessions, by locker. Never raises: without a note a locker still locks."""
 
-    def __init__(self, state: Path | None, locker: str) -> None:
+    def __init__(self, state: Path | None = None) -> None:
         """Write nothing yet.
 
         Args:
             state: the daemon's folder; None to remember nothing.
-            locker: its name in the settings.
         """
         self._folder = None if state is None else state / FOLDER
-        self._locker = locker
 
-    def put(self, session_id: str, pid: int, *, is_confirmed: bool) -> None:
+    def put(self, session_id: str, locker: str, pid: int, *, is_confirmed: bool) -> None:
         """Remember a process of ours that covers a session, or is about to."""
-        place, started_ticks = self._place(session_id), _started_ticks(pid)
+        place, started_ticks = self._place(session_id, locker), _started_ticks(pid)
         if place is None or started_ticks is None:
             return
         cover = Cover(pid, started_ticks, os.getpid(), is_confirmed)
@@ -85,9 +83,9 @@ class Covers:
         except (OSError, ConfigurationError) as error:
             _log.warning("cover of session %s is not written down: %s", session_id, error)
 
-    def of_another(self, session_id: str) -> Cover | None:
+    def of_another(self, session_id: str, locker: str) -> Cover | None:
         """Return the running locker of a session that another process has started, if any."""
-        place = self._place(session_id)
+        place = self._place(session_id, locker)
         if place is None:
             return None
         try:
@@ -97,10 +95,22 @@ class Covers:
         is_ours = cover.started_by_pid == os.getpid()
         return None if is_ours or not cover.is_running() else cover
 
-    def _place(self, session_id: str) -> Path | None:
+    def forget(self, session_id: str) -> None:
+        """Believe none of a session's lockers any more, even one that runs: it was opened."""
+        if self._folder is None or not _SESSION_ID.fullmatch(session_id):
+            return
+        with suppress(OSError):
+            for place in self._folder.glob(f"{session_id}-*.json"):
+                place.unlink(missing_ok=True)
+
+    def _place(self, session_id: str, locker: str) -> Path | None:
         if self._folder is None or not _SESSION_ID.fullmatch(session_id):
             return None
-        return self._folder / f"{session_id}-{self._locker}.json"
+        return self._folder / f"{session_id}-{locker}.json"
+
+
+NO_COVERS = Covers()
+"""Remembers nothing."""
 
 
 def _started_ticks(pid: int) -> int | None:

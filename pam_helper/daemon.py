@@ -7,7 +7,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,7 +84,8 @@ def run(options: DaemonOptions) -> None:
         _stop_on_signals(stop)
         _make_folder(options.state)
         listening = _listening(options.socket, closing)
-        closing.callback(Survivor(options.config, options.state).dismiss)
+        survivor = Survivor(options.config, options.state)
+        closing.callback(survivor.dismiss)
         settings, sessions = _lock_left_open(options)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
         cards = cards_of(settings)
@@ -107,7 +108,14 @@ def run(options: DaemonOptions) -> None:
         _log.info("ready on %s, trust: %s", options.socket, judge().trust.name)
         gc.freeze()  # what stays is not searched again in the middle of a login
         service_manager.notify("READY=1")
-        _run_until(stop, lambda: _is_well(options, watching, events, sessions))
+        parts = {
+            "requests": lambda: service_manager.answers(str(options.socket), ANSWERS_WITHIN_S),
+            "readers": lambda: watching.is_alive,
+            "logind": lambda: events.is_alive,
+            "sessions": sessions.are_watched,
+            "survivor": lambda: survivor.is_alive,
+        }
+        _run_until(stop, lambda: _is_well(parts))
         service_manager.notify("STOPPING=1")
 
 
@@ -153,20 +161,12 @@ def _run_until(stop: MainThreadQueue[str], is_well: Callable[[], bool]) -> None:
     _log.info("asked to stop by %s", signal_name)
 
 
-def _is_well(
-    options: DaemonOptions, watching: Watching, events: DesktopEvents, sessions: BoundSessions
-) -> bool:
-    """Whether requests are answered and every thread that locks is there."""
-    parts = {
-        "requests": service_manager.answers(str(options.socket), ANSWERS_WITHIN_S),
-        "readers": watching.is_alive,
-        "logind": events.is_alive,
-        "sessions": sessions.are_watched(),
-    }
-    for part, works in parts.items():
-        if not works:
-            _log.critical("not well: %s", part)
-    return all(parts.values())
+def _is_well(parts: Mapping[str, Callable[[], bool]]) -> bool:
+    """Whether requests are answered, and everything that locks is there."""
+    works = {part: is_there() for part, is_there in parts.items()}
+    for part in (part for part, is_there in works.items() if not is_there):
+        _log.critical("not well: %s", part)
+    return all(works.values())
 
 
 def _stop_on_signals(stop: MainThreadQueue[str]) -> None:

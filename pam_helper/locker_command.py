@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pam_helper.covers import Cover, Covers
+from pam_helper.covers import NO_COVERS, Cover, Covers
 from pam_helper.lockers import DesktopSession, Gone, Sessions
 
 _DIES_WITHIN_S = 0.1
@@ -43,7 +43,7 @@ class CommandLocker:
         argv: Sequence[str],
         confirm_within_s: float,
         name: str = "command",
-        state: Path | None = None,
+        covers: Covers = NO_COVERS,
     ) -> None:
         """Lock with a command.
 
@@ -51,12 +51,12 @@ class CommandLocker:
             argv: the command and its arguments; no shell is involved.
             confirm_within_s: how long it may take until it is believed.
             name: the locker's name in the settings and in the log.
-            state: the daemon's folder, in which it is written down what covers a screen.
+            covers: where it is written down what covers a screen.
         """
         self.name = name
         self._argv = tuple(argv)
         self._within_s = confirm_within_s
-        self._covers = Covers(state, name)
+        self._covers = covers
 
     def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
         """Run the command for each session at once; see `Locker`."""
@@ -69,12 +69,15 @@ class CommandLocker:
         )
 
     def _start(self, session: DesktopSession) -> _Attempt | _AtWork | None:
-        cover = self._covers.of_another(session.session_id)
+        look = partial(self._covers.of_another, session.session_id, self.name)
+        cover = look()
         if cover is not None:
             _log.info("session %s: process %d is at work", session.session_id, cover.pid)
-            return _AtWork(session.session_id, cover, self._covers)
+            return _AtWork(cover, look)
         try:
-            return _Attempt(self._argv, session, self._covers)
+            return _Attempt(
+                self._argv, session, partial(self._covers.put, session.session_id, self.name)
+            )
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             _log.warning("locker command for session %s: %s", session.session_id, error)
             return None
@@ -83,10 +86,9 @@ class CommandLocker:
 class _AtWork:
     """A command that another process has started: the daemon before, or whoever survived it."""
 
-    def __init__(self, session_id: str, cover: Cover, covers: Covers) -> None:
-        self._session_id = session_id
+    def __init__(self, cover: Cover, look: Callable[[], Cover | None]) -> None:
         self._cover = cover
-        self._covers = covers
+        self._look = look
 
     def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
         """Wait until it is written down that it covers; see `_Attempt`."""
@@ -94,7 +96,7 @@ class _AtWork:
             if time.monotonic() >= deadline_s:
                 return False
             time.sleep(_LOOK_AGAIN_S)
-            cover = self._covers.of_another(self._session_id)
+            cover = self._look()
             if cover is None:
                 return False
             self._cover = cover
@@ -109,9 +111,11 @@ class _AtWork:
 class _Attempt:
     """One running command and the pipe whose end says that the screen is covered."""
 
-    def __init__(self, argv: Sequence[str], session: DesktopSession, covers: Covers) -> None:
+    def __init__(
+        self, argv: Sequence[str], session: DesktopSession, note: Callable[..., None]
+    ) -> None:
         self._session_id = session.session_id
-        self._covers = covers
+        self._note = note
         user = pwd.getpwuid(session.uid)
         already = os.geteuid() == user.pw_uid  # then nothing is to be given up
         reading, writing = os.pipe()
@@ -140,7 +144,7 @@ class _Attempt:
             os.close(held)
         self._covered = reading
         self._alive = alive
-        covers.put(session.session_id, self._process.pid, is_confirmed=False)
+        note(self._process.pid, is_confirmed=False)
 
     def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
         """Wait for one of the two proofs; the process is left running and reaped when it ends.
@@ -153,7 +157,7 @@ class _Attempt:
         try:
             confirmed = self._wait(deadline_s)
             if confirmed:
-                self._covers.put(self._session_id, self._process.pid, is_confirmed=True)
+                self._note(self._process.pid, is_confirmed=True)
             return confirmed
         finally:
             os.close(self._covered)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cps_auth.config import Settings
+from pam_helper.covers import Covers
 from pam_helper.locker_command import CommandLocker
 from pam_helper.lockers import Locker, Locking
 from pam_helper.logind import Logind, LogindLocker
@@ -23,13 +24,14 @@ def locking_of(settings: Settings, state: Path) -> Locking:
         state: the daemon's folder, see `pam_helper.covers`.
     """
     within_s = settings.lock.confirm_within_s
+    covers = Covers(state)
     screen_saver = (sys.executable, "-I", "-m", "pam_helper.screen_saver", str(within_s))
     made: dict[str, Callable[[], Locker]] = {
         "logind": lambda: LogindLocker(within_s),
         "screensaver": lambda: CommandLocker(
-            screen_saver, within_s + SCREEN_SAVER_STARTS_WITHIN_S, "screensaver", state
+            screen_saver, within_s + SCREEN_SAVER_STARTS_WITHIN_S, "screensaver", covers
         ),
-        "command": lambda: CommandLocker(settings.lock.command, within_s, "command", state),
+        "command": lambda: CommandLocker(settings.lock.command, within_s, "command", covers),
     }
     lockers = tuple(made[name]() for name in settings.lock.lockers)
-    return Locking(Logind(), lockers, settings.locks_again)
+    return Locking(Logind(), lockers, settings.locks_again, covers)

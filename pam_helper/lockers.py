@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pam_helper.covers import NO_COVERS, Covers
+
 
 @dataclass(frozen=True, slots=True)
 class DesktopSession:
@@ -75,3 +77,10 @@ class Locking:
     desktop: Desktop
     lockers: Sequence[Locker]
     locks_again: bool = True  # a screen that opens without a card is locked again
+    covers: Covers = NO_COVERS  # which lockers' processes are at work
+
+    def unlock(self, sessions: Sessions) -> None:
+        """Ask to unlock what was opened; what covered it counts no more, should it still run."""
+        for session in sessions:
+            self.covers.forget(session.session_id)
+        self.desktop.unlock(sessions)

@@ -95,7 +95,7 @@ class BoundSessions:
         if session is not None:
             session.feed(LockEvent.SESSION_ENDED)
             session.close(0)
-        self._locking.desktop.unlock(self._locking.desktop.sessions(account) or frozenset())
+        self._locking.unlock(self._locking.desktop.sessions(account) or frozenset())
 
     def feed_card_event(self, event: CardEvent) -> None:
         """Tell every session; returns at once."""

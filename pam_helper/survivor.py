@@ -50,6 +50,11 @@ class Survivor:
         except OSError as error:
             _log.critical("nobody locks up should this process die: %s", error.strerror)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs, if the system gave a process for it."""
+        return self._process is None or self._process.poll() is None
+
     def dismiss(self) -> None:
         """End it: the daemon has locked up itself. Never raises, may be called twice."""
         process, self._process = self._process, None

@@ -23,7 +23,7 @@ class ObedientDesktop:
 
     def log_in(self, account: str, *, kind: str = "x11") -> DesktopSession:
         """Open a session, as a login program does after PAM."""
-        session = DesktopSession(f"c-{account}", f"/session/{account}", account, 1, ":9", kind)
+        session = DesktopSession(f"c{account}", f"/session/{account}", account, 1, ":9", kind)
         self.there[account] = self.there.get(account, frozenset()) | {session}
         return session
 

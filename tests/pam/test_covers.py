@@ -15,7 +15,8 @@ import pytest
 from pam_helper import covers
 from pam_helper.covers import FOLDER, Cover, Covers
 from pam_helper.locker_command import CommandLocker
-from pam_helper.lockers import DesktopSession
+from pam_helper.lockers import DesktopSession, Locking
+from tests.pam.obedient_desktop import ObedientDesktop
 
 WITHIN_S = 20.0
 SESSION = DesktopSession("c1", "/session/c1", "root", os.getuid(), ":77", "x11")
@@ -32,10 +33,11 @@ EXCLUSIVE = (
 OTHER_DAEMON = (
     "import os, sys\n"
     "from pathlib import Path\n"
+    "from pam_helper.covers import Covers\n"
     "from pam_helper.locker_command import CommandLocker\n"
     "from pam_helper.lockers import DesktopSession\n"
     "session = DesktopSession('c1', '/session/c1', 'root', os.getuid(), ':77', 'x11')\n"
-    "locker = CommandLocker(sys.argv[2:], 10.0, state=Path(sys.argv[1]))\n"
+    "locker = CommandLocker(sys.argv[2:], 10.0, covers=Covers(Path(sys.argv[1])))\n"
     "print(len(locker.lock(frozenset({session}), print)), flush=True)\n"
     "os.kill(os.getpid(), 9)\n"
 )
@@ -78,7 +80,7 @@ def test_what_a_killed_daemon_left_is_believed_and_watched(tmp_path: Path) -> No
         told.append((session, ended_well))
         heard.set()
 
-    locker = CommandLocker(_argv(tmp_path), WITHIN_S, state=tmp_path)
+    locker = CommandLocker(_argv(tmp_path), WITHIN_S, covers=Covers(tmp_path))
     assert locker.lock(ALL, gone) == ALL
     assert not heard.is_set()
     os.kill(_noted(tmp_path).pid, 9)
@@ -95,9 +97,9 @@ def test_one_that_has_not_proven_it_yet_is_waited_for(tmp_path: Path) -> None:
         while not (tmp_path / FOLDER / "c1-command.json").exists():
             assert other.poll() is None
         assert not _noted(tmp_path).is_confirmed
-        impatient = CommandLocker(_argv(tmp_path), 0.01, state=tmp_path)
+        impatient = CommandLocker(_argv(tmp_path), 0.01, covers=Covers(tmp_path))
         assert impatient.lock(ALL, lambda *_: None) == frozenset()
-        locker = CommandLocker(_argv(tmp_path), WITHIN_S, state=tmp_path)
+        locker = CommandLocker(_argv(tmp_path), WITHIN_S, covers=Covers(tmp_path))
         assert locker.lock(ALL, lambda *_: None) == ALL
     os.kill(_noted(tmp_path).pid, 9)
 
@@ -105,33 +107,33 @@ def test_one_that_has_not_proven_it_yet_is_waited_for(tmp_path: Path) -> None:
 def test_one_that_ends_before_it_has_proven_anything_is_no_cover(tmp_path: Path) -> None:
     """A process that was about to cover and died has covered nothing."""
     with subprocess.Popen(["sleep", "0.3"]) as dying:
-        Covers(tmp_path, "command").put("c1", dying.pid, is_confirmed=False)
+        Covers(tmp_path).put("c1", "command", dying.pid, is_confirmed=False)
         _of_another(tmp_path, _noted(tmp_path))
-        locker = CommandLocker(("true",), WITHIN_S, state=tmp_path)
+        locker = CommandLocker(("true",), WITHIN_S, covers=Covers(tmp_path))
         assert locker.lock(ALL, lambda *_: None) == frozenset()
 
 
 def test_only_the_very_process_counts(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     """Not one of this daemon's own, of another locker or session, or with the same id later."""
-    ours = Covers(tmp_path, "command")
-    ours.put("c1", process.pid, is_confirmed=True)
-    assert ours.of_another("c1") is None, "it is watched as a child"
+    ours = Covers(tmp_path)
+    ours.put("c1", "command", process.pid, is_confirmed=True)
+    assert ours.of_another("c1", "command") is None, "it is watched as a child"
     cover = _noted(tmp_path)
     assert cover == Cover(process.pid, cover.started_ticks, os.getpid(), is_confirmed=True)
     _of_another(tmp_path, cover)
-    found = ours.of_another("c1")
+    found = ours.of_another("c1", "command")
     assert found is not None
     assert found.is_confirmed
     assert found.is_running()
-    assert ours.of_another("c2") is None
-    assert Covers(tmp_path, "screensaver").of_another("c1") is None
-    assert Covers(None, "command").of_another("c1") is None
+    assert ours.of_another("c2", "command") is None
+    assert ours.of_another("c1", "screensaver") is None
+    assert Covers().of_another("c1", "command") is None
     _of_another(tmp_path, msgspec.structs.replace(cover, started_ticks=cover.started_ticks - 1))
-    assert ours.of_another("c1") is None, "another process has its id now"
+    assert ours.of_another("c1", "command") is None, "another process has its id now"
     _of_another(tmp_path, cover)
     process.kill()
     found.wait_until_over()
-    assert ours.of_another("c1") is None, "it has ended, though nobody has waited for it"
+    assert ours.of_another("c1", "command") is None, "it has ended, though nobody has waited for it"
     found.wait_until_over()
 
 
@@ -142,18 +144,18 @@ def test_a_note_that_is_none_is_not_believed(tmp_path: Path, content: bytes) -> 
     """Nor one that others could have written."""
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "c1-command.json").write_bytes(content)
-    assert Covers(tmp_path, "command").of_another("c1") is None
+    assert Covers(tmp_path).of_another("c1", "command") is None
 
 
 def test_a_note_that_others_could_have_written_is_not_believed(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
     """As every file of the daemon's."""
-    ours = Covers(tmp_path, "command")
-    ours.put("c1", process.pid, is_confirmed=True)
+    ours = Covers(tmp_path)
+    ours.put("c1", "command", process.pid, is_confirmed=True)
     _of_another(tmp_path, _noted(tmp_path))
     (tmp_path / FOLDER / "c1-command.json").chmod(0o666)
-    assert ours.of_another("c1") is None
+    assert ours.of_another("c1", "command") is None
 
 
 @pytest.mark.parametrize("session_id", ["", "../c1", "c1/..", "a" * 65, "c 1", "c1\0"])
@@ -161,9 +163,10 @@ def test_a_session_of_no_ordinary_name_leaves_no_note(
     tmp_path: Path, process: subprocess.Popen[bytes], session_id: str
 ) -> None:
     """Its name would become a path."""
-    Covers(tmp_path, "command").put(session_id, process.pid, is_confirmed=True)
+    Covers(tmp_path).put(session_id, "command", process.pid, is_confirmed=True)
+    Covers(tmp_path).forget(session_id)
     assert list(tmp_path.rglob("*")) == []
-    assert Covers(tmp_path, "command").of_another(session_id) is None
+    assert Covers(tmp_path).of_another(session_id, "command") is None
 
 
 def test_it_locks_where_nothing_can_be_written(
@@ -171,16 +174,31 @@ def test_it_locks_where_nothing_can_be_written(
 ) -> None:
     """A full disk, a folder that is not there: the screen is covered all the same."""
     for state in (tmp_path / "missing", Path("/proc")):
-        Covers(state, "command").put("c1", process.pid, is_confirmed=True)
-        assert Covers(state, "command").of_another("c1") is None
-        locker = CommandLocker(("true",), WITHIN_S, state=state)
+        Covers(state).put("c1", "command", process.pid, is_confirmed=True)
+        assert Covers(state).of_another("c1", "command") is None
+        locker = CommandLocker(("true",), WITHIN_S, covers=Covers(state))
         assert locker.lock(ALL, lambda *_: None) == ALL
+
+
+def test_a_session_that_was_opened_is_covered_by_nobody(
+    tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    """A command may go on running after it has let somebody in: it is not believed again."""
+    ours, desktop = Covers(tmp_path), ObedientDesktop()
+    for session_id in ("c1", "c11"):
+        ours.put(session_id, "command", process.pid, is_confirmed=True)
+    ours.put("c1", "screensaver", process.pid, is_confirmed=True)
+    Locking(desktop, (), covers=ours).unlock(ALL)
+    assert desktop.done == ["unlock"]
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["c11-command.json"]
+    Covers().forget("c1")
+    Covers(tmp_path / "missing").forget("c1")
 
 
 def test_a_process_that_cannot_be_found_leaves_no_note(tmp_path: Path) -> None:
     """It has ended before it was written down."""
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-        Covers(tmp_path, "command").put("c1", ended.pid, is_confirmed=True)
+        Covers(tmp_path).put("c1", "command", ended.pid, is_confirmed=True)
     assert not (tmp_path / FOLDER).exists()
     assert covers._started_ticks(ended.pid) is None

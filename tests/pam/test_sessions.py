@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockPhase
 from pam_helper import bound_session, daemon
 from pam_helper.authority import Trace
+from pam_helper.covers import FOLDER, Covers
 from pam_helper.lockers import DesktopSession, Gone, Locking, Sessions
 from pam_helper.owners import Owners
 from pam_helper.protocol import Request
@@ -140,6 +142,21 @@ def test_after_the_session_the_account_is_free(pc: CabinetPc, session: DesktopSe
     pc.insert("pharmacist")
     assert pc.ask("verify", pin=PIN)["code"] == "verified"
     assert _phase(pc) is LockPhase.OPEN
+
+
+def test_opening_by_card_ends_the_belief_in_what_covered(
+    pc: CabinetPc, session: DesktopSession
+) -> None:
+    """A locker's process that goes on running then is no cover to the next daemon."""
+    covers = Covers(pc.folder)
+    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), covers=covers)
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    covers.put(session.session_id, "command", os.getpid(), is_confirmed=True)
+    assert len(list((pc.folder / FOLDER).iterdir())) == 1
+    pc.insert("doctor")
+    assert pc.ask("verify", pin=PIN)["result"] == "PAM_SUCCESS"
+    assert list((pc.folder / FOLDER).iterdir()) == []
 
 
 @pytest.mark.usefixtures("session")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pam_helper import survivor
+from pam_helper import daemon, survivor
 from pam_helper.lockers import Locking
 from pam_helper.owners import OWNERS_FILE, Owners
 from pam_helper.survivor import Survivor, survive
@@ -69,30 +69,40 @@ def test_it_hears_of_every_end(tmp_path: Path, number: signal.Signals | None) ->
     words = [sys.executable, "-c", DAEMON, str(tmp_path / "config.toml"), str(tmp_path)]
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as daemon:
-        assert daemon.stdout is not None
-        assert daemon.stderr is not None
-        pid = int(daemon.stdout.readline())
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pid = int(process.stdout.readline())
         if number is None:
-            daemon.communicate()
+            process.communicate()
         else:
-            daemon.send_signal(number)
-            daemon.wait(WITHIN_S)
-            assert b"the daemon has died" in daemon.stderr.read()  # until it has ended, too
+            process.send_signal(number)
+            process.wait(WITHIN_S)
+            assert b"the daemon has died" in process.stderr.read()  # until it has ended, too
     deadline_s = time.monotonic() + WITHIN_S
     while _is_running(pid):
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
 
 
-def test_one_that_was_killed_is_dismissed_without_a_word(tmp_path: Path) -> None:
-    """The daemon's own end goes on, and may come to it twice."""
+def test_one_that_was_killed_is_missed(tmp_path: Path) -> None:
+    """The daemon is not well without it; its own end goes on, and may come to it twice."""
     left = Survivor(tmp_path / "config.toml", tmp_path)
+    assert left.is_alive
     assert left._process is not None
     left._process.kill()
     left._process.wait()
+    assert not left.is_alive
     left.dismiss()
     left.dismiss()
+
+
+def test_a_daemon_is_well_when_all_its_parts_are(caplog: pytest.LogCaptureFixture) -> None:
+    """It says which one is not, and then nothing to its watchdog."""
+    assert daemon._is_well({"requests": lambda: True, "survivor": lambda: True})
+    assert caplog.text == ""
+    assert not daemon._is_well({"requests": lambda: True, "survivor": lambda: False})
+    assert "not well: survivor" in caplog.text
 
 
 def test_a_system_that_gives_no_process(
@@ -102,6 +112,7 @@ def test_a_system_that_gives_no_process(
     monkeypatch.setattr(sys, "executable", "/nonexistent")
     left = Survivor(tmp_path / "config.toml", tmp_path)
     assert "nobody locks up" in caplog.text
+    assert left.is_alive, "a watchdog that killed the daemon for it would not help"
     left.dismiss()
 
 
