@@ -24,7 +24,7 @@ from pam_helper.owners import OWNERS_FILE, Owners
 _IN_ORDER: Final = b"in order"
 _ENDS_WITHIN_S: Final = 1.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pam_helper.survivor")  # it runs as __main__
 
 
 class Survivor:
