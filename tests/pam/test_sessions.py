@@ -277,6 +277,26 @@ def test_a_locker_that_goes(
         assert (_phase(pc), pc.desktop.locked) == (LockPhase.LOCKED, {session})
 
 
+def test_a_locker_that_goes_after_its_successor_has_come_uncovers_nothing(
+    pc: CabinetPc, session: DesktopSession
+) -> None:
+    """Opened by card, and locked again while the first locker was still on its way out."""
+    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), locks_again=False)
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.insert("doctor")
+    assert pc.ask("verify", pin=PIN)["result"] == "PAM_SUCCESS"
+    pc.readers.remove(READER)
+    _await(lambda: pc.desktop.locked == {session})
+    first, second = pc.desktop.told[session]
+    first(session, True)
+    pc.sessions._bound["root"].settle(10)
+    assert _phase(pc) is LockPhase.LOCKED
+    second(session, True)
+    pc.sessions._bound["root"].settle(10)
+    assert _phase(pc) is LockPhase.ENDED, "a password has opened it"
+
+
 @pytest.mark.usefixtures("session")
 def test_while_logind_is_silent_nobody_waits_for_those_who_need_it(pc: CabinetPc) -> None:
     """A locker that talks to logind is left out of the round; the next one is asked at once."""

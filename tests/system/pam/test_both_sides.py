@@ -103,7 +103,8 @@ def test_what_does_not_say_first_that_it_runs_is_no_daemon(pc: InstalledPc) -> N
     """Nobody is asked for a PIN by one that answers a greeting with anything else."""
     reply = b"PAM_SUCCESS usable 3 pin\nPIN\n"
     for alive in (False, True):
-        impostor = Impostor(pc.root / "run/auth.sock", reply, alive=alive)
+        said = reply if alive else b"PAM_AUTHINFO_UNAVAIL alive - x\n" + reply
+        impostor = Impostor(pc.root / "run/auth.sock", said, alive=alive)
         try:
             seen = pc.pam("not a PIN")
         finally:
