@@ -128,8 +128,10 @@ def test_only_the_very_process_counts(tmp_path: Path, process: subprocess.Popen[
     assert ours.of_another("c2", "command") is None
     assert ours.of_another("c1", "screensaver") is None
     assert Covers().of_another("c1", "command") is None
-    _of_another(tmp_path, msgspec.structs.replace(cover, started_ticks=cover.started_ticks - 1))
+    before = msgspec.structs.replace(cover, started_ticks=cover.started_ticks - 1)
+    _of_another(tmp_path, before)
     assert ours.of_another("c1", "command") is None, "another process has its id now"
+    before.wait_until_over()
     _of_another(tmp_path, cover)
     process.kill()
     found.wait_until_over()

@@ -159,6 +159,17 @@ def test_opening_by_card_ends_the_belief_in_what_covered(
     assert list((pc.folder / FOLDER).iterdir()) == []
 
 
+def test_a_one_time_code_ends_the_belief_in_what_covered(
+    pc: CabinetPc, session: DesktopSession
+) -> None:
+    """As the card does."""
+    covers = Covers(pc.folder)
+    pc.sessions._locking = Locking(pc.desktop, (pc.desktop,), covers=covers)
+    covers.put(session.session_id, "command", os.getpid(), is_confirmed=True)
+    pc.sessions.release("root")
+    assert list((pc.folder / FOLDER).iterdir()) == []
+
+
 @pytest.mark.usefixtures("session")
 def test_while_logind_is_silent_another_holder_is_refused(pc: CabinetPc) -> None:
     """Whether the doctor's session is over cannot be told, so it is not."""
