@@ -28,9 +28,11 @@ class BadDaemon:
         self._listening.bind("/run/cps-auth/auth.sock")
         self._listening.listen()
 
-    def serve(self, verb: str, reply: bytes, typed: bytes = b"1234") -> tuple[int, bytes, bytes]:
+    def serve(
+        self, verb: str, reply: bytes, typed: bytes = b"1234", **changed: str
+    ) -> tuple[int, bytes, bytes]:
         """Return the helper's exit code, what it said, and what it had sent."""
-        with _helper(verb, ENVIRONMENT) as asking:
+        with _helper(verb, ENVIRONMENT | changed) as asking:
             assert asking.stdin is not None
             asking.stdin.write(typed)
             asking.stdin.close()
@@ -106,8 +108,12 @@ def _main() -> None:
     assert daemon.serve("probe", ALIVE + b"PAM_SUCCESS usable pin\nX\n")[:2] == (1, b"")
     for typed in (b"", b"123", b"12345", b"1a234", b"12 34", b"password", b"\0" * 600, b"1234\n"):
         assert daemon.is_not_asked(typed), typed
-    for changed in ({"PAM_USER": "a b"}, {"PAM_SERVICE": "x\ny"}, {"PAM_TYPE": "account"}):
+    refused = [{"PAM_USER": "a b"}, {"PAM_SERVICE": "x\ny"}, {"PAM_TYPE": "account"}]
+    refused += [{"PAM_RHOST": host} for host in ("203.0.113.5", "localhost.example", "::2")]
+    for changed in refused:
         assert daemon.is_not_asked(b"1234", **changed), changed
+    for host in ("", "localhost", "127.0.0.1", "::1"):
+        assert daemon.serve("verify", YES, PAM_RHOST=host)[0] == 0, host
     draw = random.Random(20261127)  # noqa: S311 - the same mutants each time
     for _ in range(MUTANTS):
         verb, reply = draw.choice(("probe", "verify")), _mutated(draw)

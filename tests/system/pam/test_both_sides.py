@@ -14,7 +14,8 @@ import pytest
 
 pytestmark = pytest.mark.system
 
-InstalledPc = Any  # the fixtures' classes live in conftest.py, which is no module to import
+PrivatePcscd = Any  # the fixtures' classes live in conftest.py, which is no module to import
+InstalledPc = Any
 AS_NOBODY = ("setpriv", "--reuid=nobody", "--clear-groups")
 SUCCESS, SYSTEM_ERR, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 7, 9
 """Linux-PAM 1.5, _pam_types.h."""
@@ -41,6 +42,20 @@ def test_a_one_time_code_lets_in_once(pc: InstalledPc) -> None:
     assert "ONE-TIME CODE USED for account games" in pc.log()
     assert code.replace("-", "") not in pc.log()
     assert pc.pam(code)["authenticate"] in REFUSED
+
+
+def test_who_comes_from_afar_is_not_in_front_of_the_reader(
+    pc: InstalledPc, private_pcscd: PrivatePcscd
+) -> None:
+    """The card in the reader is another's then; nobody is asked, and nothing is told."""
+    private_pcscd.insert()
+    pc.allow("doctor")
+    pc.start_daemon()
+    afar = pc.pam("1234", host="192.0.2.1")
+    assert afar["authenticate"] in REFUSED
+    assert afar["said"] == []
+    assert "verb=" not in pc.log()
+    assert pc.pam("1234", host="localhost")["authenticate"] == SUCCESS
 
 
 class Impostor:
