@@ -79,7 +79,8 @@ class Covers:
         cover = Cover(pid, started_ticks, os.getpid(), is_confirmed)
         try:
             place.parent.mkdir(mode=0o700, exist_ok=True)
-            replace_file(place, msgspec.json.encode(cover))
+            # A screen waits for its cover: not for a disk, for a process that ends with the power
+            replace_file(place, msgspec.json.encode(cover), outlives_power=False)
         except (OSError, ConfigurationError) as error:
             _log.warning("cover of session %s is not written down: %s", session_id, error)
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from cps_auth.errors import ConfigurationError
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put a whole new file in the old one's place, on disk before it is seen.
+def replace_file(
+    path: Path, content: bytes, mode: int = 0o600, *, outlives_power: bool = True
+) -> None:
+    """Put a whole new file in the old one's place.
 
     Args:
         path: the file; its folder exists.
         content: all of it.
         mode: permission bits.
+        outlives_power: whether it is on disk before it is seen, which a busy disk makes long.
 
     Raises:
         ConfigurationError: it cannot be written; the old one is there, as it was.
@@ -29,9 +32,11 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if outlives_power:
+                os.fsync(file.fileno())
         new.replace(path)
-        _sync_folder(path.parent)
+        if outlives_power:
+            _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink()

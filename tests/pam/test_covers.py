@@ -16,6 +16,7 @@ from pam_helper import covers
 from pam_helper.covers import FOLDER, Cover, Covers
 from pam_helper.locker_command import CommandLocker
 from pam_helper.lockers import DesktopSession, Locking
+from pam_helper.owners import Owners
 from tests.pam.obedient_desktop import ObedientDesktop
 
 WITHIN_S = 20.0
@@ -195,6 +196,18 @@ def test_a_session_that_was_opened_is_covered_by_nobody(
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["c11-command.json"]
     Covers().forget("c1")
     Covers(tmp_path / "missing").forget("c1")
+
+
+def test_no_cover_waits_for_a_disk(
+    tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy one takes longer than a locker has to prove itself."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    Covers(tmp_path).put("c1", "command", process.pid, is_confirmed=True)
+    assert (_noted(tmp_path).pid, synced) == (process.pid, [])
+    Owners(tmp_path / "owners").put("camille", "899900000011")
+    assert len(synced) == 2, "that one waits: the file and its folder"
 
 
 def test_a_process_that_cannot_be_found_leaves_no_note(tmp_path: Path) -> None:
