@@ -98,10 +98,11 @@ class Covers:
 
     def forget(self, session_id: str) -> None:
         """Believe none of a session's lockers any more, even one that runs: it was opened."""
-        if self._folder is None or not _SESSION_ID.fullmatch(session_id):
+        places = self._place(session_id, "*")
+        if places is None:
             return
         with suppress(OSError):
-            for place in self._folder.glob(f"{session_id}-*.json"):
+            for place in places.parent.glob(places.name):
                 place.unlink(missing_ok=True)
 
     def _place(self, session_id: str, locker: str) -> Path | None:

@@ -144,7 +144,7 @@ def test_only_the_very_process_counts(tmp_path: Path, process: subprocess.Popen[
     "content", [b"", b"rubbish", b"{}", b'{"pid": "1"}', b"\xff\xfe", b"[" * 4000, b"x" * 5000]
 )
 def test_a_note_that_is_none_is_not_believed(tmp_path: Path, content: bytes) -> None:
-    """Nor one that others could have written."""
+    """Whatever stands in it."""
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "c1-command.json").write_bytes(content)
     assert Covers(tmp_path).of_another("c1", "command") is None

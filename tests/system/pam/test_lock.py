@@ -161,6 +161,24 @@ def test_the_daemon_leaves_no_session_open(
     assert logind.locked_hint(path)
 
 
+def test_the_next_daemon_locks_what_nobody_survived_to_lock(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """Killed with all its processes, the screen is as it was until the next one starts."""
+    card = private_pcscd.insert()
+    pc.enrol()
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    desktop = logind.obey(path)
+    pc.abandon_daemon()
+    card.remove()
+    assert not logind.locked_hint(path)
+    pc.start_daemon()
+    desktop.join(DEADLINE_S)
+    assert logind.locked_hint(path)
+
+
 def test_another_card_in_the_second_reader_keeps_nothing_open(
     pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
 ) -> None:
