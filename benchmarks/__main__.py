@@ -18,13 +18,13 @@ from benchmarks import browser, removal, trust, unlock, web, web_workers
 from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
-from cps_auth.card.native import NativeCards
+from cps_auth.card.native.source import NativeCards
 from cps_auth.login.verify import log_in
 from cps_auth.pki.judge import folder_judge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 
 
 def now() -> datetime:

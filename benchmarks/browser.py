@@ -18,7 +18,7 @@ from playwright.sync_api import Route, sync_playwright
 
 from benchmarks.timing import Figure
 from cps_auth.native_host import manifests
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 ORIGIN = "https://practice.test"
 EXTENSION = Path(__file__).parents[1] / "webextension"
@@ -50,11 +50,11 @@ asked_at = []
 
 def cards():
     from cryptography.hazmat.primitives.serialization import load_der_private_key
-    from cps_auth.card.native import NativeCards
+    from cps_auth.card.native.source import NativeCards
     from cps_auth.native_host.authentication import Login
     from hardware_mocks.personas import PERSONAS, CardCredentials
-    from hardware_mocks.virtual_card import VirtualCard
-    from hardware_mocks.virtual_readers import VirtualReaders
+    from hardware_mocks.card.virtual_card import VirtualCard
+    from hardware_mocks.readers.virtual_readers import VirtualReaders
     key = load_der_private_key((FOLDER / "key").read_bytes(), None)
     certificate = (FOLDER / "certificate").read_bytes()
     readers = VirtualReaders("Reader")

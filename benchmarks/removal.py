@@ -29,10 +29,10 @@ from jeepney import DBusAddress, MessageType, new_method_call
 from jeepney.io.blocking import open_dbus_connection
 
 from benchmarks.unlock import UNLIMITED_DAEMON
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.vpcd_slot import VpcdSlot
+from hardware_mocks.vpcd.slot import VpcdSlot
 from tests.free_ports import free_pair_of_ports
 from tests.x_server import x_server
 

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.timing import Figure, compare
-from cps_auth.pki.crl import Crl, CrlStore, version_of
-from cps_auth.pki.crl_index import FOLDER
 from cps_auth.pki.judge import Judge
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.igc_card_certificates import CertificateUse, card_request
+from cps_auth.pki.revocation.crl import Crl, CrlStore, version_of
+from cps_auth.pki.revocation.crl_index import FOLDER
+from hardware_mocks.igc.card_certificates import CertificateUse, card_request
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 
 LIST = "ACI-FO-PP.crl"

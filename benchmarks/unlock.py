@@ -25,10 +25,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from benchmarks.timing import Figure, compare
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from pam_helper import pam_module
-from pam_helper.system_files import HELPER, SHARE, PamSide
+from pam_helper.setup import pam_module
+from pam_helper.setup.system_files import HELPER, SHARE, PamSide
 
 ACCOUNT, HOME, RUN = "games", "/usr/games", Path("/run/cps-auth")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -40,7 +40,7 @@ _CLONE_NEWNS = 0x20000  # sched.h
 
 UNLIMITED_DAEMON = """
 import sys
-import pam_helper.authority as authority
+import pam_helper.daemon.authority as authority
 authority.VERIFY_PER_MINUTE = authority.PROBE_PER_MINUTE = 10**6
 from pam_helper.__main__ import main
 sys.exit(main())

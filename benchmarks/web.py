@@ -16,10 +16,10 @@ from benchmarks.web_workers import make_app
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.login.verify import verify_proof
 from cps_auth.login.web_eid import parse_token
-from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.judge import Judge
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.igc_crls import Revocation
+from cps_auth.pki.revocation.crl import CrlStore
+from hardware_mocks.igc.crls import Revocation
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 LIST_ENTRIES = 100_000
 

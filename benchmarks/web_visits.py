@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from flask import Flask
 
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 ORIGIN = "https://practice.test"
 HEADERS = {"Origin": ORIGIN, "Content-Type": "application/json", "Accept": "text/html"}

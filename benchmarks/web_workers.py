@@ -25,7 +25,7 @@ from benchmarks.web_visits import (
 )
 from cps_auth.flask import CpsLogin
 from cps_auth.pki.judge import folder_judge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 LOGINS, BROWSERS, ROUNDS = 150, 2, 3
 READY_WITHIN_S = 60.0

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cps_auth.errors import ConfigurationError
-from cps_auth.pki.revocation_policy import GRACE_MAX_HOURS
+from cps_auth.pki.revocation.policy import GRACE_MAX_HOURS
 
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
 MAX_CONFIG_BYTES = 64 * 1024

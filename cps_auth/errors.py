@@ -2,7 +2,8 @@
 
 The tree is split by what the person in front of the reader can do about it. Data is on the
 exception, words are in `cps_auth.wording`, and each surface translates the tree with one table:
-`cps_auth.exit_codes`, `cps_auth.flask.outcome`, `pam_helper.outcome`. A test walks all three.
+`cps_auth.exit_codes`, `cps_auth.flask.http_errors`, `pam_helper.daemon.pam_results`.
+A test walks all three.
 
 No exception carries a PIN, and no message carries the name of a person.
 """
@@ -172,7 +173,7 @@ class UntrustedIssuer(CertificateRefused):
     """No chain of valid CA certificates leads from it to a trusted anchor."""
 
     code = "untrusted-issuer"
-    reason: str  # stable reason code, see `cps_auth.pki.chain`
+    reason: str  # stable reason code, see `cps_auth.pki.chain.verify`
     trust: str  # name of the trust store that was asked
 
 
@@ -180,7 +181,7 @@ class WrongPurpose(CertificateRefused):
     """Genuine, and not made for logging a person in here."""
 
     code = "wrong-purpose"
-    reason: str  # stable reason code, see `cps_auth.pki.purpose`
+    reason: str  # stable reason code, see `cps_auth.pki.certificate.purpose`
 
 
 class CertificateRevoked(CertificateRefused):
@@ -197,7 +198,7 @@ class RevocationUnknown(CertificateRefused):
     """Whether it is revoked cannot be told. Distinct from revoked; refused by default."""
 
     code = "revocation-unknown"
-    why: str  # stable reason code, see `cps_auth.pki.revocation`
+    why: str  # stable reason code, see `cps_auth.pki.revocation.check`
     valid_until: datetime | None = None  # end of the newest evidence, aware UTC
     issuer: str = ""  # common name of the authority whose list is missing
 

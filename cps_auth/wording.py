@@ -1,7 +1,7 @@
 """Every error in words that a practitioner understands: what happened, what to do now.
 
 English here, French in `locale/fr` (gettext). One row per error of `cps_auth.errors`;
-`tests/unit/test_outcomes.py` holds that none is missing in either language.
+`tests/vocabulary/test_outcomes.py` holds that none is missing in either language.
 """
 
 from __future__ import annotations

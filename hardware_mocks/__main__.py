@@ -7,17 +7,17 @@ import os
 import sys
 from pathlib import Path
 
-from hardware_mocks.card_listing import listing
-from hardware_mocks.card_memory import KeptCard
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.fault_text import parse_fault
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.issuing import issue_card
+from hardware_mocks.card.listing import listing
+from hardware_mocks.card.memory import KeptCard
+from hardware_mocks.card.virtual_card import CARD_KINDS, Insertable, VirtualCard, find_kind
+from hardware_mocks.igc.fake_igc import FakeIgcSante
+from hardware_mocks.igc.issuing import issue_card
 from hardware_mocks.personas import PERSONAS, Persona, find_persona
-from hardware_mocks.serving import ServiceGone, serve
-from hardware_mocks.transcript_cards import RecordingCard
-from hardware_mocks.virtual_card import CARD_KINDS, Insertable, VirtualCard, find_kind
-from hardware_mocks.vpcd import DEFAULT_ADDRESS, VpcdUnreachable
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.fault_text import parse_fault
+from hardware_mocks.transcripts.cards import RecordingCard
+from hardware_mocks.vpcd.reader import DEFAULT_ADDRESS, VpcdUnreachable
+from hardware_mocks.vpcd.serving import ServiceGone, serve
 
 EXIT_OK = 0
 EXIT_VPCD_GONE = 1
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FAULT",
-        help="such as pull:during@0088 or answer=6982@002A9E9A+; see hardware_mocks/fault_text.py",
+        help="such as pull:during@0088 or answer=6982@002A9E9A+; see readers/fault_text.py",
     )
     put.add_argument(
         "--transcript", type=Path, metavar="FILE", help="write what was said, at the end"

@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cps_auth.flask import CpsLogin
-from hardware_mocks.cps_reader import CpsReader
+from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.personas import PIN
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.readers.cps_reader import CpsReader
 
 _EXTENSION = "cps_login"  # key in app.extensions
 _BROWSER = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from cps_auth.pki.judge import Judge
-    from hardware_mocks.cps_reader import CpsReader
+    from hardware_mocks.card.virtual_card import VirtualCard
     from hardware_mocks.flask_client import CpsClient
-    from hardware_mocks.igc import FakeIgcSante
+    from hardware_mocks.igc.fake_igc import FakeIgcSante
     from hardware_mocks.personas import Persona
-    from hardware_mocks.virtual_card import VirtualCard
+    from hardware_mocks.readers.cps_reader import CpsReader
 
 _RENEWED_AFTER = timedelta(days=30)  # long before its lists end
 _COMPLETE = "complete"
@@ -70,7 +70,7 @@ def kept_folder(base: Path) -> Path:
     Args:
         base: a folder that several processes may share.
     """
-    from hardware_mocks.igc import FakeIgcSante
+    from hardware_mocks.igc.fake_igc import FakeIgcSante
 
     folder = base / folder_version()
     with (base / "lock").open("w") as lock:
@@ -85,12 +85,12 @@ def kept_folder(base: Path) -> Path:
 def folder_version() -> str:
     """Name the folder: it changes with the code that makes the folder."""
     here = Path(__file__).parent
-    sources = sorted([*here.glob("igc*.py"), here / "personas.py"])
+    sources = sorted([*(here / "igc").glob("*.py"), here / "personas.py"])
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
 def _is_fresh(folder: Path) -> bool:
-    from hardware_mocks.igc import FakeIgcSante
+    from hardware_mocks.igc.fake_igc import FakeIgcSante
 
     if not (folder / _COMPLETE).exists():
         return False
@@ -103,7 +103,7 @@ def _is_fresh(folder: Path) -> bool:
 @pytest.fixture(scope="session")
 def fake_igc_sante(cps_pki_folder: Path) -> FakeIgcSante:
     """The whole fake hierarchy, with its keys: it issues whatever a test asks for."""
-    from hardware_mocks.igc import FakeIgcSante
+    from hardware_mocks.igc.fake_igc import FakeIgcSante
 
     return FakeIgcSante.load(cps_pki_folder)
 
@@ -127,7 +127,7 @@ def cps_personas() -> Mapping[str, Persona]:
 @pytest.fixture
 def cps_reader(fake_igc_sante: FakeIgcSante) -> CpsReader:
     """One virtual reader, empty; `cps_reader.cards` is what an application is given."""
-    from hardware_mocks.cps_reader import CpsReader
+    from hardware_mocks.readers.cps_reader import CpsReader
 
     return CpsReader(fake_igc_sante)
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from cps_auth.config import read_settings
 from cps_auth.errors import ConfigurationError, CpsAuthError
 from cps_auth.wording import explain
-from pam_helper import check, daemon, setup_command
-from pam_helper.daemon import DaemonOptions
-from pam_helper.enrolment import enrol
-from pam_helper.fresh_judge import judge_of
-from pam_helper.one_time_codes import CODES_PATH, LIFETIME, OneTimeCodes
-from pam_helper.setup_command import SetupOptions
+from pam_helper.accounts.enrolment import enrol
+from pam_helper.accounts.one_time_codes import CODES_PATH, LIFETIME, OneTimeCodes
+from pam_helper.daemon import run as daemon
+from pam_helper.daemon.fresh_judge import judge_of
+from pam_helper.daemon.run import DaemonOptions
+from pam_helper.setup import check
+from pam_helper.setup import command as setup_command
+from pam_helper.setup.command import SetupOptions
 
 _DEFAULTS = DaemonOptions()
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.pytest_plugin import kept_folder
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no defect

@@ -1,4 +1,4 @@
-"""Certificates with the faults of real cards, signed as they are (`cps_auth.pki.reading_copy`)."""
+"""Certificates with the faults of real cards, signed as they are: see `certificate.repair`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.oid import NameOID
 
-from cps_auth.pki.der import element_at, elements, inside
+from cps_auth.der import element_at, elements, inside
 from hardware_mocks.card.ber import tlv
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 NOT_A_CA, NOT_A_CA_WRITTEN_OUT = bytes.fromhex("04023000"), bytes.fromhex("04053003010100")
 _RSA = bytes.fromhex("300d06092a864886f70d01010b0500")

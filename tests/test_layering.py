@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TREES = ("cps_auth", "pam_helper", "webdemo", "hardware_mocks")
 
+FLOOR = ("cps_auth.files", "cps_auth.der")
+"""Mechanisms that exist once, below everything."""
+
 ALLOWED = {
     # a module or folder of modules: what of the project it may import, besides its own folder
     "cps_auth.error_root": (),
@@ -18,15 +21,18 @@ ALLOWED = {
     "cps_auth.model": (),
     "cps_auth.wording": ("cps_auth.errors",),
     "cps_auth.exit_codes": ("cps_auth.errors",),
-    "cps_auth.config": ("cps_auth.errors", "cps_auth.pki.revocation_policy"),
+    "cps_auth.config": ("cps_auth.errors", "cps_auth.pki.revocation.policy"),
+    "cps_auth.files": (),
+    "cps_auth.der": (),
     "cps_auth.main_thread": (),
     "cps_auth.background": (),
     "cps_auth.pin_entry": ("cps_auth.errors",),
     "cps_auth.session_lock": ("cps_auth.model", "cps_auth.errors"),
-    "cps_auth.card": ("cps_auth.model", "cps_auth.errors", "cps_auth.background"),
-    "cps_auth.pki": ("cps_auth.model", "cps_auth.errors"),
+    "cps_auth.card": (*FLOOR, "cps_auth.model", "cps_auth.errors", "cps_auth.background"),
+    "cps_auth.pki": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
     "cps_auth.login": ("cps_auth.model", "cps_auth.errors", "cps_auth.pki", "cps_auth.card.port"),
     "cps_auth.flask": (
+        *FLOOR,
         "cps_auth.model",
         "cps_auth.errors",
         "cps_auth.wording",
@@ -34,58 +40,11 @@ ALLOWED = {
         "cps_auth.login",
         "cps_auth.pki.judge",
         "cps_auth.pki.open",
-        "cps_auth.pki.revocation_policy",
+        "cps_auth.pki.revocation.policy",
         "cps_auth.card.port",
-    ),
-    "cps_auth.report": (
-        "cps_auth.model",
-        "cps_auth.wording",
-        "cps_auth.card.atr",
-        "cps_auth.pki.judge",
-    ),
-    "cps_auth.surface": ("cps_auth.errors", "cps_auth.exit_codes", "cps_auth.wording"),
-    "cps_auth.trust_cli": (
-        "cps_auth.config",
-        "cps_auth.errors",
-        "cps_auth.exit_codes",
-        "cps_auth.wording",
-        "cps_auth.surface",
-        "cps_auth.pki",
-    ),
-    "cps_auth.command": (
-        "cps_auth.card.open",
-        "cps_auth.card.port",
-        "cps_auth.config",
-        "cps_auth.pki.judge",
-        "cps_auth.pki.open",
-        "cps_auth.surface",
-    ),
-    "cps_auth.findings": (
-        "cps_auth.card.port",
-        "cps_auth.errors",
-        "cps_auth.login.verify",
-        "cps_auth.pki",
-        "cps_auth.report",
-        "cps_auth.wording",
-    ),
-    "cps_auth.doctor_cli": (
-        "cps_auth.command",
-        "cps_auth.config",
-        "cps_auth.exit_codes",
-        "cps_auth.findings",
-        "cps_auth.surface",
-        "cps_auth.wording",
-    ),
-    "cps_auth.pin_cli": (
-        "cps_auth.command",
-        "cps_auth.card.port",
-        "cps_auth.errors",
-        "cps_auth.pin_entry",
-        "cps_auth.report",
-        "cps_auth.surface",
-        "cps_auth.wording",
     ),
     "cps_auth.native_host": (
+        *FLOOR,
         "cps_auth.model",
         "cps_auth.errors",
         "cps_auth.exit_codes",
@@ -97,23 +56,31 @@ ALLOWED = {
         "cps_auth.pki.certificate",
         "cps_auth.pki.judge",
         "cps_auth.pki.open",
-        "cps_auth.pki.profile",
-        "cps_auth.pki.profiles",
         "cps_auth.card.port",
         "cps_auth.card.open",
     ),
-    "cps_auth.native_host.browser_cli": (
+    "cps_auth.native_host.pin_window_program": (),
+    "cps_auth.cli": (
         "cps_auth.config",
+        "cps_auth.model",
+        "cps_auth.errors",
+        "cps_auth.exit_codes",
+        "cps_auth.wording",
+        "cps_auth.main_thread",
+        "cps_auth.pin_entry",
+        "cps_auth.login.verify",
+        "cps_auth.pki",
+        "cps_auth.card.port",
+        "cps_auth.card.open",
+        "cps_auth.card.watch",
+        "cps_auth.card.native.models",
         "cps_auth.native_host.manifests",
         "cps_auth.native_host.pin_window",
-        "cps_auth.surface",
-        "cps_auth.wording",
     ),
-    "cps_auth.native_host.pin_window_program": (),
-    "cps_auth.cli": ("cps_auth",),
-    "cps_auth.__main__": ("cps_auth.cli",),
+    "cps_auth.__main__": ("cps_auth.cli.main",),
     "cps_auth": ("cps_auth",),
     "pam_helper": (
+        *FLOOR,
         "cps_auth.model",
         "cps_auth.errors",
         "cps_auth.wording",
@@ -122,7 +89,7 @@ ALLOWED = {
         "cps_auth.main_thread",
         "cps_auth.background",
         "cps_auth.session_lock",
-        "cps_auth.findings",
+        "cps_auth.cli.diagnostics",
         "cps_auth.login",
         "cps_auth.pki",
         "cps_auth.card.port",
@@ -134,15 +101,15 @@ ALLOWED = {
 """The longest matching key holds. `webdemo` sees the mocks because its program passes them."""
 
 ONE_MODULE_EACH = {
-    "smartcard": "cps_auth.card.pcsc_library",
-    "pkcs11": "cps_auth.card.pkcs11_module",
-    "subprocess": ("cps_auth.card.pkcs11_children", "cps_auth.native_host.pin_window"),
+    "smartcard": "cps_auth.card.pcsc.library",
+    "pkcs11": "cps_auth.card.pkcs11.module",
+    "subprocess": ("cps_auth.card.pkcs11.process_starters", "cps_auth.native_host.pin_window"),
     "tkinter": "cps_auth.native_host.pin_window_program",
-    "http": "cps_auth.pki.fetch",
+    "http": "cps_auth.pki.upkeep.fetch",
     "socket": (
-        "cps_auth.pki.fetch",
-        "cps_auth.card.pkcs11_children",
-        "cps_auth.card.pkcs11_fork_server",
+        "cps_auth.pki.upkeep.fetch",
+        "cps_auth.card.pkcs11.process_starters",
+        "cps_auth.card.pkcs11.fork_server",
     ),
     "termios": "cps_auth.pin_entry",
 }
@@ -224,16 +191,9 @@ def test_only_the_commands_import_click() -> None:
         for name, module in _modules("cps_auth")
         if any(_is_under(imported, "click") for imported in _imports(module))
     }
-    assert users == {
-        "cps_auth.cli",
-        "cps_auth.command",
-        "cps_auth.doctor_cli",
-        "cps_auth.pin_cli",
-        "cps_auth.surface",
-        "cps_auth.trust_cli",
-        "cps_auth.flask.commands",
-        "cps_auth.native_host.browser_cli",
-    }
+    others = {name for name in users if not _is_under(name, "cps_auth.cli")}
+    assert others == {"cps_auth.flask.commands"}
+    assert not users & {"cps_auth.cli.diagnostics", "cps_auth.cli.report"}
 
 
 @pytest.mark.parametrize("library", sorted(ONE_MODULE_EACH))

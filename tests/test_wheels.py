@@ -39,7 +39,7 @@ def test_the_product_holds_what_is_not_python(product: set[str]) -> None:
     assert {
         "cps_auth/py.typed",
         "cps_auth/locale/fr/LC_MESSAGES/cps_auth.mo",
-        "cps_auth/flask/templates/cps/login.html",
+        "cps_auth/flask/pages/templates/cps/login.html",
         "cps_auth/share/systemd/cps-auth-trust-update.timer",
         "pam_helper/share/cps-auth-pam",
         "pam_helper/share/pam.d/cps-auth.head",
@@ -52,4 +52,4 @@ def test_the_mocks_are_a_distribution_of_their_own(tmp_path: Path) -> None:
     names = _wheel_names(ROOT / "hardware_mocks", tmp_path)
     folders = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert folders == {"hardware_mocks"}
-    assert "hardware_mocks/virtual_card.py" in names
+    assert "hardware_mocks/card/virtual_card.py" in names

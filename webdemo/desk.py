@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from cps_auth.card.native import NativeCards
-from hardware_mocks.igc import FakeIgcSante
+from cps_auth.card.native.source import NativeCards
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 
 READER = "Lecteur virtuel 00 00"
 

@@ -19,7 +19,7 @@ from flask import Flask
 
 from cps_auth.pki.judge import Judge
 from cps_auth.session_lock import LockAction, LockPhase
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PIN
 from webdemo.application import create_app, stop_app
 from webdemo.desk import VirtualDesk

@@ -46,15 +46,15 @@ def open_cards(module: str | Path | None = None, *, stays: bool = False) -> Card
             process.
     """
     # Imported here, so that only what is used must be installed; PC/SC tells both who is there
-    from cps_auth.card.pcsc import PcscService
+    from cps_auth.card.pcsc.service import PcscService
 
     if module is not None:
-        from cps_auth.card.pkcs11 import Pkcs11Cards
-        from cps_auth.card.pkcs11_children import ForkServer, start_child
+        from cps_auth.card.pkcs11.process_starters import ForkServer, start_child
+        from cps_auth.card.pkcs11.source import Pkcs11Cards
 
         start = ForkServer() if stays else start_child
         return Pkcs11Cards(find_module(module), PcscService, start=start, keeps=stays)
-    from cps_auth.card.native import NativeCards
+    from cps_auth.card.native.source import NativeCards
 
     return NativeCards(PcscService)
 

@@ -1,7 +1,7 @@
 """What a card, a reader service and a source of cards are to the product.
 
 Everything that touches hardware implements one of these from outside: PC/SC in
-`cps_auth.card.pcsc`, vendor modules in `cps_auth.card.pkcs11`, virtual ones in the
+`cps_auth.card.pcsc.service`, vendor modules in `cps_auth.card.pkcs11.source`, virtual ones in the
 `cps-auth-mocks` distribution. `tests/contract/` holds the promises written here.
 """
 

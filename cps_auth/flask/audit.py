@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from cps_auth.errors import CpsAuthError
-from cps_auth.flask.sessions import SessionRow, WayIn
+from cps_auth.flask.sessions.model import SessionRow, WayIn
 from cps_auth.model import VerifiedHolder
 
 LOGGER_NAME = "cps_auth.audit"

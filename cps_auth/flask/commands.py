@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from cps_auth.flask.sessions import EndReason, SessionRow
+from cps_auth.flask.sessions.model import EndReason, SessionRow
 from cps_auth.flask.state import current_state
 
 

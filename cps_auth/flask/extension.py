@@ -12,17 +12,16 @@ from flask_login import LoginManager
 from cps_auth.card.port import CardSource
 from cps_auth.errors import ConfigurationError, HolderNotAllowed, StoreUnavailable
 from cps_auth.flask.commands import session_commands
-from cps_auth.flask.headers import keep_out_of_caches, protect
-from cps_auth.flask.local_reader import add_local_reader
-from cps_auth.flask.mtls import add_mtls
-from cps_auth.flask.pages import add_pages, unauthorized
-from cps_auth.flask.redis_stores import open_redis_stores
-from cps_auth.flask.removal import RemovalWatch
-from cps_auth.flask.rendering import page_context
-from cps_auth.flask.sessions import EndReason
+from cps_auth.flask.guards.headers import keep_out_of_caches, protect
+from cps_auth.flask.methods.local_reader import add_local_reader
+from cps_auth.flask.methods.mtls.method import add_mtls
+from cps_auth.flask.methods.web_eid import add_web_eid
+from cps_auth.flask.pages.render import page_context
+from cps_auth.flask.pages.views import add_pages, unauthorized
+from cps_auth.flask.sessions.model import EndReason
+from cps_auth.flask.sessions.recheck import Standing
+from cps_auth.flask.sessions.removal import RemovalWatch
 from cps_auth.flask.settings import FlaskSettings, read_flask_settings
-from cps_auth.flask.sqlite_stores import open_sqlite_stores
-from cps_auth.flask.standing import Standing
 from cps_auth.flask.state import (
     EXTENSION,
     LoadAccount,
@@ -30,9 +29,10 @@ from cps_auth.flask.state import (
     LoginState,
     current_state,
 )
-from cps_auth.flask.stores import Stores
+from cps_auth.flask.stores.ports import Stores
+from cps_auth.flask.stores.redis_stores import open_redis_stores
+from cps_auth.flask.stores.sqlite_stores import open_sqlite_stores
 from cps_auth.flask.user import CpsUser
-from cps_auth.flask.web_eid import add_web_eid
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.open import open_judge
 
@@ -154,7 +154,7 @@ def open_stores(settings: FlaskSettings) -> Stores:
 
 def _make_blueprint() -> Blueprint:
     blueprint = Blueprint(
-        "cps", "cps_auth.flask", template_folder="templates", static_folder="static"
+        "cps", "cps_auth.flask.pages", template_folder="templates", static_folder="static"
     )
     add_local_reader(blueprint)
     add_web_eid(blueprint)

@@ -13,9 +13,9 @@ from flask_login import current_user
 
 from cps_auth.errors import HolderNotAllowed
 from cps_auth.flask import audit
-from cps_auth.flask.browser import opens_a_page
-from cps_auth.flask.destination import this_page
-from cps_auth.flask.refusal import answer_refusal
+from cps_auth.flask.guards.requests import opens_a_page
+from cps_auth.flask.pages.redirects import this_page
+from cps_auth.flask.pages.refuse import answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
 from cps_auth.model import CardType, ProofKind

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from cps_auth.errors import ConfigurationError
-from cps_auth.flask.mtls_settings import MtlsSettings, read_mtls_settings
-from cps_auth.flask.next_page import is_safe_next
-from cps_auth.flask.origin import read_origin
-from cps_auth.pki.revocation_policy import GRACE_MAX_HOURS
+from cps_auth.flask.guards.origin import read_origin
+from cps_auth.flask.methods.mtls.settings import MtlsSettings, read_mtls_settings
+from cps_auth.flask.pages.next_page import is_safe_next
+from cps_auth.pki.revocation.policy import GRACE_MAX_HOURS
 from cps_auth.wording import LANGUAGES
 
 DEFAULTS: Mapping[str, object] = {

@@ -14,12 +14,12 @@ from flask import Flask, current_app
 from cps_auth.card.port import Card, CardSource
 from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.flask import audit
-from cps_auth.flask.removal import RemovalWatch
-from cps_auth.flask.sessions import EndReason, SessionRow, why_over
+from cps_auth.flask.sessions.model import EndReason, SessionRow, why_over
+from cps_auth.flask.sessions.recheck import Standing
+from cps_auth.flask.sessions.removal import RemovalWatch
 from cps_auth.flask.settings import FlaskSettings
 from cps_auth.flask.signals import session_ended
-from cps_auth.flask.standing import Standing
-from cps_auth.flask.stores import Stores
+from cps_auth.flask.stores.ports import Stores
 from cps_auth.model import Practitioner
 from cps_auth.pki.judge import Judge
 

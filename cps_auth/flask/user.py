@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flask_login import UserMixin
 
-from cps_auth.flask.sessions import SessionHolder, SessionRow, WayIn
+from cps_auth.flask.sessions.model import SessionHolder, SessionRow, WayIn
 from cps_auth.model import CardType
 
 

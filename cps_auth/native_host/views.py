@@ -8,10 +8,10 @@ from datetime import datetime
 from cps_auth.errors import CertificateMalformed, CertificateRefused, CpsAuthError
 from cps_auth.model import Practitioner
 from cps_auth.native_host.pin_window import View
-from cps_auth.pki.certificate import parse_certificate
+from cps_auth.pki.certificate.parse import parse_certificate
+from cps_auth.pki.certificate.profile import CertificateProfile
+from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, SHOWN_ONLY
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.profile import CertificateProfile
-from cps_auth.pki.profiles import IGC_SANTE_LOGIN, SHOWN_ONLY
 from cps_auth.wording import attempts_left_text, explain, translations
 
 LAST = 1  # attempts left, at which a person has to confirm

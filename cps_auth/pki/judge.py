@@ -24,21 +24,21 @@ from cps_auth.errors import (
     WrongPurpose,
 )
 from cps_auth.model import CardType, RevocationEvidence
-from cps_auth.pki.anchors import TrustStore, folder_trust, production_trust
-from cps_auth.pki.authority_paths import AuthorityPaths
-from cps_auth.pki.certificate import CpsCertificate, parse_certificate
-from cps_auth.pki.chain import verify_chain
-from cps_auth.pki.crl import CrlStore
-from cps_auth.pki.crl_evidence import NoEvidence, find_evidence
-from cps_auth.pki.evidence_memory import EvidenceMemory
-from cps_auth.pki.ocsp import OcspSource
-from cps_auth.pki.policies import valid_policies
-from cps_auth.pki.profile import CertificateProfile
-from cps_auth.pki.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.purpose import ALL_CARD_TYPES, check_login_purpose, purpose_warnings
-from cps_auth.pki.revocation import check_revocation
-from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
-from cps_auth.pki.signatures import signer_of
+from cps_auth.pki.certificate.parse import CpsCertificate, parse_certificate
+from cps_auth.pki.certificate.profile import CertificateProfile
+from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
+from cps_auth.pki.certificate.purpose import ALL_CARD_TYPES, check_login_purpose, purpose_warnings
+from cps_auth.pki.chain.authority_paths import AuthorityPaths
+from cps_auth.pki.chain.policies import valid_policies
+from cps_auth.pki.chain.signatures import signer_of
+from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, production_trust
+from cps_auth.pki.chain.verify import verify_chain
+from cps_auth.pki.revocation.check import check_revocation
+from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_lookup import NoEvidence, find_evidence
+from cps_auth.pki.revocation.evidence_memory import EvidenceMemory
+from cps_auth.pki.revocation.ocsp import OcspSource
+from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
 
 PRODUCTION_CRL_FOLDER = Path("/var/lib/cps-auth/crl")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cps_auth.pki.anchors import PRODUCTION_FOLDERS
-from cps_auth.pki.fetch import OnlineOcsp
+from cps_auth.pki.chain.trust_store import PRODUCTION_FOLDERS
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
-from cps_auth.pki.revocation_policy import REQUIRE, RevocationPolicy
+from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
+from cps_auth.pki.upkeep.fetch import OnlineOcsp
 
 
 def open_judge(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hardware_mocks.card.crypto_chipdoc import (
+from hardware_mocks.card.crypto.chipdoc import (
     manage_security_environment,
     perform_security_operation,
 )
-from hardware_mocks.card.crypto_ias_ecc import get_challenge
+from hardware_mocks.card.crypto.ias_ecc import get_challenge
 from hardware_mocks.card.dialect import Dialect
 from hardware_mocks.card.file_commands import read_binary, select, update_binary
 from hardware_mocks.card.pin_commands import change_reference_data, reset_retry_counter, verify

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from hardware_mocks.card import cps2ter
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.command import CHAINING, GET_RESPONSE, Command, parse_t0, parse_t1
-from hardware_mocks.card.contents import CardContents
+from hardware_mocks.card.content import cps2ter
+from hardware_mocks.card.content.contents import CardContents
 from hardware_mocks.card.session import new_session
 
 _HEADER_BYTES = 4

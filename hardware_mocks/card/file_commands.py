@@ -5,7 +5,7 @@ from __future__ import annotations
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.ber import tlv
 from hardware_mocks.card.command import Command
-from hardware_mocks.card.file_system import (
+from hardware_mocks.card.content.file_system import (
     MASTER_FILE,
     READ,
     UPDATE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hardware_mocks.card.crypto_ias_ecc import (
+from hardware_mocks.card.crypto.ias_ecc import (
     get_challenge,
     internal_authenticate,
     manage_security_environment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.ber import tlv
 from hardware_mocks.card.command import Command
-from hardware_mocks.card.contents import KeyObject, PinObject
+from hardware_mocks.card.content.contents import KeyObject, PinObject
 from hardware_mocks.card.session import Session
 
 _EXTENDED_HEADER_LIST = 0x3FFF

@@ -6,7 +6,7 @@ import hmac
 
 from hardware_mocks.card import status_words as sw
 from hardware_mocks.card.command import Command
-from hardware_mocks.card.contents import PinObject
+from hardware_mocks.card.content.contents import PinObject
 from hardware_mocks.card.session import USER_PIN_REFERENCE, Session
 
 _PUK_REFERENCE = 2

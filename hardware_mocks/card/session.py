@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hardware_mocks.card import status_words as sw
-from hardware_mocks.card.contents import CardContents
-from hardware_mocks.card.file_system import ALWAYS, NEVER, DedicatedFile, ElementaryFile
+from hardware_mocks.card.content.contents import CardContents
+from hardware_mocks.card.content.file_system import ALWAYS, NEVER, DedicatedFile, ElementaryFile
 
 _USER_AUTHENTICATION = 0x10  # high nibble of a security condition byte; low nibble: environment
 USER_PIN_REFERENCE = 1

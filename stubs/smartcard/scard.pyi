@@ -1,4 +1,4 @@
-"""The part of pyscard's wrapper of the PC/SC C API that cps_auth.card.pcsc uses."""
+"""The part of pyscard's wrapper of the PC/SC C API that cps_auth.card.pcsc.service uses."""
 
 # The names are those of PC/SC:
 # ruff: noqa: N802, N803

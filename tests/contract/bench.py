@@ -6,11 +6,11 @@ import time
 from typing import Protocol
 
 from cps_auth.card.port import CardSource
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Moment
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, Persona
-from hardware_mocks.virtual_card import VirtualCard
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.faults import Moment
 
 PIN_CARRYING = frozenset({0x20, 0x24, 0x2C})
 

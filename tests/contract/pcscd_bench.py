@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 from cps_auth.card.open import open_cards
-from cps_auth.card.pcsc import PcscService
+from cps_auth.card.pcsc.service import PcscService
 from cps_auth.card.port import CardSource
 from cps_auth.model import ReaderState, Snapshot
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Moment
-from hardware_mocks.vpcd_slot import VpcdSlot
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.faults import Moment
+from hardware_mocks.vpcd.slot import VpcdSlot
 from tests.contract.bench import PIN_CARRYING, TappedCard
 
 _INSERTIONS = 3

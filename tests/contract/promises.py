@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cps_auth.card.port import Card, CardSource
-from cps_auth.card.signature import is_signature_of
+from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CpsAuthError,
     LastAttempt,
@@ -26,7 +26,7 @@ from cps_auth.errors import (
 )
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardSignature, Challenge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from tests.contract.bench import Bench, TappedCard
 
 MakeCard = Callable[[str], TappedCard]

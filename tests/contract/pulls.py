@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from cps_auth.card.port import Card, CardSource
-from cps_auth.card.signature import is_signature_of
+from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import CardRemoved, CpsAuthError
 from cps_auth.model import Challenge
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Fault, Moment, Pull, Swap, at
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.faults import Fault, Moment, Pull, Swap, at
 from tests.contract.bench import Bench, TappedCard
 from tests.contract.promises import CardFixtures, MakeCard, check_signature, log_in
 

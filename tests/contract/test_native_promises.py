@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cps_auth.card.native import NativeCards
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Moment
-from hardware_mocks.virtual_readers import VirtualReaders
+from cps_auth.card.native.source import NativeCards
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.faults import Moment
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 from tests.contract.bench import TappedCard
 from tests.contract.cycles import CyclePromises
 from tests.contract.promises import CardPromises

@@ -19,7 +19,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["cps_auth.pki"]):
-    from hardware_mocks.igc import FakeIgcSante
+    from hardware_mocks.igc.fake_igc import FakeIgcSante
     from tests.fuzz.targets import SLOWEST_S, TARGETS
 
 

@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from cps_auth.errors import CertificateRefused, CertificateRevoked, RevocationUnknown
-from cps_auth.pki.crl import CrlStore
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.ocsp import Answer, OcspRefused, judge_answer
-from cps_auth.pki.revocation import check_revocation
-from cps_auth.pki.revocation_policy import RevocationPolicy
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.igc_crls import Revocation
+from cps_auth.pki.revocation.check import check_revocation
+from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.ocsp import Answer, OcspRefused, judge_answer
+from cps_auth.pki.revocation.policy import RevocationPolicy
+from hardware_mocks.igc.crls import Revocation
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from tests.odd_certificates import FAULTS, odd_card
 
 SLOWEST_S = 0.010

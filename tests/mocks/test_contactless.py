@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 MESSAGE = b"who goes there?"
 SHA256_INFO = bytes.fromhex("3031300D060960864801650304020105000420")

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from cps_auth.card.port import Transport
 from cps_auth.errors import CardMisbehaved, CardRemoved, CpsAuthError, ReaderServiceLost
-from hardware_mocks.fault_plan import FaultPlan, random_plan
-from hardware_mocks.fault_text import parse_fault
-from hardware_mocks.faults import (
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
+from hardware_mocks.personas import PERSONAS
+from hardware_mocks.readers.fault_plan import FaultPlan, random_plan
+from hardware_mocks.readers.fault_text import parse_fault
+from hardware_mocks.readers.faults import (
     Answer,
     Delay,
     Fault,
@@ -29,10 +32,7 @@ from hardware_mocks.faults import (
     at,
     on,
 )
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 
 READER = "Reader"
 DEADLINE_S = 20.0

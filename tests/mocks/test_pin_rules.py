@@ -13,9 +13,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, CardCredentials
-from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
 
 _PIN, _PUK = 1, 2
 _MAX = 3

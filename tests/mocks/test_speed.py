@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from cps_auth.card.native import NativeCards
+from cps_auth.card.native.source import NativeCards
 from cps_auth.login.challenge import issue_challenge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 
 
 def best_s(act: Callable[[], object], rounds: int) -> float:

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from cps_auth.card.native import NativeCards
+from cps_auth.card.native.source import NativeCards
 from cps_auth.errors import WrongPin
 from cps_auth.login.challenge import issue_challenge
 from hardware_mocks.card.command import hide_pin
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, PIN, PUK
-from hardware_mocks.terminal_view import TerminalView
-from hardware_mocks.transcript import Transcript
-from hardware_mocks.transcript_cards import (
+from hardware_mocks.readers.virtual_readers import VirtualReaders
+from hardware_mocks.transcripts.cards import (
     RecordingCard,
     ReplayedCard,
     TranscriptBroken,
     check_card,
 )
-from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
+from hardware_mocks.transcripts.transcript import Transcript
+from hardware_mocks.vpcd.terminal_view import TerminalView
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors" / "apdu").glob("*.apdu"))
 SECRETS = {"pin": PIN, "puk": PUK, "new": b"4321", "wrong": b"0000"}

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from cps_auth.card.native import NativeCards
+from cps_auth.card.native.source import NativeCards
 from cps_auth.errors import CpsAuthError
 from cps_auth.native_host.conversation import Host
 from cps_auth.native_host.pin_window import PinWindow
 from cps_auth.pki.judge import Judge, folder_judge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 
 READER = "Reader"
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cps_auth.card.native import NativeCards
+from cps_auth.card.native.source import NativeCards
 from cps_auth.errors import (
     CardRemoved,
     PinBlocked,
@@ -34,8 +34,8 @@ from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.native_host import program
 from cps_auth.native_host.callers import OURS_CHROMIUM
 from cps_auth.pki.judge import Judge
+from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
 from tests.pin_traces import pin_traces
 
 Bench = Any  # the fixtures' classes live in conftest.py, which is no module to import

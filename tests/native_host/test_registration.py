@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from cps_auth.cli import cli
+from cps_auth.cli.main import cli
 from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.native_host import pin_window
 from cps_auth.native_host.callers import OURS_CHROMIUM, OURS_FIREFOX, WEB_EID_CHROMIUM

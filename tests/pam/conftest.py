@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from cps_auth.card.native import NativeCards
+from cps_auth.card.native.source import NativeCards
 from cps_auth.pki.judge import Judge, folder_judge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.virtual_readers import VirtualReaders
-from pam_helper.answering import answer
-from pam_helper.authority import Authority
-from pam_helper.lockers import Locking
-from pam_helper.one_time_codes import OneTimeCodes
-from pam_helper.owners import Owners
-from pam_helper.server import Server, listen
-from pam_helper.sessions import BoundSessions
-from pam_helper.watching import Watching
-from tests.pam.obedient_desktop import ObedientDesktop
+from hardware_mocks.readers.virtual_readers import VirtualReaders
+from pam_helper.accounts.one_time_codes import OneTimeCodes
+from pam_helper.daemon.answering import answer
+from pam_helper.daemon.authority import Authority
+from pam_helper.daemon.server import Server, listen
+from pam_helper.daemon.watcher_restart import Watching
+from pam_helper.locking.lockers import Locking
+from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.sessions import BoundSessions
+from tests.pam.locking.obedient_desktop import ObedientDesktop
 
 READER = "Reader 0"
 DEADLINE_S = 10.0

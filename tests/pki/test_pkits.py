@@ -19,11 +19,11 @@ from cryptography.x509.oid import NameOID
 
 from cps_auth.errors import CertificateRefused, WrongPurpose
 from cps_auth.model import Practitioner
-from cps_auth.pki.anchors import TrustStore
-from cps_auth.pki.certificate import load_x509
-from cps_auth.pki.crl import CrlStore
+from cps_auth.pki.certificate.parse import load_x509
+from cps_auth.pki.certificate.profile import CertificateProfile
+from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.profile import CertificateProfile
+from cps_auth.pki.revocation.crl import CrlStore
 
 FOLDER = Path(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"
 AT = datetime(2020, 6, 1, tzinfo=UTC)

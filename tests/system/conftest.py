@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from smartcard import scard
 
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS, Persona
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.vpcd_slot import VpcdSlot
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.vpcd.slot import VpcdSlot
 from tests.free_ports import free_pair_of_ports
 
 _DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from smartcard import scard
 
-from cps_auth.card import pcsc, pcsc_transport, watch
+from cps_auth.card import watch
 from cps_auth.card.open import open_cards
-from cps_auth.card.pcsc import PcscService
+from cps_auth.card.pcsc import service as pcsc
+from cps_auth.card.pcsc import transport as pcsc_transport
+from cps_auth.card.pcsc.service import PcscService
 from cps_auth.errors import (
     CardBusy,
     CardMisbehaved,
@@ -29,12 +31,12 @@ from cps_auth.errors import (
 )
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardEvent, CardEventKind, Challenge
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import Fault, Hang, on
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
-from hardware_mocks.vpcd_slot import VpcdSlot
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.faults import Fault, Hang, on
+from hardware_mocks.vpcd.slot import VpcdSlot
 from tests.contract.promises import log_in
 
 pytestmark = pytest.mark.system

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from cps_auth.card.open import open_cards
-from cps_auth.card.pcsc import PcscService
-from cps_auth.card.pkcs11 import Pkcs11Cards
+from cps_auth.card.pcsc.service import PcscService
+from cps_auth.card.pkcs11.source import Pkcs11Cards
 from cps_auth.errors import (
     CardRemoved,
     LastAttempt,
@@ -33,9 +33,9 @@ from cps_auth.errors import (
 )
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardEvent, CardEventKind, CardKind, Challenge
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.card.virtual_card import VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from hardware_mocks.virtual_card import VirtualCard
 
 pytestmark = pytest.mark.system
 

@@ -8,7 +8,7 @@ import pytest
 
 from cps_auth.errors import LastPukAttempt, ModuleUnusable, PinBlocked
 from cps_auth.model import Challenge
-from hardware_mocks.faults import Moment
+from hardware_mocks.readers.faults import Moment
 from tests.contract.bench import PIN_CARRYING
 from tests.contract.cycles import CyclePromises
 from tests.contract.pcscd_bench import PcscdBench

@@ -19,8 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from smartcard import scard
 
-from hardware_mocks.fault_plan import FaultPlan
-from hardware_mocks.faults import (
+from hardware_mocks.card.virtual_card import CARD_KINDS, VirtualCard
+from hardware_mocks.igc.fake_igc import FakeIgcSante
+from hardware_mocks.personas import PIN, PUK
+from hardware_mocks.readers.fault_plan import FaultPlan
+from hardware_mocks.readers.faults import (
     Answer,
     Delay,
     Fault,
@@ -34,12 +37,9 @@ from hardware_mocks.faults import (
     at,
     on,
 )
-from hardware_mocks.igc import FakeIgcSante
-from hardware_mocks.personas import PIN, PUK
-from hardware_mocks.transcript import Transcript
-from hardware_mocks.transcript_cards import check_card
-from hardware_mocks.virtual_card import CARD_KINDS, VirtualCard
-from hardware_mocks.vpcd_slot import VpcdSlot
+from hardware_mocks.transcripts.cards import check_card
+from hardware_mocks.transcripts.transcript import Transcript
+from hardware_mocks.vpcd.slot import VpcdSlot
 
 pytestmark = pytest.mark.system
 

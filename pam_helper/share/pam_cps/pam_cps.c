@@ -17,7 +17,7 @@
  *                         PAM_MAXTRIES           card blocked, or one attempt left
  *                         PAM_CONV_ERR           the program could not ask the person
  *                         PAM_SYSTEM_ERR         anything nobody foresaw, rubbish from the daemon
- *                         and the others of pam_helper/outcome.py, as the daemon says
+ *                         and the others of pam_helper/daemon/pam_results.py, as the daemon says
  *   pam_sm_setcred        PAM_SUCCESS: a card leaves no credential behind
  *   pam_sm_acct_mgmt      PAM_SUCCESS after a yes in this very transaction, else PAM_PERM_DENIED
  *   pam_sm_open_session, pam_sm_close_session

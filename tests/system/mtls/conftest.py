@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from tests.free_ports import free_port
 from tests.server_certificate import write_server_pem
 

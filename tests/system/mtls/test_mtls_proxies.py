@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hardware_mocks.igc import FakeIgcSante
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 pytestmark = pytest.mark.system
 

@@ -180,7 +180,7 @@ class InstalledPc:
         with contextlib.suppress(FileNotFoundError):  # it has died by itself
             children = Path(f"/proc/{self.daemon_pid}/task/{self.daemon_pid}/children").read_text()
             for pid in map(int, children.split()):
-                if b"pam_helper.survivor" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"pam_helper.locking.watchdog" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
         self.end_daemon(signal.SIGKILL)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pam_helper.setup_command import SetupOptions, install, uninstall
+from pam_helper.setup.command import SetupOptions, install, uninstall
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]  # the first one fetches a Debian
 

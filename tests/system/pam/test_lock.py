@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pam_helper.locker_command import CommandLocker
-from pam_helper.lockers import DesktopSession
+from pam_helper.locking.command import CommandLocker
+from pam_helper.locking.lockers import DesktopSession
 
 pytestmark = pytest.mark.system
 

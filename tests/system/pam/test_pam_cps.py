@@ -180,7 +180,7 @@ def test_card_or_password_leads_on(enrolled: InstalledPc) -> None:
 @pytest.fixture
 def sanitised() -> Iterator[Path]:
     """The reading of replies, built with the address and undefined-behaviour sanitisers."""
-    import pam_helper.pam_module as pam_module
+    import pam_helper.setup.pam_module as pam_module
 
     driver = """
 #include "reply.h"
@@ -265,7 +265,7 @@ def test_rubbish_replies_under_the_sanitisers(sanitised: Path) -> None:
 @pytest.mark.parametrize("verb", ["probe", "verify"])
 def test_the_whole_module_under_the_sanitisers(enrolled: InstalledPc, verb: str) -> None:
     """The module itself, instrumented, in a login program: right, wrong and rubbish answers."""
-    import pam_helper.pam_module as pam_module
+    import pam_helper.setup.pam_module as pam_module
 
     library = enrolled.root / pam_place()
     subprocess.run(
@@ -309,7 +309,7 @@ def pam_place() -> str:
 
 def test_the_compiler_has_nothing_to_say(tmp_path: Path) -> None:
     """No warning, gcc's own analysis of the paths included."""
-    import pam_helper.pam_module as pam_module
+    import pam_helper.setup.pam_module as pam_module
 
     asked = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wcast-qual -fanalyzer"
     sources = [str(path) for path in sorted(pam_module.SOURCES.glob("*.c"))]

@@ -78,7 +78,7 @@ class Locking:
     def __init__(self, bus: str) -> None:
         covered, writing = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pam_helper.screen_saver", "0.5"],
+            [sys.executable, "-m", "pam_helper.locking.screensaver", "0.5"],
             env={"DBUS_SESSION_BUS_ADDRESS": bus, "XSS_SLEEP_LOCK_FD": str(writing)},
             cwd=Path(__file__).parents[3],
             pass_fds=(writing,),

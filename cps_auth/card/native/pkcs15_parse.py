@@ -1,0 +1,217 @@
+"""Reads the PKCS#15 directory files of a card (v1.1, ASN.1 module PKCS-15): pure, from their bytes.
+
+Tolerant where real cards differ (relative paths of any length, flags of zero bits with an odd
+unused-bits octet, key references written as negative integers, padding after the entries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from cps_auth.card.native import asn1
+from cps_auth.card.native.pkcs15 import (
+    Application,
+    Certificate,
+    DataEntry,
+    Directory,
+    FileReference,
+    ObjectFlag,
+    Password,
+    PrivateKey,
+)
+from cps_auth.card.native.tlv import Tlv, find, read_all
+from cps_auth.errors import CardMisbehaved
+
+_MAX_ENTRIES = 24  # per directory file; a CPS has a handful, and each may cost a file to read
+_MAX_DATA_ENTRIES = 64  # a CPS4 has up to 46: 16 activities, all again for the CPS2ter, and others
+
+_T = TypeVar("_T")
+
+
+def read_dir(unverified: bytes) -> tuple[Application, ...]:
+    """Read EF.DIR (section 5.4.1): application templates, tag 61.
+
+    Raises:
+        CardMisbehaved: not BER-TLV.
+    """
+    templates = (entry.children() for entry in _entries(unverified, 0x61))
+    return tuple(
+        Application(
+            asn1.value(template, 0x4F), asn1.text(template, 0x50), asn1.value(template, 0x51)
+        )
+        for template in templates
+    )
+
+
+def read_odf(unverified: bytes) -> tuple[tuple[Directory, FileReference], ...]:
+    """Read the ODF: which directory files there are.
+
+    Kinds that do not matter, and references that cannot be read, are left out.
+
+    Raises:
+        CardMisbehaved: not BER-TLV.
+    """
+    entries = (entry for entry in _bounded(read_all(unverified)) if entry.tag in set(Directory))
+    return _readable(entries, _directory)
+
+
+def read_token_label(unverified: bytes) -> str:
+    """Return the label of TokenInfo, empty when it has none.
+
+    Raises:
+        CardMisbehaved: not BER-TLV.
+    """
+    token_info = find(read_all(unverified), asn1.SEQUENCE)
+    return asn1.text(token_info.children(), 0x80) if token_info else ""
+
+
+def read_aodf(unverified: bytes) -> tuple[Password, ...]:
+    """Read the AODF; entries that are not passwords, or cannot be read, are left out.
+
+    Raises:
+        CardMisbehaved: not BER-TLV at all.
+    """
+    return _readable(_entries(unverified, asn1.SEQUENCE), _password)
+
+
+def read_prkdf(unverified: bytes) -> tuple[PrivateKey, ...]:
+    """Read the PrKDF; entries that cannot be read are left out.
+
+    Raises:
+        CardMisbehaved: not BER-TLV at all.
+    """
+    return _readable(_entries(unverified, asn1.SEQUENCE), _private_key)
+
+
+def read_cdf(unverified: bytes) -> tuple[Certificate, ...]:
+    """Read the CDF; entries that cannot be read are left out.
+
+    Raises:
+        CardMisbehaved: not BER-TLV at all.
+    """
+    return _readable(_entries(unverified, asn1.SEQUENCE), _certificate)
+
+
+def read_dodf(unverified: bytes) -> tuple[DataEntry, ...]:
+    """Read the DODF; entries that cannot be read are left out.
+
+    Raises:
+        CardMisbehaved: not BER-TLV at all.
+    """
+    return _readable(_entries(unverified, asn1.SEQUENCE, _MAX_DATA_ENTRIES), _data_entry)
+
+
+def _bounded(objects: tuple[Tlv, ...], most: int = _MAX_ENTRIES) -> tuple[Tlv, ...]:
+    if len(objects) > most:
+        raise CardMisbehaved("PKCS#15 directory with too many entries")
+    return objects
+
+
+def _entries(unverified: bytes, tag: int, most: int = _MAX_ENTRIES) -> tuple[Tlv, ...]:
+    return tuple(entry for entry in _bounded(read_all(unverified), most) if entry.tag == tag)
+
+
+def _readable(entries: Iterable[Tlv], parse: Callable[[Tlv], _T]) -> tuple[_T, ...]:
+    found = []
+    for entry in entries:
+        try:
+            found.append(parse(entry))
+        except CardMisbehaved:
+            continue  # an object of a kind that we do not use
+    return tuple(found)
+
+
+def _password(entry: Tlv) -> Password:
+    _, common, attributes = _parts(entry)
+    values = attributes.children()
+    numbers = [asn1.integer(value) for value in values if value.tag == asn1.INTEGER]
+    reference = find(values, 0x80)
+    padding = asn1.value(values, asn1.OCTET_STRING)
+    return Password(
+        auth_id=asn1.required(common.children(), asn1.OCTET_STRING).value,
+        flags=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
+        reference=asn1.integer(reference) & 0xFF if reference else 0,
+        stored_length=_stored_length(numbers),
+        padding=padding[0] if padding else 0xFF,
+    )
+
+
+def _stored_length(numbers: list[int]) -> int:
+    # PinAttributes: minLength, storedLength, maxLength OPTIONAL
+    if len(numbers) < 2 or not 0 < numbers[1] <= 64:
+        raise CardMisbehaved("PKCS#15 password without a stored length")
+    return numbers[1]
+
+
+def _private_key(entry: Tlv) -> PrivateKey:
+    common, key, attributes = _parts(entry)
+    values = key.children()
+    auth_id = find(common.children(), asn1.OCTET_STRING)
+    about = attributes.children()
+    path = find(about, asn1.SEQUENCE)
+    return PrivateKey(
+        label=asn1.text(common.children(), asn1.UTF8_STRING),
+        key_id=asn1.required(values, asn1.OCTET_STRING).value,
+        auth_id=auth_id.value if auth_id else None,
+        usage=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
+        reference=asn1.integer(asn1.required(values, asn1.INTEGER)) & 0xFF,
+        path=asn1.value(path.children(), asn1.OCTET_STRING) if path else b"",
+        modulus_bytes=_modulus_bytes(find(about, asn1.INTEGER)),
+    )
+
+
+def _modulus_bytes(modulus_bits: Tlv | None) -> int:
+    size = 2048 if modulus_bits is None else asn1.integer(modulus_bits)
+    if not 1024 <= size <= 4096 or size % 8:
+        raise CardMisbehaved("PKCS#15 key of an unexpected size")
+    return size // 8
+
+
+def _certificate(entry: Tlv) -> Certificate:
+    common, certificate, attributes = _parts(entry)
+    return Certificate(
+        label=asn1.text(common.children(), asn1.UTF8_STRING),
+        key_id=asn1.required(certificate.children(), asn1.OCTET_STRING).value,
+        file=_file_reference(asn1.required(attributes.children(), asn1.SEQUENCE)),
+    )
+
+
+def _directory(entry: Tlv) -> tuple[Directory, FileReference]:
+    path = asn1.required(entry.children(), asn1.SEQUENCE)
+    return Directory(entry.tag), _file_reference(path)
+
+
+def _data_entry(entry: Tlv) -> DataEntry:
+    common, _, path = _parts(entry)
+    about = common.children()
+    flags = find(about, asn1.BIT_STRING)
+    is_private = flags is not None and ObjectFlag.PRIVATE in asn1.bits(flags)
+    return DataEntry(
+        label=asn1.text(about, asn1.UTF8_STRING),
+        is_free=not is_private and find(about, asn1.OCTET_STRING) is None,
+        file=_file_reference(path),
+    )
+
+
+def _parts(entry: Tlv) -> tuple[Tlv, Tlv, Tlv]:
+    """Split an object: common attributes, class attributes, type attributes."""
+    parts = entry.children()
+    sequences = [part for part in parts if part.tag == asn1.SEQUENCE]
+    wrapper = find(parts, 0xA1)
+    if len(sequences) != 2 or wrapper is None:
+        raise CardMisbehaved("PKCS#15 object of an unexpected shape")
+    return sequences[0], sequences[1], asn1.required(wrapper.children(), asn1.SEQUENCE)
+
+
+def _file_reference(path: Tlv) -> FileReference:
+    values = path.children()
+    index, length = find(values, asn1.INTEGER), find(values, 0x80)
+    reference = FileReference(
+        asn1.required(values, asn1.OCTET_STRING).value,
+        asn1.integer(index) if index else 0,
+        asn1.integer(length) if length else None,
+    )
+    if reference.offset < 0 or (reference.length is not None and reference.length < 0):
+        raise CardMisbehaved("PKCS#15 path with a negative position")
+    return reference

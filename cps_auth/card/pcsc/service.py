@@ -1,0 +1,218 @@
+"""PC/SC: the readers and the service; the cards are in `cps_auth.card.pcsc.transport`.
+
+Every question has a deadline, since a stopped pcscd never answers: `wait_for_change` too, a few
+seconds after its timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from cps_auth.card.pcsc import errors as codes
+from cps_auth.card.pcsc.deadline import DeadlineThread, nothing
+from cps_auth.card.pcsc.library import PROTOCOLS, scard
+from cps_auth.card.pcsc.transport import BUSY_AFTER_S, PcscTransport
+from cps_auth.errors import CardBusy, ReaderServiceLost
+from cps_auth.model import ReaderState, Snapshot
+
+_PNP = "\\\\?PnP?\\Notification"
+"""Pseudo reader that changes when a reader comes or goes ([MS-RDPESC], SCardGetStatusChange)."""
+_UNUSABLE = scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE | scard.SCARD_STATE_IGNORE
+_LIST_TRIES = 3  # a reader may go between listing the readers and asking for their states
+_CANCEL_RETRY_S = 0.005
+_CANCEL_S = 0.5  # a pcscd that runs wakes a waiting thread in a millisecond
+_ANSWER_S = 5.0  # pcscd answers a question about readers at once, or it is stopped
+
+_T = TypeVar("_T")
+_States = tuple[int, list[tuple[str, int, list[int]]]]
+
+
+class PcscService:
+    """One connection to pcscd. Implements `cps_auth.card.port.ReaderService`."""
+
+    def __init__(self) -> None:
+        """Connect.
+
+        Raises:
+            ReaderServiceLost: pcscd does not run, or refuses us.
+        """
+        self._thread = DeadlineThread("cps-auth-pcsc")
+        self._is_closed = False
+        try:
+            self._context = self._establish()
+        except ReaderServiceLost:
+            self._thread.stop()
+            raise
+        self._cancelled = threading.Event()
+        self._idle = threading.Event()  # no thread is in wait_for_change
+        self._idle.set()
+
+    def snapshot(self) -> Snapshot:
+        """Return all readers now.
+
+        Raises:
+            ReaderServiceLost: pcscd went away.
+        """
+        for _ in range(_LIST_TRIES):
+            names = self._reader_names()
+            unaware = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
+            code, states = self._known(self._ask(partial(self._status_change, 0, unaware)))
+            if code in (codes.SUCCESS, codes.TIMEOUT):
+                usable = (one for one in states if not one[1] & _UNUSABLE)
+                return Snapshot(tuple(_reader_state(*one) for one in usable))
+        raise codes.service_error(code, "SCardGetStatusChange")
+
+    def wait_for_change(self, seen: Snapshot, timeout_s: float) -> Snapshot:
+        """Block until something differs from `seen`, the timeout, or `cancel`; return what is.
+
+        Raises:
+            ReaderServiceLost: pcscd went away.
+        """
+        self._idle.clear()
+        try:
+            return self._wait(seen, time.monotonic() + timeout_s)
+        finally:
+            self._cancelled.clear()
+            self._idle.set()
+
+    def cancel(self) -> None:
+        """End the blocked `wait_for_change` of another thread at once, or else the next one."""
+        self._cancelled.set()
+        messenger = DeadlineThread("cps-auth-cancel")
+        try:
+            messenger.call(_CANCEL_S, self._wake)
+        except TimeoutError:
+            self._thread.give_up()  # a stopped pcscd wakes nobody
+        messenger.stop()
+
+    def _wake(self) -> None:
+        scard.SCardCancel(self._context)
+        while not self._idle.wait(_CANCEL_RETRY_S):  # it had not begun to block yet
+            scard.SCardCancel(self._context)
+
+    def connect(self, reader: str) -> PcscTransport:
+        """Power the card in `reader` and return it.
+
+        Raises:
+            NoReader, NoCard, CardRemoved, ReaderServiceLost
+            CardBusy: another program held it for five seconds.
+            CardMisbehaved: the card does not answer.
+        """
+
+        def insertion() -> int | None:
+            found = (one for one in self.snapshot().readers if one.name == reader)
+            return next((one.event_count for one in found if one.atr is not None), None)
+
+        before = insertion()
+        context = self._establish()
+        try:
+            code, handle, protocol = self._thread.call(
+                BUSY_AFTER_S,
+                lambda: scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, PROTOCOLS),
+                lambda _: scard.SCardReleaseContext(context),  # and the connection with it
+            )
+        except TimeoutError:
+            raise CardBusy from None
+        if codes.unsigned(code) != codes.SUCCESS:
+            self._ask(lambda: scard.SCardReleaseContext(context))
+            raise codes.connect_error(code, reader)
+        return PcscTransport(context, handle, protocol, lambda: insertion() == before)
+
+    def close(self) -> None:
+        """Release the connection. Never raises, may be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        hangs = self._thread.is_over
+        thread = DeadlineThread("cps-auth-pcsc") if hangs else self._thread
+        with contextlib.suppress(TimeoutError):
+            # Not waited for where a call hangs: it is released when that call returns
+            thread.call(
+                0.0 if hangs else _ANSWER_S, lambda: scard.SCardReleaseContext(self._context)
+            )
+        thread.stop()
+
+    def _establish(self) -> int:
+        def establish() -> tuple[int, int]:
+            return scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+
+        code, context = self._ask(establish, lambda late: scard.SCardReleaseContext(late[1]))
+        if codes.unsigned(code) != codes.SUCCESS:
+            raise codes.service_error(code, "SCardEstablishContext")
+        return context
+
+    def _ask(
+        self,
+        call: Callable[[], _T],
+        undo: Callable[[_T], object] = nothing,
+        waiting_s: float = 0.0,
+    ) -> _T:
+        try:
+            return self._thread.call(waiting_s + _ANSWER_S, call, undo)
+        except TimeoutError:
+            raise ReaderServiceLost("pcscd does not answer") from None
+
+    def _reader_names(self) -> list[str]:
+        code, names = self._ask(lambda: scard.SCardListReaders(self._context, []))
+        if codes.unsigned(code) == codes.NO_READERS_AVAILABLE:
+            return []
+        if codes.unsigned(code) != codes.SUCCESS:
+            raise codes.service_error(code, "SCardListReaders")
+        return names
+
+    def _wait(self, seen: Snapshot, deadline: float) -> Snapshot:
+        expected = [(state.name, _expected(state)) for state in seen.readers]
+        expected.append((_PNP, len(seen.readers) << 16))
+        while not self._cancelled.is_set():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            waiting = partial(self._status_change, int(left_s * 1000) + 1, expected)
+            self._known(self._ask(waiting, waiting_s=left_s))
+            now = self.snapshot()
+            if now != _without_generations(seen):
+                return now
+        return self.snapshot()
+
+    def _status_change(self, timeout_ms: int, expected: list[tuple[str, int]]) -> _States:
+        if not expected:
+            return codes.SUCCESS, []
+        return scard.SCardGetStatusChange(
+            self._context, min(timeout_ms, scard.INFINITE - 1), expected
+        )
+
+    @staticmethod
+    def _known(answer: _States) -> _States:
+        """Return an answer to SCardGetStatusChange that is not an error of the service's.
+
+        Raises:
+            ReaderServiceLost
+        """
+        code, states = codes.unsigned(answer[0]), answer[1]
+        if code in (codes.SUCCESS, codes.TIMEOUT, codes.CANCELLED, codes.UNKNOWN_READER):
+            return code, states
+        raise codes.service_error(code, "SCardGetStatusChange")
+
+
+def _reader_state(name: str, state: int, atr: list[int]) -> ReaderState:
+    present = state & scard.SCARD_STATE_PRESENT
+    # A card that does not answer (mute) is present, with an empty answer to reset
+    return ReaderState(name, bytes(atr) if present else None, state >> 16 & 0xFFFF)
+
+
+def _expected(seen: ReaderState) -> int:
+    if seen.atr is None:
+        flags = scard.SCARD_STATE_EMPTY
+    else:
+        flags = scard.SCARD_STATE_PRESENT | (0 if seen.atr else scard.SCARD_STATE_MUTE)
+    return seen.event_count << 16 | flags
+
+
+def _without_generations(seen: Snapshot) -> Snapshot:
+    return replace(seen, readers=tuple(replace(state, generation=0) for state in seen.readers))

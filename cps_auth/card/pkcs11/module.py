@@ -1,0 +1,259 @@
+"""A vendor's module, loaded in this process and reduced to the requests of the wire.
+
+Only the child process imports this: the module is foreign C code, which may crash, hang or print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import Final
+
+import pkcs11
+from pkcs11 import MGF, Attribute, Mechanism, ObjectClass, SlotFlag, TokenFlag
+
+from cps_auth.card.pkcs11 import wire
+
+_LISTS_ASKED_FOR: Final = 2  # the first one may be wrong (ANS Cryptolib, release note 1347)
+_OBJECTS_READ_AT_MOST: Final = 64
+_CERTIFICATE_BYTES_AT_MOST: Final = 32 << 10
+_DATA_BYTES_AT_MOST: Final = 8 << 10
+_DIGEST_BYTES: Final = 32  # SHA-256
+_NOT_THIS_MECHANISM: Final = (
+    pkcs11.MechanismInvalid,
+    pkcs11.KeyTypeInconsistent,
+    pkcs11.FunctionNotSupported,
+)
+
+
+_OfOneToken = wire.ReadFreeObjects | wire.Prove | wire.ChangePin | wire.Unblock
+
+
+class NoPrivateKey(Exception):
+    """The token has no private key for the certificate."""
+
+
+class _Pin:
+    """Gives C_Login our own buffer: python-pkcs11 calls `encode` on what it is given."""
+
+    def __init__(self, buffer: bytearray) -> None:
+        self._buffer = buffer
+
+    def encode(self, _encoding: str) -> bytearray:
+        """Return the buffer itself, uncopied."""
+        return self._buffer
+
+
+class Module:
+    """The loaded module."""
+
+    def __init__(self, path: str) -> None:
+        self._library = pkcs11.lib(path)
+
+    def slots(self) -> wire.SlotsSeen:
+        """Return every slot."""
+        return wire.SlotsSeen(tuple(_slot_seen(slot) for slot in self._library.get_slots()))
+
+    def token(self, request: wire.ReadToken) -> wire.TokenSeen:
+        """Return what the token says now, its certificates included if they are wanted."""
+        token = self._token(request.slot_id)
+        return _token_seen(token, with_certificates=request.with_certificates)
+
+    def free_objects(self, request: wire.ReadFreeObjects) -> wire.ObjectsSeen:
+        """Return the data objects that show before any login."""
+        session = self._token_of(request).open()
+        try:
+            seen = map(_object_seen, _objects(session, ObjectClass.DATA))
+            small = (one for one in seen if len(one.unverified_content) <= _DATA_BYTES_AT_MOST)
+            return wire.ObjectsSeen(tuple(small))
+        finally:
+            _close(session)
+
+    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Reply:
+        """Log in, sign with the certificate's key, log out; or say why the token sees no PIN."""
+        try:
+            token = self._token_of(request)
+        except pkcs11.PKCS11Error as failure:
+            return wire.Failed(type(failure).__name__, before_pin=True)
+        if not _may_see_pin(token.flags, request):
+            return _token_seen(token, with_certificates=False)
+        try:
+            pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
+            session = token.open(user_pin=pin)
+        except pkcs11.PinIncorrect as refusal:
+            return wire.Failed(type(refusal).__name__, token=self._after_refusal(request))
+        try:
+            signed = _sign(_private_key(session, request), token, request.digest_info)
+        finally:
+            _close(session)
+        self._token_of(request)  # the signature counts for nothing if it is another one now
+        return signed
+
+    def _after_refusal(self, request: wire.Prove) -> wire.TokenSeen | None:
+        with suppress(pkcs11.PKCS11Error):  # the refusal is what counts
+            return _token_seen(self._token_of(request), with_certificates=False)
+        return None
+
+    def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
+        """Replace the PIN; the module compares the old one."""
+        with self._token_before_and_after(request) as token:
+            session = token.open(rw=True)
+            try:
+                session.set_pin(_Pin(codes[0]), _Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+            finally:
+                _close(session)
+        return wire.Done()
+
+    def unblock(self, request: wire.Unblock, codes: list[bytearray]) -> wire.Done:
+        """Log in with the PUK as security officer, and set the PIN."""
+        with self._token_before_and_after(request) as token:
+            session = token.open(rw=True, so_pin=_Pin(codes[0]))
+            try:
+                session.init_pin(_Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+            finally:
+                _close(session)
+        return wire.Done()
+
+    def finalize(self) -> None:
+        """Let go of the reader (C_Finalize)."""
+        self._library.finalize()
+
+    @contextmanager
+    def _token_before_and_after(self, request: _OfOneToken) -> Iterator[pkcs11.Token]:
+        yield self._token_of(request)
+        self._token_of(request)  # what was done counts for nothing if it is another one now
+
+    def _token_of(self, request: _OfOneToken) -> pkcs11.Token:
+        token = self._token(request.slot_id)
+        if _serial(token) != request.serial:
+            raise pkcs11.TokenNotPresent  # another card: not its PIN
+        return token
+
+    def _token(self, slot_id: int) -> pkcs11.Token:
+        for _ in range(_LISTS_ASKED_FOR):
+            for slot in self._library.get_slots():
+                if slot.slot_id == slot_id:
+                    return slot.get_token()
+        raise pkcs11.TokenNotPresent
+
+
+def _slot_seen(slot: pkcs11.Slot) -> wire.SlotSeen:
+    removable = bool(slot.flags & SlotFlag.REMOVABLE_DEVICE)
+    return wire.SlotSeen(
+        slot_id=slot.slot_id,
+        description=slot.slot_description.rstrip("\0 "),
+        removable=removable,
+        token=None if removable else _soft_token_seen(slot),
+    )
+
+
+def _soft_token_seen(slot: pkcs11.Slot) -> wire.TokenSeen | None:
+    try:
+        return _token_seen(slot.get_token())
+    except pkcs11.PKCS11Error:
+        return None
+
+
+def _may_see_pin(flags: TokenFlag, request: wire.Prove) -> bool:
+    is_last = bool(flags & TokenFlag.USER_PIN_FINAL_TRY)
+    return bool(
+        flags & TokenFlag.LOGIN_REQUIRED
+        and not flags & TokenFlag.USER_PIN_LOCKED
+        and (request.last_attempt_allowed or not is_last)
+    )
+
+
+def _token_seen(token: pkcs11.Token, *, with_certificates: bool = True) -> wire.TokenSeen:
+    flags = token.flags
+    initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
+    certificates = None
+    if with_certificates:
+        certificates = tuple(_certificates(token)) if initialised else ()
+    return wire.TokenSeen(
+        serial=_serial(token),
+        label=token.label.rstrip("\0 "),
+        initialised=initialised,
+        login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
+        pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
+        pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
+        puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
+        puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
+        has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
+        certificates=certificates,
+    )
+
+
+def _serial(token: pkcs11.Token) -> str:
+    # Some modules pad with zero bytes, where the standard says spaces.
+    return token.serial.rstrip(b"\0 ").decode("ascii", "replace")
+
+
+def _certificates(token: pkcs11.Token) -> Iterator[wire.CertificateSeen]:
+    session = token.open()
+    try:
+        for found in _objects(session, ObjectClass.CERTIFICATE):
+            der = _attribute(found, Attribute.VALUE)
+            if 0 < len(der) <= _CERTIFICATE_BYTES_AT_MOST:
+                yield wire.CertificateSeen(_attribute(found, Attribute.ID), der)
+    finally:
+        _close(session)
+
+
+def _object_seen(found: pkcs11.Object) -> wire.ObjectSeen:
+    try:
+        label = str(found[Attribute.LABEL]).strip("\0 ")
+    except (pkcs11.PKCS11Error, ValueError):  # it has none, or one that is not UTF-8
+        label = ""
+    return wire.ObjectSeen(label, _attribute(found, Attribute.VALUE))
+
+
+def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMixin:
+    """Return the key whose modulus is the certificate's: labels and identifiers can lie.
+
+    Of keys that hide it, the one with the certificate's CKA_ID; the signature tells if that lied.
+    """
+    of_same_id = None
+    for key in _objects(session, ObjectClass.PRIVATE_KEY):
+        modulus = _attribute(key, Attribute.MODULUS).lstrip(b"\0")
+        if isinstance(key, pkcs11.SignMixin) and modulus == request.modulus:
+            return key
+        if isinstance(key, pkcs11.SignMixin) and not modulus and request.key_id:
+            of_same_id = key if _attribute(key, Attribute.ID) == request.key_id else of_same_id
+    if of_same_id is None:
+        raise NoPrivateKey
+    return of_same_id
+
+
+def _sign(key: pkcs11.SignMixin, token: pkcs11.Token, digest_info: bytes) -> wire.Signed:
+    """Sign by PKCS #1 v1.5; by PSS where the token has it and not the other for this key."""
+    try:
+        return wire.Signed(key.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
+    except _NOT_THIS_MECHANISM:
+        if Mechanism.RSA_PKCS_PSS not in token.slot.get_mechanisms():
+            raise
+    parameters = (Mechanism.SHA256, MGF.SHA256, _DIGEST_BYTES)
+    digest = digest_info[-_DIGEST_BYTES:]
+    signature = key.sign(digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=parameters)
+    return wire.Signed(signature, is_pss=True)
+
+
+def _objects(session: pkcs11.Session, of_class: ObjectClass) -> list[pkcs11.Object]:
+    # A list, because an unfinished search blocks the session.
+    search = session.get_objects({Attribute.CLASS: of_class})
+    return list(islice(search, _OBJECTS_READ_AT_MOST))
+
+
+def _attribute(found: pkcs11.Object, attribute: Attribute) -> bytes:
+    try:
+        return bytes(found[attribute])
+    except pkcs11.PKCS11Error:
+        return b""
+
+
+def _close(session: pkcs11.Session) -> None:
+    # Fails when the card has gone, which the operation itself has told already.
+    try:
+        session.close()
+    except pkcs11.PKCS11Error:
+        return

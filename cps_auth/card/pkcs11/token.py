@@ -1,0 +1,240 @@
+"""The token of one opened card, asked through its module: what a failure means, is it the same.
+
+The process ends with the first PIN that it saw, right or wrong, because some modules keep the PIN;
+whatever is asked afterwards runs in a fresh one, after checking that the token is still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final
+
+from cps_auth.card.pin import PIN, Code
+from cps_auth.card.pkcs11 import wire
+from cps_auth.card.pkcs11.pool import ModuleSupply, Supplied
+from cps_auth.card.pkcs11.reader_check import NOTICE_REMOVAL_S, ReaderPresence
+from cps_auth.card.pkcs11.select import Seat, attempts_left
+from cps_auth.errors import (
+    CardMisbehaved,
+    CardRemoved,
+    ContactlessNotEnough,
+    CpsAuthError,
+    ModuleUnusable,
+    PinEntryCancelled,
+)
+
+_FRESH_FOR_S: Final = 0.5
+_TOKEN_LEFT: Final = frozenset(
+    {
+        "TokenNotPresent",
+        "TokenNotRecognised",
+        "DeviceRemoved",
+        "SessionHandleInvalid",
+        "SessionClosed",
+        "SlotIDInvalid",
+    }
+)
+"""What python-pkcs11 calls the CKR_ values that mean the token is not there any more."""
+
+
+class SeatedToken:
+    """The token in one seat, and the child process that reaches it."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        supplied: Supplied,
+        *,
+        supply: ModuleSupply,
+        presence: ReaderPresence,
+        open_deadline_s: float,
+        prove_deadline_s: float,
+    ) -> None:
+        """Take over what `supply` gave, and in which `seat` was found."""
+        self.seat = seat
+        self._supplied: Supplied | None = supplied
+        self._found_by: Final = supplied
+        self._seen = supplied.seen
+        self._just_found = seat.token if supply.keeps else None
+        self._supply = supply
+        self._presence = presence
+        self._open_deadline_s = open_deadline_s
+        self._prove_deadline_s = prove_deadline_s
+
+    def ask(self, request: wire.Request) -> wire.Reply:
+        """Ask what needs no PIN.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
+        """
+        return self._believed(self._reply_to(request, self._open_deadline_s), request)
+
+    def read(self) -> wire.TokenSeen:
+        """Read the token afresh and check that it is the one that was opened.
+
+        What was read a moment ago, to find it, is not read again the first time. Its certificates
+        are not while the process that read them is kept, in which nothing was plugged since. One
+        that sees it no more may have gone blind: a new one is asked.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        token: wire.Reply | None = self._take_just_found()
+        if token is None and self._is_where_found:
+            token = self._read_where_it_was_found()
+        if token is None:
+            token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
+        self.require_stayed()
+        if not isinstance(token, wire.TokenSeen) or not self.seat.is_of(token):
+            self._stop()
+            raise CardRemoved
+        return token
+
+    def _read_where_it_was_found(self) -> wire.Reply | None:
+        request = wire.ReadToken(self.seat.slot.slot_id, with_certificates=False)
+        try:
+            return self.ask(request)
+        except CpsAuthError:
+            self._stop()
+            self.require_stayed()
+            return None
+
+    def _take_just_found(self) -> wire.TokenSeen | None:
+        found, self._just_found = self._just_found, None
+        is_fresh = monotonic() - self.seat.read_s < _FRESH_FOR_S
+        return found if is_fresh else None
+
+    def check(self) -> None:
+        """Check that it is there and is the one that was opened.
+
+        Where its process is kept, as PC/SC sees it: the token itself is read before it sees a PIN.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
+        """
+        if self._is_where_found:
+            self.require_stayed()
+        else:
+            self.read()
+
+    @property
+    def _is_where_found(self) -> bool:
+        """Whether the process is the one in which the token was found, perhaps long ago."""
+        return self._supply.keeps and self._supplied is self._found_by
+
+    def use_codes(
+        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+    ) -> wire.Reply:
+        """Ask once, see that it is still the same card, and let the module forget the codes.
+
+        Args:
+            request: what is done with them.
+            codes: PIN and PUK, not kept, and wiped by their owner.
+            code: the one that the token compares.
+
+        Raises:
+            WrongPin, PinBlocked, WrongPuk, PukBlocked, PinEntryCancelled: the card, or the
+                person, refused.
+            CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
+        """
+        try:
+            reply = self._ask_once(request, codes, code)
+            self.require_stayed()
+        finally:
+            self._forget_codes()
+        return reply
+
+    def _ask_once(
+        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+    ) -> wire.Reply:
+        """Have the token compare the codes once, in a new process if the kept one is blind."""
+        reply = self._reply_to(request, self._prove_deadline_s, codes)
+        if isinstance(reply, wire.Failed) and reply.before_pin and self._is_where_found:
+            self._stop()
+            self.require_stayed()
+            self.read()  # in a new one, and it is the same token
+            reply = self._reply_to(request, self._prove_deadline_s, codes)
+        return self._believed(reply, request, code)
+
+    def require_stayed(self) -> None:
+        """Check that the card has been in its reader all the time since it was opened.
+
+        Raises:
+            CardRemoved: it left, or left and came back, or another took its place.
+            ReaderServiceLost: nobody can tell.
+        """
+        if self.seat.reader is not None:
+            self._presence.require(self.seat.reader)
+
+    def has_stayed(self) -> bool:
+        """Tell whether the card has been in its reader all the time since it was opened.
+
+        Raises:
+            ReaderServiceLost: nobody can tell.
+        """
+        return self.seat.reader is None or self._presence.holds(self.seat.reader)
+
+    def _forget_codes(self) -> None:
+        if self.seat.reader is not None:
+            self._stop()
+            self._presence.reset(self.seat.reader)
+        elif self._supplied is not None:
+            self._supply.replace(self._supplied)
+            self._supplied = None
+
+    def close(self) -> None:
+        """Let go of the child process. Never raises, may be called twice."""
+        if self._supplied is not None:
+            self._supply.give_back(self._supplied)
+            self._supplied = None
+
+    def _reply_to(
+        self, request: wire.Request, deadline_s: float, codes: Sequence[bytearray] = ()
+    ) -> wire.Reply:
+        if self._supplied is None:
+            self._supplied = self._supply.take(self._seen)
+        try:
+            return self._supplied.process.ask(request, deadline_s=deadline_s, codes=codes)
+        except ModuleUnusable:
+            self._stop()
+            self._require_after_doubt()
+            raise
+
+    def _believed(self, reply: wire.Reply, request: wire.Request, code: Code = PIN) -> wire.Reply:
+        if isinstance(reply, wire.Failed):
+            raise self._meaning_of(reply, type(request).__name__, code)
+        return reply
+
+    def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
+        if failed.name == "PinIncorrect":
+            return code.wrong(self._attempts_after_refusal(failed.token, code))
+        if failed.name == "PinLocked":
+            return code.blocked()
+        if failed.name == "FunctionCancelled":
+            return PinEntryCancelled()
+        if failed.name == "UserPinNotInitialized":
+            return ContactlessNotEnough()
+        self._stop()
+        if failed.name in _TOKEN_LEFT:
+            self._require_after_doubt(0)  # PC/SC may know better: it can be lost itself
+            return CardRemoved()
+        self._require_after_doubt()
+        if failed.name == "FunctionNotSupported":
+            return ModuleUnusable(f"{operation}: {failed.name}")
+        return CardMisbehaved(f"{operation}: {failed.name}")
+
+    def _attempts_after_refusal(self, token: wire.TokenSeen | None, code: Code) -> int | None:
+        try:
+            return attempts_left(token or self.read(), code)
+        except CpsAuthError:
+            return None  # the refusal is what counts; the card may have left since
+
+    def _stop(self) -> None:
+        if self._supplied is not None:
+            self._supplied.process.stop()
+            self._supplied = None
+
+    def _require_after_doubt(self, within_s: float = NOTICE_REMOVAL_S) -> None:
+        if self.seat.reader is not None:
+            self._presence.require_after_doubt(self.seat.reader, within_s)

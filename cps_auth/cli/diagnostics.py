@@ -1,0 +1,108 @@
+"""Walks a chain of things that must work, link by link, and says of each whether it does.
+
+`cps-auth doctor` and `python -m pam_helper check` are such walks. No PIN attempt is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cps_auth.card.port import CardSource
+from cps_auth.cli.report import reader_line
+from cps_auth.errors import CpsAuthError, LastAttempt, NoReader, PinBlocked, RevocationUnknown
+from cps_auth.login.verify import show_holder
+from cps_auth.pki.judge import Judge
+from cps_auth.pki.upkeep.status import lists_status
+from cps_auth.wording import attempts_left_text, explain, translations
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One link of the chain."""
+
+    link: str  # short name, in English: scripts read it
+    text: str  # what was found, or what is wrong and what to do
+    error: CpsAuthError | None = None  # what is wrong, None where nothing is
+
+    @property
+    def ok(self) -> bool:
+        """Whether this link works."""
+        return self.error is None
+
+
+def look_at(links: Mapping[str, Callable[[], str]], language: str) -> Iterator[Finding]:
+    """Look at every link, whatever the others say.
+
+    Args:
+        links: by name, what returns a text about the link, or raises what is wrong with it.
+        language: of the texts about what is wrong.
+
+    Yields:
+        One finding per link, in their order.
+    """
+    told: dict[str, str] = {}
+    for link, look in links.items():
+        try:
+            yield Finding(link, look())
+        except CpsAuthError as error:
+            text = explain(error, language).text
+            earlier = told.setdefault(text, link)
+            again = translations(language).gettext("for the same reason as: {link}")
+            yield Finding(link, text if earlier == link else again.format(link=earlier), error)
+
+
+def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
+    """Say which readers there are and what is in them.
+
+    Args:
+        cards: whose readers.
+        reader: the one that the settings name, None for any.
+        language: "fr" or "en".
+
+    Raises:
+        NoReader: none, or not that one.
+        ReaderServiceLost
+    """
+    states = [state for state in cards.readers() if reader in (None, state.name)]
+    if not states:
+        raise NoReader(reader)
+    return "; ".join(reader_line(state, language) for state in states)
+
+
+def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
+    """Say how old the oldest revocation list is.
+
+    Raises:
+        RevocationUnknown: an authority has no list that is current.
+    """
+    rows = lists_status(judge.trust, judge.crls, at=at)
+    for row in rows:
+        if row.doubt is not None:
+            raise RevocationUnknown("", row.doubt, row.next_update, row.issuer)
+    oldest_s = max((row.age_s or 0 for row in rows), default=0)
+    text = translations(language).gettext("{count} lists, the oldest {age} h old")
+    return text.format(count=len(rows), age=oldest_s // 3600)
+
+
+def find_card(
+    cards: CardSource, reader: str | None, judge: Judge, language: str, *, at: datetime
+) -> str:
+    """Say whose card is in, after judging it, and how many PIN attempts it has left.
+
+    Raises:
+        CardUnavailable, CardMisbehaved, ModuleUnusable: as in `CardSource.open_card`.
+        CertificateRefused: any leaf.
+        PinBlocked, LastAttempt: it can be read, and nobody can log in with it as usual.
+    """
+    with cards.open_card(reader) as card:
+        practitioner = show_holder(card, judge=judge, at=at).certificate.practitioner
+        left = card.pin_attempts_left()
+    if left == 0:
+        raise PinBlocked
+    if left == 1:
+        raise LastAttempt(left)
+    unknown = translations(language).gettext("the card does not say how many PIN attempts are left")
+    attempts = unknown if left is None else attempts_left_text(left, language)
+    return f"{practitioner.display_name} ({practitioner.ps_idnat}): {attempts}"

@@ -1,0 +1,85 @@
+"""How often an address may ask, and when it has been refused so often that it has to wait.
+
+Counted by the address that the application sees (`request.remote_addr`: behind a proxy, what
+Werkzeug's ProxyFix makes of it, if the application uses that).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from functools import cache
+from ipaddress import ip_address, ip_network
+
+from flask import request
+
+from cps_auth.errors import CpsAuthError, PeerNotAllowed, StoreUnavailable, TooManyRequests
+from cps_auth.flask.guards.requests import BELOW_PROXY_FIX
+from cps_auth.flask.state import LoginState
+from cps_auth.flask.stores.ports import window_of
+
+_log = logging.getLogger(__name__)
+
+_MINUTE = timedelta(minutes=1)
+_REFUSALS = "refusals"
+
+
+def check_rate(state: LoginState, what: str) -> None:
+    """Count a request, before anything is done for it.
+
+    Args:
+        state: of the application.
+        what: kind of request; each has its own count.
+
+    Raises:
+        TooManyRequests: too many a minute, or locked out after too many refusals.
+        StoreUnavailable
+    """
+    at, who, settings = state.clock(), _who(), state.settings
+    refusals = state.stores.rates.count(_REFUSALS, who, window=settings.lockout, at=at)
+    if refusals >= settings.refusals_before_lockout:
+        raise _too_many(state, settings.lockout)
+    if state.stores.rates.add(what, who, window=_MINUTE, at=at) > settings.requests_per_minute:
+        raise _too_many(state, _MINUTE)
+
+
+def count_refusal(state: LoginState, error: CpsAuthError) -> None:
+    """Remember that a login was refused.
+
+    Being sent away for asking too often is none. Nor is what another site makes a browser send:
+    it could lock a whole practice out, and nothing was tried.
+    """
+    if isinstance(error, (TooManyRequests, StoreUnavailable, PeerNotAllowed)):
+        return
+    try:
+        window = state.settings.lockout
+        state.stores.rates.add(_REFUSALS, _who(), window=window, at=state.clock())
+    except StoreUnavailable:
+        return  # nobody can log in now anyway
+
+
+def _too_many(state: LoginState, window: timedelta) -> TooManyRequests:
+    at = state.clock()
+    return TooManyRequests(max(1.0, window_of(window, at)[1] - at.timestamp()))
+
+
+@cache
+def _warn_of_proxy() -> None:
+    """Say it once: nothing else shows before one visitor locks the others out."""
+    _log.warning(
+        "requests come through a proxy, and ProxyFix is not used: all visitors share one limit"
+    )
+
+
+def _who() -> str:
+    """One visitor has a whole IPv6 /64 to choose addresses from (RFC 6177 section 2)."""
+    if "HTTP_X_FORWARDED_FOR" in request.environ and BELOW_PROXY_FIX not in request.environ:
+        _warn_of_proxy()
+    seen = request.remote_addr or "-"
+    try:
+        address = ip_address(seen)
+    except ValueError:
+        return seen
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return seen
+    return str(ip_network((int(address), 64), strict=False))

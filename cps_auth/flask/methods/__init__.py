@@ -1,0 +1,1 @@
+"""Login methods: local reader, Web eID, TLS client certificate."""

@@ -1,0 +1,1 @@
+"""Login by a TLS client certificate that a reverse proxy has verified."""

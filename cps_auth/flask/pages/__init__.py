@@ -1,0 +1,1 @@
+"""Pages of the login: views, rendering, refusals, redirects, language."""

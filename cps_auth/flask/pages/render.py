@@ -1,0 +1,93 @@
+"""Renders the login's own pages, and what the application's pages take from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import render_template, url_for
+from flask_login import current_user
+from markupsafe import Markup
+
+from cps_auth.flask.guards.csrf import TOKEN_FIELD, form_token
+from cps_auth.flask.pages.language import current_language
+from cps_auth.flask.pages.redirects import this_page
+from cps_auth.flask.state import current_state
+from cps_auth.flask.user import CpsUser
+from cps_auth.wording import LANGUAGES, translations
+
+LOGOUT, GUARD, WEB_EID, MTLS = "logout", "guard", "web-eid", "mtls"
+"""Purposes of form tokens."""
+
+
+def render_page(template: str, **context: Any) -> str:
+    """Render one of `templates/cps`, in the language of the request.
+
+    Args:
+        template: file name inside `cps/`; the application may have its own of that name.
+        context: what the page shows.
+    """
+    language = current_language()
+    tr = translations(language)
+    return render_template(
+        f"cps/{template}",
+        _=tr.gettext,
+        ngettext=tr.ngettext,
+        language=language,
+        languages=LANGUAGES,
+        title=current_state().settings.title,
+        form_token=form_token,
+        **context,
+    )
+
+
+def page_context() -> dict[str, Any]:
+    """Return what every template of the application may use."""
+    return {"cps_watch": watch_script, "cps_token": token_field, "cps_logout_token": logout_token}
+
+
+def watch_script() -> Markup:
+    """Return the script tag that makes an open page notice the end of its session."""
+    tr = translations(current_language())
+    return _guard_script() + Markup(
+        '<script src="{src}" defer data-page="session" data-status="{status}"'
+        ' data-closed="{closed}" data-unknown="{unknown}"></script>'
+    ).format(
+        src=url_for("cps.static", filename="cps.js"),
+        status=url_for("cps.status"),
+        closed=url_for("cps.closed", next=this_page()),
+        unknown=tr.gettext("The connection was lost. This page is hidden until it is back."),
+    )
+
+
+def _guard_script() -> Markup:
+    """Return what makes a page watch over a card in the browser's own machine, if it has to."""
+    user = current_user._get_current_object()
+    if not isinstance(user, CpsUser) or user.session.heartbeat_at is None:
+        return Markup("")
+    return Markup(
+        '<script src="{src}" defer data-heartbeat="{heartbeat}" data-removed="{removed}"'
+        ' data-token="{token}" data-closed="{closed}" data-every="{every}"></script>'
+    ).format(
+        src=url_for("cps.static", filename="cps-guard.js"),
+        heartbeat=url_for("cps.heartbeat"),
+        removed=url_for("cps.card_removed"),
+        token=form_token(GUARD),
+        closed=url_for("cps.closed", next=this_page()),
+        every=max(1, int(current_state().settings.heartbeat.total_seconds() / 5)),
+    )
+
+
+def token_field(purpose: str) -> Markup:
+    """Return a hidden field with the token of a form; `csrf.check_form_token` checks it.
+
+    Args:
+        purpose: which form.
+    """
+    return Markup('<input type="hidden" name="{name}" value="{value}">').format(
+        name=TOKEN_FIELD, value=form_token(purpose)
+    )
+
+
+def logout_token() -> Markup:
+    """Return the hidden field that the logout form needs."""
+    return token_field(LOGOUT)

@@ -1,0 +1,1 @@
+"""Server-side sessions: how they start, end and are judged again."""

@@ -1,0 +1,1 @@
+"""Stores of sessions, challenges and counters: the ports, SQLite, Redis."""

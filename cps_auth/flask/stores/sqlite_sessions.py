@@ -1,0 +1,165 @@
+"""Sessions in the web backend's SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from cps_auth.flask.sessions.model import (
+    KEEP_ENDED,
+    EndReason,
+    NewSession,
+    SessionHolder,
+    SessionRow,
+    WayIn,
+    ends_at,
+    handle_of,
+    new_session_id,
+    session_key,
+)
+from cps_auth.flask.stores.database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS cps_session (
+    id_sha256 BLOB PRIMARY KEY,
+    handle TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    certificate BLOB NOT NULL,
+    way_in TEXT NOT NULL,
+    reader TEXT,
+    watch_id TEXT,
+    created_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    heartbeat_at REAL,
+    ended_at REAL,
+    end_reason TEXT
+);
+CREATE INDEX IF NOT EXISTS cps_session_end ON cps_session (coalesce(ended_at, expires_at));
+"""
+
+_INSERT = "INSERT INTO cps_session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)"
+_END = "UPDATE cps_session SET ended_at = ?, end_reason = ? WHERE ended_at IS NULL AND "
+_END_ONE = _END + "id_sha256 = ? RETURNING *"
+_END_HANDLE = _END + "handle = ? RETURNING *"
+_END_READER = _END + "watch_id = ? AND reader = ? RETURNING *"
+_END_WATCH = _END + "watch_id = ? RETURNING *"
+
+
+class SqliteSessions:
+    """A `SessionStore` in the web backend's SQLite file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, new: NewSession, *, at: datetime, lifetime: timedelta) -> str:
+        """Open a session and return its identifier, never seen before."""
+        session_id, now = new_session_id(), at.timestamp()
+        key = session_key(session_id)
+        with self._database.connect() as connection:
+            connection.execute(
+                "DELETE FROM cps_session WHERE coalesce(ended_at, expires_at) < ?",
+                (now - KEEP_ENDED.total_seconds(),),
+            )
+            connection.execute(
+                _INSERT,
+                (
+                    key,
+                    handle_of(key),
+                    msgspec.json.encode(new.holder).decode(),
+                    new.certificate_der,
+                    new.way_in.value,
+                    new.reader,
+                    new.watch_id,
+                    now,
+                    now,
+                    ends_at(new, at, lifetime),
+                    now if new.is_guarded_by_browser else None,
+                ),
+            )
+        return session_id
+
+    def find(self, session_id: str) -> SessionRow | None:
+        """Return the session, ended or not; None if there never was one, or long ago."""
+        with self._database.connect() as connection:
+            row = connection.execute(
+                "SELECT * FROM cps_session WHERE id_sha256 = ?", (session_key(session_id),)
+            ).fetchone()
+        return None if row is None else _session_row(row)
+
+    def touch(self, session_id: str, *, at: datetime) -> None:
+        """Note that its person did something."""
+        self._note("UPDATE cps_session SET last_seen_at = ? WHERE id_sha256 = ?", session_id, at)
+
+    def beat(self, session_id: str, *, at: datetime) -> None:
+        """Note that the browser which guards it says that the card is there."""
+        self._note("UPDATE cps_session SET heartbeat_at = ? WHERE id_sha256 = ?", session_id, at)
+
+    def end(self, session_id: str, reason: EndReason, *, at: datetime) -> tuple[SessionRow, ...]:
+        """End one session; return it, or nothing if it was over already."""
+        return self._end(_END_ONE, reason, at, session_key(session_id))
+
+    def end_reader(
+        self, watch_id: str, reader: str, reason: EndReason, *, at: datetime
+    ) -> tuple[SessionRow, ...]:
+        """End what the card in one reader had opened under one watcher; return those."""
+        return self._end(_END_READER, reason, at, watch_id, reader)
+
+    def end_watch(
+        self, watch_id: str, reason: EndReason, *, at: datetime
+    ) -> tuple[SessionRow, ...]:
+        """End everything that one watcher guarded; return those."""
+        return self._end(_END_WATCH, reason, at, watch_id)
+
+    def end_handle(self, handle: str, reason: EndReason, *, at: datetime) -> tuple[SessionRow, ...]:
+        """End the session of that handle; return it, or nothing."""
+        return self._end(_END_HANDLE, reason, at, handle)
+
+    def live(self, *, at: datetime) -> tuple[SessionRow, ...]:
+        """Return every session that was not ended, the oldest first."""
+        with self._database.connect() as connection:
+            rows = connection.execute(
+                "SELECT * FROM cps_session WHERE ended_at IS NULL AND expires_at > ?"
+                " ORDER BY created_at",
+                (at.timestamp(),),
+            ).fetchall()
+        return tuple(_session_row(row) for row in rows)
+
+    def _note(self, statement: str, session_id: str, at: datetime) -> None:
+        with self._database.connect() as connection:
+            connection.execute(statement, (at.timestamp(), session_key(session_id)))
+
+    def _end(
+        self, statement: str, reason: EndReason, at: datetime, *which: str | bytes
+    ) -> tuple[SessionRow, ...]:
+        with self._database.connect() as connection:
+            rows = connection.execute(statement, (at.timestamp(), reason.value, *which)).fetchall()
+        return tuple(_session_row(row) for row in rows)
+
+
+def _session_row(row: sqlite3.Row) -> SessionRow:
+    reason = row["end_reason"]
+    return SessionRow(
+        handle=row["handle"],
+        holder=msgspec.json.decode(row["holder"], type=SessionHolder),
+        certificate_der=row["certificate"],
+        way_in=WayIn(row["way_in"]),
+        reader=row["reader"],
+        watch_id=row["watch_id"],
+        created_at=_utc(row["created_at"]),
+        last_seen_at=_utc(row["last_seen_at"]),
+        expires_at=_utc(row["expires_at"]),
+        heartbeat_at=_utc_or_none(row["heartbeat_at"]),
+        ended_at=_utc_or_none(row["ended_at"]),
+        end_reason=None if reason is None else EndReason(reason),
+    )
+
+
+def _utc_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _utc(seconds)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

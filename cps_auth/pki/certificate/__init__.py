@@ -1,0 +1,1 @@
+"""The certificate: parsed, repaired where real cards break the letter, its holder and purpose."""

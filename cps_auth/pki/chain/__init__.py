@@ -1,0 +1,1 @@
+"""The chain: trust store, pins, path validation, and why a path does not hold."""

@@ -1,0 +1,1 @@
+"""Revocation: CRLs, their index and numbers, OCSP, and the policy."""

@@ -1,0 +1,1 @@
+"""Upkeep of authorities and CRLs: fetch, update, status."""

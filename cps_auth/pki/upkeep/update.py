@@ -1,0 +1,259 @@
+"""Brings certificates and lists into their folders, after they were verified and not before."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from cps_auth.errors import TrustStoreUnusable
+from cps_auth.files import locked, replace_file
+from cps_auth.pki.certificate.parse import fingerprint_hex
+from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
+from cps_auth.pki.chain.authority_paths import AuthorityPaths
+from cps_auth.pki.chain.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
+from cps_auth.pki.chain.signatures import signer_of
+from cps_auth.pki.chain.trust_store import TrustStore, recognise
+from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl, version_of
+from cps_auth.pki.revocation.crl_header import Doubt
+from cps_auth.pki.revocation.crl_index import FOLDER
+from cps_auth.pki.revocation.crl_lookup import number_key
+from cps_auth.pki.revocation.crl_numbers import ListNumbers, ScopedKey
+from cps_auth.pki.upkeep.fetch import FetchFailed, fetch_list, list_urls
+
+_FILE_MAX_BYTES = 1024 * 1024
+_LOCK = "update.lock"
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one address or file.
+
+    Attributes:
+        source: the address or file.
+        result: "stored", "unchanged", or why nothing was stored (a stable code).
+        issuer: common name of the authority, when it is known.
+        number: of the list.
+    """
+
+    source: str
+    result: str
+    issuer: str | None = None
+    number: int | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether the newest is in the folder now."""
+        return self.result in ("stored", "unchanged")
+
+
+Fetch = Callable[[str, TrustStore], bytes]
+
+
+def update_lists(
+    trust: TrustStore, folder: Path, *, at: datetime, fetch: Fetch = fetch_list
+) -> Iterator[Outcome]:
+    """Fetch every list that a trust store names, and store those that are good and newer.
+
+    Args:
+        trust: whose lists, from which hosts.
+        folder: of the lists; made if it is not there.
+        at: now, aware UTC.
+        fetch: as `fetch_list`.
+
+    Yields:
+        What became of each address, as it is known. A list that is there already stays
+        whatever happens.
+    """
+    for url in list_urls(trust):
+        try:
+            unverified = fetch(url, trust)
+        except FetchFailed as failed:
+            yield Outcome(url, failed.why)
+            continue
+        yield store_list(unverified, url, trust, folder, at=at)
+
+
+def store_list(
+    unverified_crl: bytes, source: str, trust: TrustStore, folder: Path, *, at: datetime
+) -> Outcome:
+    """Store a list if an authority of the trust store stands behind it and it is no older.
+
+    Args:
+        unverified_crl: as it came.
+        source: shown in the outcome.
+        trust: whose authorities count.
+        folder: of the lists.
+        at: now, aware UTC.
+    """
+    try:
+        crl = Crl.parse(unverified_crl)
+    except ValueError:
+        return Outcome(source, Doubt.MALFORMED.value)
+    issuer, doubt = _issuer_of(crl, trust, at)
+    shown, number = crl.form.issuer_name, crl.form.number
+    if issuer is None:
+        return Outcome(source, doubt.value, shown, number)
+    try:
+        result = _place(unverified_crl, crl, issuer, folder)
+    except OSError as error:
+        result = f"not-written: {error.strerror}"
+    except ValueError:
+        result = Doubt.NUMBERS_UNREADABLE.value
+    return Outcome(source, result, shown, number)
+
+
+def _issuer_of(crl: Crl, trust: TrustStore, at: datetime) -> tuple[x509.Certificate | None, Doubt]:
+    closest = Doubt.NO_CRL
+    paths = AuthorityPaths(trust, IGC_SANTE_LOGIN)
+    for authority in (*trust.anchors, *trust.intermediates):
+        if signer_of(authority).name_key != crl.form.issuer_key:
+            continue
+        if paths.path(authority, at=at, signs_lists_only=True) is None:
+            continue
+        doubt = crl.doubt_under(authority)
+        if doubt is None and at < crl.form.this_update:
+            doubt = Doubt.NOT_YET_VALID
+        if doubt is None:
+            return authority, closest
+        closest = max(closest, doubt, key=list(Doubt).index)
+    return None, closest
+
+
+def _place(content: bytes, crl: Crl, issuer: x509.Certificate, folder: Path) -> str:
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (folder / FOLDER).mkdir(mode=0o755, exist_ok=True)
+    with locked(folder / FOLDER / _LOCK):  # nobody places another list after our look at numbers
+        numbers = ListNumbers(folder / FOLDER)
+        key = number_key(crl, signer_of(issuer))
+        file = folder / _file_name(crl, key)
+        if file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content:
+            return "unchanged"
+        highest, number = numbers.highest(key), crl.form.number
+        if highest is not None and (number is None or number < highest):
+            return Doubt.ROLLBACK.value
+        if number is None and _is_older(crl, file):
+            return Doubt.ROLLBACK.value
+        replace_file(file, content)
+        if number is not None:
+            numbers.saw(key, number)  # after: a full disk must not make the list that is here old
+    # Built now, so that no process that judges has to: see `Crl.from_file`.
+    Crl.from_file(file, version_of(file)).doubt_under(issuer)
+    return "stored"
+
+
+def _is_older(crl: Crl, file: Path) -> bool:
+    """Return whether a list without a number is older than the one that is there."""
+    try:
+        there = Crl.from_file(file, version_of(file))
+    except (OSError, ValueError):
+        return False
+    return crl.form.this_update < there.form.this_update
+
+
+def _file_name(crl: Crl, key: ScopedKey) -> str:
+    """Return a name of ours, the same for every list that replaces this one and for no other."""
+    stem = _ODD.sub("-", crl.form.issuer_name)[:64].strip(".-") or "list"
+    return f"{stem}-{hashlib.sha256(':'.join(key).encode()).hexdigest()[:8]}.crl"
+
+
+def import_certificates(source: Path, folder: Path) -> Iterator[Outcome]:
+    """Store the pinned certificates of production that are in a file or folder.
+
+    Args:
+        source: DER, PEM or PKCS #7 (.p7b), or a folder of them.
+        folder: where `production_trust` looks.
+
+    Yields:
+        One outcome per certificate; "not-pinned" and "not-for-login" are not stored.
+
+    Raises:
+        TrustStoreUnusable: a file cannot be read or written.
+    """
+    pinned = {**PRODUCTION_ANCHORS, **PRODUCTION_INTERMEDIATES}
+    try:
+        for file in files_of(source):
+            for der in _certificates(file):
+                yield _import_certificate(der, file, pinned, folder)
+    except OSError as error:
+        raise TrustStoreUnusable(f"{source}: {error.strerror}") from None
+
+
+def _import_certificate(der: bytes, file: Path, pinned: Mapping[str, str], folder: Path) -> Outcome:
+    name = pinned.get(fingerprint_hex(der))
+    if name is None:
+        known = recognise(der)
+        return Outcome(str(file), "not-pinned" if known is None else "not-for-login", known)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    replace_file(folder / f"{_ODD.sub('-', name)}.cer", der)
+    return Outcome(str(file), "stored", name)
+
+
+def import_lists(
+    source: Path, trust: TrustStore, folder: Path, *, at: datetime
+) -> Iterator[Outcome]:
+    """Store the lists (*.crl) of a file or folder, for a computer that is offline.
+
+    Args:
+        source: a .crl file or a folder of them.
+        trust, folder, at: as in `update_lists`.
+
+    Raises:
+        TrustStoreUnusable: a file cannot be read.
+    """
+    for file in files_of(source):
+        if file.suffix.lower() != ".crl":
+            continue
+        try:
+            unverified = _read(file, CRL_MAX_BYTES)
+        except OSError as error:
+            raise TrustStoreUnusable(f"{file}: {error.strerror}") from None
+        yield store_list(unverified, str(file), trust, folder, at=at)
+
+
+def files_of(source: Path) -> list[Path]:
+    """Return the files of a folder, sorted, or the one file."""
+    if source.is_dir():
+        return sorted(path for path in source.iterdir() if path.is_file())
+    return [source]
+
+
+def _certificates(file: Path) -> Iterable[bytes]:
+    if file.suffix.lower() == ".crl":
+        return ()
+    content = _read(file, _FILE_MAX_BYTES)
+    for load in (_load_der, _load_pem, _load_pkcs7):
+        try:
+            return [certificate.public_bytes(Encoding.DER) for certificate in load(content)]
+        except Exception:  # noqa: S112, not of this kind; the library lists no errors
+            continue
+    return ()
+
+
+def _load_der(content: bytes) -> list[x509.Certificate]:
+    return [x509.load_der_x509_certificate(content)]
+
+
+def _load_pem(content: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(content)
+
+
+def _load_pkcs7(content: bytes) -> list[x509.Certificate]:
+    if content.lstrip().startswith(b"-----BEGIN"):
+        return pkcs7.load_pem_pkcs7_certificates(content)
+    return pkcs7.load_der_pkcs7_certificates(content)
+
+
+def _read(file: Path, max_bytes: int) -> bytes:
+    with file.open("rb") as opened:
+        content = opened.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(27, "longer than allowed")
+    return content

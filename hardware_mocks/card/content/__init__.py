@@ -1,0 +1,1 @@
+"""Contents of the virtual cards: file system, PKCS#15 objects, one module a model."""

@@ -1,0 +1,1 @@
+"""A fake IGC-Santé: authorities, card certificates, CRLs, OCSP."""

@@ -1,0 +1,1 @@
+"""Virtual readers and the faults that they can have."""

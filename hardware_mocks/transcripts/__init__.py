@@ -1,0 +1,1 @@
+"""Transcripts of APDU exchanges, and the cards that replay them."""

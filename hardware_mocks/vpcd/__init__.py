@@ -1,0 +1,1 @@
+"""Virtual cards behind the real pcscd, through vsmartcard-vpcd."""

@@ -1,0 +1,1 @@
+"""Accounts: who may open which, enrolment, one-time codes."""

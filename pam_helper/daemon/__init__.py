@@ -1,0 +1,1 @@
+"""The card daemon: socket, protocol, decisions, systemd."""

@@ -1,0 +1,1 @@
+"""Locking: sessions bound to cards, lockers, logind, desktop events."""

@@ -1,0 +1,211 @@
+"""Walks the chain from the reader to the locker and says what is broken. Spends no PIN attempt."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cps_auth.cli.diagnostics import Finding, find_card, find_lists, find_readers, look_at
+from cps_auth.config import Settings, read_settings
+from cps_auth.errors import ConfigurationError, DaemonUnreachable
+from cps_auth.pki.judge import Judge
+from cps_auth.wording import explain, translations
+from pam_helper.accounts.accounts import read_accounts
+from pam_helper.daemon.fresh_judge import judge_of
+from pam_helper.daemon.run import DaemonOptions, cards_of, trust_folder
+from pam_helper.locking.locker_order import locking_of
+from pam_helper.locking.lockers import DesktopSession
+from pam_helper.locking.logind import Logind
+from pam_helper.setup.command import services_that_use_us
+from pam_helper.setup.manifest import read_manifest
+from pam_helper.setup.system_files import pam_side, planned_files
+
+_DAEMON_WITHIN_S = 2.0
+
+
+def _(message: str) -> str:
+    """Mark a sentence for extraction; it is translated where it is shown."""
+    return message
+
+
+_NO_FILE = _("{path}: none, so the defaults")
+_NOBODY = _("{path}: nobody is enrolled")
+_NO_ACCOUNT = _("{path}: there is no account {account}")
+_ACCOUNTS = _("{count} accounts enrolled")
+_NOT_ROOTS = _("{path} is served by uid {uid}, not by root")
+_SERVED = _("{path}, process {pid}")
+_NOT_INSTALLED = _("nothing is installed: python -m pam_helper install")
+_MISSING = _("{path} is missing: install again")
+_OTHER_VERSION = _("{path} is not this version's: install again")
+_UNUSED = _("installed, and no service in /etc/pam.d uses it")
+_USED_BY = _("{side}, used by {services}")
+_NO_LOGIND = _("logind does not answer on the system bus: nothing can be locked")
+_ANSWERS = _("it answers")
+_NO_COMMAND = _("lock.command: {command} cannot be run")
+_NO_SESSION = _("{account} has no session at this computer: nothing to lock")
+_CONFIRMED = _("{session} by {locker} in {seconds} s")
+_UNCONFIRMED = _("no locker confirmed {sessions}: without a card it is ended")
+
+
+def walk(
+    options: DaemonOptions, language: str | None = None, *, lock: str | None = None
+) -> Iterator[Finding]:
+    """Look at every link, whatever the others say.
+
+    Args:
+        options: where things are.
+        language: of the texts, that of the settings by default.
+        lock: an account whose sessions are locked, to see the lock confirmed; None for nobody's.
+
+    Yields:
+        One finding per link, in the order of the chain.
+    """
+    try:
+        settings = read_settings(options.config)
+    except ConfigurationError as error:
+        yield Finding("settings", explain(error, language or "fr").text, error)
+        return
+    chain = _Chain(options, settings, language or settings.language)
+    yield from look_at(chain.links(lock), chain.language)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The links of one PC."""
+
+    options: DaemonOptions
+    settings: Settings
+    language: str
+
+    def links(self, lock: str | None) -> dict[str, Callable[[], str]]:
+        """Return by name what looks at each link."""
+        links = {
+            "settings": self._settings,
+            "reader": lambda: find_readers(
+                cards_of(self.settings), self.settings.card.reader, self.language
+            ),
+            "trust": lambda: self._judge().trust.name,
+            "lists": lambda: find_lists(self._judge(), self.language, at=datetime.now(UTC)),
+            "card": self._card,
+            "accounts": self._accounts,
+            "daemon": self._daemon,
+            "pam": self._pam,
+            "logind": self._logind,
+            "lockers": self._lockers,
+        }
+        return links if lock is None else links | {"confirm": lambda: self._confirm(lock)}
+
+    def _text(self, sentence: str, **facts: object) -> str:
+        return translations(self.language).gettext(sentence).format(**facts)
+
+    def _broken(self, sentence: str, **facts: object) -> ConfigurationError:
+        return ConfigurationError(self._text(sentence, **facts))
+
+    def _judge(self) -> Judge:
+        return judge_of(self.settings.trust, trust_folder(self.options, self.settings))()
+
+    def _settings(self) -> str:
+        path = self.options.config
+        return str(path) if path.exists() else self._text(_NO_FILE, path=path)
+
+    def _card(self) -> str:
+        cards, reader = cards_of(self.settings), self.settings.card.reader
+        return find_card(cards, reader, self._judge(), self.language, at=datetime.now(UTC))
+
+    def _accounts(self) -> str:
+        path = self.options.accounts
+        named = {account for row in read_accounts(path).holder for account in row.accounts}
+        if not named:
+            raise self._broken(_NOBODY, path=path)
+        for account in sorted(named):
+            try:
+                pwd.getpwnam(account)
+            except KeyError:
+                raise self._broken(_NO_ACCOUNT, path=path, account=account) from None
+        return self._text(_ACCOUNTS, count=len(named))
+
+    def _daemon(self) -> str:
+        """Look who listens, and that it answers."""
+        path = self.options.socket
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_DAEMON_WITHIN_S)
+            try:
+                connection.connect(str(path))
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                connection.sendall(b"cps1 ping root check\n")
+                answered = connection.recv(100)
+            except OSError:
+                raise DaemonUnreachable from None
+            if not answered:
+                raise DaemonUnreachable
+        pid, uid, _gid = struct.unpack("3i", peer)
+        if uid != 0:
+            raise self._broken(_NOT_ROOTS, path=path, uid=uid)
+        return self._text(_SERVED, path=path, pid=pid)
+
+    def _pam(self) -> str:
+        """Compare what is installed with what this version installs, and say who uses it."""
+        root = Path("/")
+        manifest = read_manifest(root)
+        if not manifest.files:
+            raise self._broken(_NOT_INSTALLED)
+        has_module = any("pam_cps" in path for path in manifest.files)
+        side = pam_side(root, self.settings, want_module=has_module)
+        for file in planned_files(side, self.settings):
+            path = Path(file.place)
+            if not path.is_file():
+                raise self._broken(_MISSING, path=path)
+            if not file.is_settings and path.read_bytes() != file.content:
+                raise self._broken(_OTHER_VERSION, path=path)
+        used_by = sorted(services_that_use_us(root))
+        if not used_by:
+            raise self._broken(_UNUSED)
+        name = "pam_cps.so" if side.module else "pam_exec"
+        return self._text(_USED_BY, side=name, services=", ".join(used_by))
+
+    def _logind(self) -> str:
+        if Logind().sessions(pwd.getpwuid(os.getuid()).pw_name) is None:
+            raise self._broken(_NO_LOGIND)
+        return self._text(_ANSWERS)
+
+    def _lockers(self) -> str:
+        """Look whether the configured command is there; whether it locks, only a lock can tell."""
+        lock = self.settings.lock
+        if "command" in lock.lockers and shutil.which(lock.command[0]) is None:
+            raise self._broken(_NO_COMMAND, command=lock.command[0])
+        return ", ".join(lock.lockers)
+
+    def _confirm(self, account: str) -> str:
+        """Lock the account's sessions as the daemon would, but for ending what nobody locks."""
+        locking = locking_of(self.settings, self.options.state)
+        left = locking.desktop.sessions(account)
+        if left is None:
+            raise self._broken(_NO_LOGIND)
+        if not left:
+            raise self._broken(_NO_SESSION, account=account)
+        said = []
+        for locker in locking.lockers:
+            started_s = time.monotonic()
+            confirmed = locker.lock(left, _nobody_to_tell) if left else frozenset()
+            seconds = f"{time.monotonic() - started_s:.2f}"
+            left -= confirmed
+            said += [
+                self._text(_CONFIRMED, session=one.session_id, locker=locker.name, seconds=seconds)
+                for one in confirmed
+            ]
+        if left:
+            names = ", ".join(sorted(session.session_id for session in left))
+            raise self._broken(_UNCONFIRMED, sessions=names)
+        return ", ".join(said)
+
+
+def _nobody_to_tell(_session: DesktopSession, _let_in: bool) -> None:
+    """A locker that goes later goes because somebody was let in: nobody watches it here."""

@@ -1,0 +1,50 @@
+"""PC/SC return codes, as a person meets them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cps_auth.card.pcsc.errors import card_error, connect_error, service_error, unsigned
+from cps_auth.errors import (
+    CardBusy,
+    CardMisbehaved,
+    CardRemoved,
+    CpsAuthError,
+    NoCard,
+    NoReader,
+    ReaderServiceLost,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "in_use", "connecting"),
+    [
+        (0x80100069, CardRemoved, NoCard),  # REMOVED_CARD
+        (0x80100068, CardRemoved, CardRemoved),  # RESET_CARD
+        (0x80100016, CardRemoved, CardRemoved),  # NOT_TRANSACTED
+        (0x8010000C, CardRemoved, NoCard),  # NO_SMARTCARD
+        (0x80100009, CardRemoved, NoReader),  # UNKNOWN_READER
+        (0x80100017, CardRemoved, NoReader),  # READER_UNAVAILABLE
+        (0x8010000B, CardBusy, CardBusy),  # SHARING_VIOLATION
+        (0x80100066, CardMisbehaved, CardMisbehaved),  # UNRESPONSIVE_CARD
+        (0x8010000F, CardMisbehaved, CardMisbehaved),  # PROTO_MISMATCH
+        (0x8010001D, ReaderServiceLost, ReaderServiceLost),  # NO_SERVICE
+        (0x80100013, ReaderServiceLost, ReaderServiceLost),  # COMM_ERROR: pcscd died
+        (0x80100003, ReaderServiceLost, ReaderServiceLost),  # INVALID_HANDLE: another pcscd
+        (0x8010006A, ReaderServiceLost, ReaderServiceLost),  # SECURITY_VIOLATION: polkit
+        (0xDEADBEEF, ReaderServiceLost, ReaderServiceLost),  # nobody knows
+    ],
+)
+def test_codes(code: int, in_use: type[CpsAuthError], connecting: type[CpsAuthError]) -> None:
+    """Each code has its error, also when it comes as a negative number."""
+    for written in (code, code - 0x100000000):
+        assert type(card_error(written, "SCardTransmit")) is in_use
+        assert type(connect_error(written, "reader")) is connecting
+    assert unsigned(code - 0x100000000) == code
+
+
+def test_errors_say_what_was_called() -> None:
+    """The log learns the call and the code."""
+    error = service_error(0x8010001D - 0x100000000, "SCardEstablishContext")
+    assert error.data() == {"reason": "SCardEstablishContext: 8010001D"}
+    assert connect_error(0x80100009, "reader").data() == {"reader": "reader"}

@@ -1,0 +1,288 @@
+"""Modules that are none, crash, hang or lie: a typed error, in time, and the next login works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from cps_auth.card.pkcs11.source import Pkcs11Cards
+from cps_auth.errors import (
+    CardMisbehaved,
+    CardRemoved,
+    ContactlessNotEnough,
+    CpsAuthError,
+    LastAttempt,
+    ModuleUnusable,
+    NoCard,
+    PinBlocked,
+    WrongPin,
+)
+from cps_auth.model import Challenge
+
+pytestmark = pytest.mark.system
+
+TOKEN_INFO = """
+static word token_info(word slot, unsigned char *info) {{
+    word rv = ((word (*)(word, unsigned char *))real->call[GET_TOKEN_INFO])(slot, info);
+    {change}
+    return rv;
+}}
+static void override(void) {{ ours.call[GET_TOKEN_INFO] = token_info; }}
+"""
+"""CK_TOKEN_INFO: label 32 bytes, manufacturer 32, model 16, serial 16, then the flags."""
+
+SIGN = """
+static word sign(word session, void *data, word length, unsigned char *out, word *out_length) {{
+    word (*really)(word, void *, word, void *, word *) = real->call[SIGN];
+    {before}
+    word rv = really(session, data, length, out, out_length);
+    {after}
+    return rv;
+}}
+static void override(void) {{ ours.call[SIGN] = sign; }}
+"""
+
+LOGIN = """
+#define REALLY ((word (*)(word, word, void *, word))real->call[LOGIN])(session, user, pin, length)
+static word login(word session, word user, void *pin, word length) {{ {body} }}
+static void override(void) {{ ours.call[LOGIN] = login; }}
+"""
+
+
+def _prove(module: Path, challenge: Challenge, *, last_attempt_allowed: bool = False) -> None:
+    with Pkcs11Cards(module, prove_deadline_s=2).open_card() as card:
+        card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=last_attempt_allowed)
+
+
+def _children() -> set[str]:
+    lists = Path("/proc/self/task").glob("*/children")
+    return {pid for list_ in lists for pid in list_.read_text().split()}
+
+
+@pytest.fixture
+def no_child_left() -> Iterator[None]:
+    """Holds that a test ended every process that it began."""
+    before = _children()
+    yield
+    assert _children() <= before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a module", b"\x7fELF" + bytes(60)])
+def test_a_file_that_is_no_module(tmp_path, content) -> None:
+    """Missing, empty or rubbish: unusable, with what the system said."""
+    module = tmp_path / "module.so"
+    if content is not None:
+        module.write_bytes(content)
+    with pytest.raises(ModuleUnusable, match=r"module\.so"):
+        Pkcs11Cards(module).open_card()
+
+
+def test_a_library_that_is_no_module(compile_module) -> None:
+    """A shared library without C_GetFunctionList is unusable."""
+    with pytest.raises(ModuleUnusable, match=r"undefined|C_GetFunc"):  # long paths are cut
+        Pkcs11Cards(compile_module("int nothing;")).open_card()
+
+
+@pytest.mark.usefixtures("no_child_left")
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("*(volatile int *)0 = 1;", "ended by signal 11"),
+        ("exit(3);", "ended with status 3"),
+        ("for (;;) pause();", "no answer in time"),
+        ("signal(SIGTERM, SIG_IGN); for (;;) pause();", "no answer in time"),
+        ("return 5;", "GeneralError"),
+    ],
+)
+def test_a_module_that_fails_at_loading(compile_module, body, why) -> None:
+    """It segfaults, exits, hangs or fails: unusable, in bounded time, no process left."""
+    module = compile_module(
+        "#include <stdlib.h>\n#include <signal.h>\n#include <unistd.h>\n"
+        f"long C_GetFunctionList(void **list) {{ {body} }}"
+    )
+    start = monotonic()
+    with pytest.raises(ModuleUnusable, match=why):
+        Pkcs11Cards(module, open_deadline_s=1).open_card()
+    assert monotonic() - start < 5
+
+
+def test_a_module_that_prints_disturbs_nobody(compile_shim, challenge) -> None:
+    """What it writes to standard output and error is not taken for an answer."""
+    module = compile_shim(
+        LOGIN.format(
+            body='printf("PIN?"); fflush(stdout); write(1, "\\377\\377\\377\\377", 4); '
+            "getchar(); return REALLY;"
+        )
+    )
+    _prove(module, challenge)
+
+
+@pytest.mark.parametrize(
+    ("crash", "why"),
+    [
+        ("abort();", "ended by signal 6"),
+        ("*(volatile int *)0 = 1;", "ended by signal 11"),
+        ("for (;;) pause();", "no answer in time"),
+        ("kill(getpid(), 9);", "ended by signal 9"),
+        ("kill(getpid(), 19);", "no answer in time"),
+    ],
+)
+@pytest.mark.usefixtures("no_child_left")
+@pytest.mark.parametrize("during", ["login", "sign"])
+def test_a_module_that_dies_during_a_proof(
+    compile_shim, challenge, tmp_path, crash, why, during
+) -> None:
+    """Killed, stopped, crashed or hung with the PIN: refused in time, and the next login works."""
+    once = f'if (first_time("{tmp_path}/once")) {{ {crash} }}'
+    body = {
+        "login": LOGIN.format(body=once + "return REALLY;"),
+        "sign": SIGN.format(before=once, after=""),
+    }[during]
+    module = compile_shim("#include <signal.h>\n" + body)
+    start = monotonic()
+    with pytest.raises(ModuleUnusable, match=why):
+        _prove(module, challenge)
+    assert monotonic() - start < 5
+    _prove(module, challenge)
+
+
+@pytest.mark.usefixtures("no_child_left")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_child_stopped_from_outside_during_a_proof(
+    compile_shim, challenge, tmp_path, number
+) -> None:
+    """Somebody kills or stops the process while it signs: refused in time, next login works."""
+    marker = tmp_path / "signing"
+    module = compile_shim(
+        SIGN.format(before=f'if (first_time("{marker}")) for (;;) pause();', after="")
+    )
+
+    def strike() -> None:
+        while not marker.exists() or not marker.read_text():
+            sleep(0.005)
+        os.kill(int(marker.read_text()), number)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    with pytest.raises(ModuleUnusable):
+        _prove(module, challenge)
+    striker.join()
+    _prove(module, challenge)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (0x32, CardRemoved),  # CKR_DEVICE_REMOVED
+        (0xE0, CardRemoved),  # CKR_TOKEN_NOT_PRESENT
+        (0xB3, CardRemoved),  # CKR_SESSION_HANDLE_INVALID
+        (0xA0, WrongPin),  # CKR_PIN_INCORRECT
+        (0xA4, PinBlocked),  # CKR_PIN_LOCKED
+        (0x102, ContactlessNotEnough),  # CKR_USER_PIN_NOT_INITIALIZED
+        (0x05, CardMisbehaved),  # CKR_GENERAL_ERROR
+        (0x80001234, CardMisbehaved),  # a vendor's own
+    ],
+)
+def test_what_a_failed_login_means(compile_shim, challenge, code, error) -> None:
+    """Every return value of C_Login becomes one of our errors, without the PIN in it."""
+    module = compile_shim(LOGIN.format(body=f"return {code};"))
+    with pytest.raises(error) as raised:
+        _prove(module, challenge)
+    assert "1234" not in str(raised.value).replace("80001234", "")
+
+
+@pytest.mark.parametrize("code", [0x32, 0x05, 0x101])
+def test_what_a_failed_signature_means(compile_shim, challenge, code) -> None:
+    """A removal told by C_Sign is a removal; anything else is misbehaviour."""
+    module = compile_shim(SIGN.format(before=f"return {code};", after=""))
+    with pytest.raises(CardRemoved if code == 0x32 else CardMisbehaved):
+        _prove(module, challenge)
+
+
+def test_a_wrong_signature_is_not_handed_on(compile_shim, challenge) -> None:
+    """A signature that the certificate's key did not make is refused here already."""
+    module = compile_shim(SIGN.format(before="", after="if (out) out[7] ^= 1;"))
+    with pytest.raises(CardMisbehaved, match="signature"):
+        _prove(module, challenge)
+
+
+def test_the_last_attempt_needs_a_word(compile_shim, challenge) -> None:
+    """CKF_USER_PIN_FINAL_TRY: refused without the word, used with it."""
+    module = compile_shim(TOKEN_INFO.format(change="*(word *)(info + 96) |= 0x20000;"))
+    with Pkcs11Cards(module).open_card() as card:
+        assert card.pin_attempts_left() == 1
+    with pytest.raises(LastAttempt):
+        _prove(module, challenge)
+    _prove(module, challenge, last_attempt_allowed=True)
+
+
+def test_a_locked_pin_is_not_presented(compile_shim, challenge) -> None:
+    """CKF_USER_PIN_LOCKED: blocked, whatever the caller says."""
+    module = compile_shim(TOKEN_INFO.format(change="*(word *)(info + 96) |= 0x40000;"))
+    with Pkcs11Cards(module).open_card() as card:
+        assert card.pin_attempts_left() == 0
+    with pytest.raises(PinBlocked):
+        _prove(module, challenge, last_attempt_allowed=True)
+
+
+def test_a_token_without_login_proves_nobody(compile_shim, challenge) -> None:
+    """A token that needs no PIN, as the contactless side of a CPS, is not enough."""
+    module = compile_shim(TOKEN_INFO.format(change="*(word *)(info + 96) &= ~4UL;"))
+    with pytest.raises(ContactlessNotEnough):
+        _prove(module, challenge)
+
+
+@pytest.mark.parametrize("readings", [1, 2, 3, 4])
+def test_a_token_that_becomes_another_is_noticed(compile_shim, challenge, readings) -> None:
+    """Another serial at any of the four readings, the one after the signature too: removed."""
+    change = f"static int seen; if (real_slot(info) && ++seen > {readings}) info[80] ^= 1;"
+    real_slot = "static int real_slot(unsigned char *info) { return info[0] == 'C'; }"
+    module = compile_shim(real_slot + TOKEN_INFO.format(change=change))
+    if readings == 4:
+        _prove(module, challenge)
+        return
+    with pytest.raises(CardRemoved):
+        _prove(module, challenge)
+
+
+@pytest.mark.parametrize("size", ["1UL << 40", "1UL << 30", "~0UL - 1"])
+def test_attributes_of_absurd_size(compile_shim, size) -> None:
+    """A certificate that claims to be enormous gives an error of ours, in bounded time."""
+    module = compile_shim(
+        f"""
+        typedef struct {{ word type; void *value; word length; }} attribute;
+        static word read_attributes(word session, word object, attribute *wanted, word count) {{
+            word rv = ((word (*)(word, word, attribute *, word))real->call[GET_ATTRIBUTE_VALUE])
+                (session, object, wanted, count);
+            for (word i = 0; i < count; i++) if (wanted[i].type == 0x11) wanted[i].length = {size};
+            return rv;
+        }}
+        static void override(void) {{ ours.call[GET_ATTRIBUTE_VALUE] = read_attributes; }}
+        """
+    )
+    start = monotonic()
+    with pytest.raises(CpsAuthError):
+        Pkcs11Cards(module).open_card()
+    assert monotonic() - start < 10
+
+
+def test_a_search_that_never_ends(compile_shim) -> None:
+    """A module that finds objects for ever is not followed for ever."""
+    module = compile_shim(
+        """
+        static word find(word session, word *objects, word most, word *count) {
+            for (word i = 0; i < most; i++) objects[i] = 0xdead;
+            *count = most;
+            return 0;
+        }
+        static void override(void) { ours.call[FIND_OBJECTS] = find; }
+        """
+    )
+    with pytest.raises((NoCard, ModuleUnusable)):
+        Pkcs11Cards(module, open_deadline_s=3).open_card()

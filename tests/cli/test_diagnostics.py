@@ -1,0 +1,109 @@
+"""What `cps-auth doctor` and `pam_helper check` find, link by link, on virtual readers."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cps_auth.cli.diagnostics import find_card, find_lists, find_readers, look_at
+from cps_auth.errors import (
+    CardUnavailable,
+    CertificateRefused,
+    CertificateRevoked,
+    LastAttempt,
+    NoCard,
+    NoReader,
+    PinBlocked,
+    PinRefused,
+    ReaderServiceLost,
+    RevocationUnknown,
+)
+from cps_auth.pki.judge import Judge, folder_judge
+from hardware_mocks.igc.fake_igc import FakeIgcSante
+from webdemo.desk import VirtualDesk
+
+
+@pytest.fixture
+def judge(igc_dir: Path) -> Judge:
+    """The judge of the fake IGC-Santé."""
+    return folder_judge(igc_dir)
+
+
+@pytest.fixture
+def desk(igc: FakeIgcSante) -> VirtualDesk:
+    """A reader, and every persona's card beside it."""
+    return VirtualDesk(igc)
+
+
+def test_a_card_that_may_log_in(desk: VirtualDesk, judge: Judge, igc: FakeIgcSante) -> None:
+    """Whose it is and its attempts, of which none is spent."""
+    desk.insert("doctor")
+    text = find_card(desk.cards, None, judge, "fr", at=igc.made_at)
+    assert text == "Camille LAVERGNE (899900000011): 3 essais restants."
+    assert desk.card("doctor").pin_attempts_left == 3
+
+
+@pytest.mark.parametrize(
+    ("persona", "refusal"),
+    [
+        (None, NoCard),
+        ("revoked", CertificateRevoked),
+        ("pin-blocked", PinBlocked),
+        ("last-attempt", LastAttempt),
+    ],
+)
+def test_a_card_that_may_not(
+    desk: VirtualDesk,
+    judge: Judge,
+    igc: FakeIgcSante,
+    persona: str | None,
+    refusal: type[CardUnavailable | CertificateRefused | PinRefused],
+) -> None:
+    """Each by its own error."""
+    if persona is not None:
+        desk.insert(persona)
+    with pytest.raises(refusal):
+        find_card(desk.cards, None, judge, "en", at=igc.made_at)
+
+
+def test_readers(desk: VirtualDesk) -> None:
+    """The one that the settings name has to be there."""
+    assert find_readers(desk.cards, None, "en").endswith(": no card")
+    with pytest.raises(NoReader):
+        find_readers(desk.cards, "another", "en")
+
+
+def test_lists(judge: Judge, igc: FakeIgcSante, igc_dir: Path, tmp_path: Path) -> None:
+    """All current, with the age of the oldest; or which authority has none."""
+    assert find_lists(judge, "en", at=igc.made_at) == "4 lists, the oldest 1 h old"
+    with pytest.raises(RevocationUnknown) as caught:
+        find_lists(judge, "en", at=igc.made_at + timedelta(days=3000))
+    assert (caught.value.why, caught.value.issuer) == (
+        "crl-stale",
+        "FICTIVE AC RACINE IGC-SANTE FORT",
+    )
+    bare = tmp_path / "bare"
+    shutil.copytree(igc_dir, bare, ignore=shutil.ignore_patterns("*.crl", "index"))
+    with pytest.raises(RevocationUnknown):
+        find_lists(folder_judge(bare), "en", at=igc.made_at)
+
+
+def test_every_link_is_looked_at_and_nothing_is_said_twice() -> None:
+    """What is broken is told once; what depends on it points there."""
+
+    def broken() -> str:
+        raise ReaderServiceLost
+
+    links = {"settings": lambda: "good", "readers": broken, "card": broken, "last": lambda: "too"}
+    findings = list(look_at(links, "fr"))
+    assert [(finding.link, finding.ok) for finding in findings] == [
+        ("settings", True),
+        ("readers", False),
+        ("card", False),
+        ("last", True),
+    ]
+    assert "cartes à puce" in findings[1].text
+    assert findings[2].text == "pour la même raison que : readers"

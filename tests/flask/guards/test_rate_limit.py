@@ -1,0 +1,114 @@
+"""Who may be locked out, and by whom."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from cps_auth.flask.guards import rate_limit as limits
+from webdemo.desk import VirtualDesk
+
+LOW = {"CPS_REQUESTS_PER_MINUTE": 8, "CPS_REFUSALS_BEFORE_LOCKOUT": 4}
+
+
+def test_another_site_locks_nobody_out_of_the_reader(make_app, visit, desk: VirtualDesk) -> None:
+    """T46: what a page elsewhere makes this browser send is refused, and counts for nothing."""
+    visitor = visit(make_app(config=LOW))
+    desk.insert("doctor")
+    for _ in range(20):
+        hostile = visitor.post("/cps/login", {"pin": "1234"}, Origin="https://evil.test")
+        assert hostile.status_code == 403
+    assert visitor.log_in().status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/cps/web-eid/challenge"),
+        ("POST", "/cps/web-eid/login"),
+        ("POST", "/cps/mtls/start"),
+        ("GET", "/cps/mtls/prove?started=x"),
+        ("GET", "/cps/mtls/finish?started=x&code=y"),
+    ],
+)
+def test_another_site_locks_no_practice_out(
+    make_app, remote_visit, remote_config, method: str, path: str
+) -> None:
+    """T46: a practice shares one address; a page with a form, or with pictures, closes nothing."""
+    mtls = {
+        "CPS_MTLS_PROXIES": ["192.0.2.7"],
+        "CPS_MTLS_PRESET": "nginx",
+        "CPS_MTLS_ORIGIN": "https://cards.test",
+        "CPS_MTLS_SECRET": "s" * 40,
+    }
+    app = make_app("low", {**remote_config, **mtls, **LOW}, cards=None)
+    remote, colleague = remote_visit(app), remote_visit(app)
+    hostile = {
+        "Origin": "https://evil.test",
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Dest": "image" if method == "GET" else "document",
+    }
+    for _ in range(20):
+        assert remote.open(method, path, headers=hostile).status_code == 403
+    assert remote.log_in().status_code == 200
+    page = colleague.open("GET", "/cps/login").text
+    token = page.split('name="cps_token" value="')[1][:64]
+    started = colleague.open("POST", "/cps/mtls/start", data={"cps_token": token})
+    assert started.status_code == 303
+
+
+def test_one_visitor_has_one_count_whatever_address_of_theirs_asks(
+    make_app, remote_visit, remote_config, clock, tmp_path: Path
+) -> None:
+    """T50: an IPv6 subscriber has 2**64 addresses; they are one row, not one each."""
+    clock.stop()
+    app: Flask = make_app("low", {**remote_config, **LOW}, cards=None)
+    remote = remote_visit(app)
+    page_token = remote.page_token()
+    answers = []
+    for number in range(20):
+        remote.peer = f"2001:db8:0:1::{number:x}"
+        answers.append(remote.send(b"x" * 200, page_token).status_code)
+    assert answers[:4] == [403] * 4
+    assert set(answers[4:]) == {429}
+    with closing(sqlite3.connect(tmp_path / "low.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM rate").fetchone()[0] <= 4
+    remote.peer = "2001:db8:0:2::1"
+    assert remote.log_in().status_code == 200
+
+
+@pytest.mark.parametrize("is_fixed", [False, True])
+def test_visitors_that_share_one_limit_are_told_of(
+    make_app, remote_visit, remote_config, caplog: pytest.LogCaptureFixture, is_fixed: bool
+) -> None:
+    """Behind a proxy without ProxyFix one visitor locks out all: the log says so, once."""
+    limits._warn_of_proxy.cache_clear()
+    app: Flask = make_app("low", {**remote_config, **LOW}, cards=None)
+    if is_fixed:
+        app.wsgi_app = ProxyFix(app.wsgi_app)
+    remote = remote_visit(app)
+    for _ in range(2):
+        remote.open("POST", "/cps/web-eid/challenge", headers={
+            "X-CPS-Token": remote.page_token(), "X-Forwarded-For": "198.51.100.3"})  # fmt: skip
+    told = [record for record in caplog.records if "ProxyFix" in record.getMessage()]
+    assert len(told) == (0 if is_fixed else 1)
+
+
+def test_addresses_of_a_dual_stack_socket_are_told_apart(
+    make_app, remote_visit, remote_config, clock
+) -> None:
+    """::ffff:192.0.2.7 and ::ffff:192.0.2.8 are two visitors."""
+    clock.stop()
+    remote = remote_visit(make_app("low", {**remote_config, **LOW}, cards=None))
+    page_token = remote.page_token()
+    remote.peer = "::ffff:192.0.2.7"
+    for _ in range(6):
+        remote.send(b"x" * 200, page_token)
+    assert remote.send(b"x" * 200, page_token).status_code == 429
+    remote.peer = "::ffff:192.0.2.8"
+    assert remote.log_in().status_code == 200

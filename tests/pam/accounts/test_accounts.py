@@ -1,0 +1,143 @@
+"""Who may open which account, and how a holder gets there."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cps_auth.errors import ConfigurationError, HolderNotAllowed
+from cps_auth.model import CardType, Practitioner
+from pam_helper.accounts.accounts import add_holder, allow, read_accounts
+from pam_helper.locking.session_owners import Owners
+
+AT = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def _holder(ps_idnat: str) -> Practitioner:
+    return Practitioner(ps_idnat, CardType.CPS)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The place of an accounts file that is not there yet."""
+    return tmp_path / "accounts.toml"
+
+
+def test_an_absent_file_lets_nobody_in(path: Path) -> None:
+    """No file, no accounts."""
+    with pytest.raises(HolderNotAllowed) as refused:
+        allow("root", path)(_holder("899900000011"))
+    assert refused.value.reason == "no-account"
+
+
+def test_enrolling_keeps_what_stands_there(path: Path) -> None:
+    """Comments and other holders stay, and enrolling twice changes nothing."""
+    path.write_text('# mine\n[[holder]]\nps_idnat = "1"\naccounts = ["a", "b"]\n')
+    assert add_holder(_holder("30B0000044/CPET0004"), "a", path, at=AT)
+    assert not add_holder(_holder("30B0000044/CPET0004"), "a", path, at=AT)
+    assert add_holder(_holder("1"), "c", path, at=AT)
+    assert path.read_text().startswith("# mine\n")
+    accounts = read_accounts(path)
+    assert accounts.of("1") == {"a", "b", "c"}
+    assert accounts.of("30B0000044/CPET0004") == {"a"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_enrolling_at_once_loses_nobody(path: Path) -> None:
+    """Two administrators who enrol at the same time both find their entry, and no lock stays."""
+    numbers = [str(number) for number in range(6)]
+    threads = [
+        threading.Thread(target=add_holder, args=(_holder(number), "a", path), kwargs={"at": AT})
+        for number in numbers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(entry.ps_idnat for entry in read_accounts(path).holder) == sorted(numbers)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_in_the_locks_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """Nothing is made or opened where a link leads."""
+    (tmp_path / ".accounts.toml.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError):
+        add_holder(_holder("1"), "a", path, at=AT)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_holder_with_other_accounts_is_told_apart(path: Path) -> None:
+    """The reason says whether the holder has no account here or another one."""
+    add_holder(_holder("1"), "a", path, at=AT)
+    allow("a", path)(_holder("1"))
+    with pytest.raises(HolderNotAllowed) as refused:
+        allow("root", path)(_holder("1"))
+    assert refused.value.reason == "other-account"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "holder = 3",
+        '[[holder]]\nps_idnat = "1"\n',
+        '[[holder]]\nps_idnat = 1\naccounts = ["a"]\n',
+        '[[holder]]\nps_idnat = "1"\naccounts = ["../a"]\n',
+        '[[holder]]\nps_idnat = "1"\naccounts = ["a"]\neverybody = true\n',
+        "\x00",
+        "[" * 2000,
+    ],
+)
+def test_a_file_that_is_not_right_is_refused_whole(path: Path, content: str) -> None:
+    """A typo never widens who may come in, and enrolling does not write over it."""
+    path.write_text(content)
+    with pytest.raises(ConfigurationError):
+        read_accounts(path)
+    with pytest.raises(ConfigurationError):
+        add_holder(_holder("1"), "a", path, at=AT)
+    assert path.read_text() == content
+
+
+def test_a_file_that_others_could_write_is_refused(path: Path) -> None:
+    """Whoever could write the file could let themselves in."""
+    add_holder(_holder("1"), "a", path, at=AT)
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError):
+        allow("a", path)(_holder("1"))
+
+
+@pytest.mark.parametrize("ps_idnat", ['1"\naccounts = ["root"]\n#', "é\\u0041\t", '"""'])
+def test_a_strange_identifier_stays_one_string(path: Path, ps_idnat: str) -> None:
+    """What a certificate holds cannot write other lines into the file."""
+    add_holder(_holder(ps_idnat), "a", path, at=AT)
+    assert [entry.ps_idnat for entry in read_accounts(path).holder] == [ps_idnat]
+
+
+def test_owners_outlive_their_writer(tmp_path: Path) -> None:
+    """What one daemon wrote the next one reads, and a forgotten one stays forgotten."""
+    owners = Owners(tmp_path / "sessions.json")
+    owners.put("a", "1")
+    owners.put("b", "2")
+    owners.forget("a")
+    assert Owners(tmp_path / "sessions.json").all() == {"b": "2"}
+    assert (tmp_path / "sessions.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}'])
+def test_an_owners_file_that_cannot_be_believed_is_refused(tmp_path: Path, content: bytes) -> None:
+    """The daemon does not start on a state that it cannot read."""
+    path = tmp_path / "sessions.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError):
+        Owners(path)
+
+
+def test_an_owner_that_cannot_be_written_is_not_taken(tmp_path: Path) -> None:
+    """Without its line on disk a session is not opened."""
+    owners = Owners(tmp_path / "gone" / "sessions.json")
+    with pytest.raises(ConfigurationError):
+        owners.put("a", "1")
+    assert owners.owner_of("a") is None

@@ -1,0 +1,64 @@
+"""Somebody watches the readers for as long as the daemon runs, and notices a silent service."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from cps_auth.card.native.source import NativeCards
+from cps_auth.errors import ReaderServiceLost
+from cps_auth.model import CardEvent, CardEventKind, ReaderState
+from hardware_mocks.readers.virtual_readers import VirtualReaders
+from pam_helper.daemon import watcher_restart as watching
+from pam_helper.daemon.watcher_restart import Watching
+
+
+class Hung(NativeCards):
+    """Readers whose service tells nothing more, and answers nothing once it hangs."""
+
+    hangs = False
+    asked = 0
+
+    def readers(self) -> tuple[ReaderState, ...]:
+        """See `CardSource`."""
+        self.asked += 1
+        if self.hangs:
+            raise ReaderServiceLost("pcscd does not answer")
+        return super().readers()
+
+
+def test_a_service_that_hangs_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener hears SERVICE_LOST, which locks, and hears it once until it answers again."""
+    monkeypatch.setattr(watching, "ASK_EVERY_S", 0.01)
+    readers, lost, told = VirtualReaders("Reader 0"), threading.Event(), []
+
+    def listen(event: CardEvent) -> None:
+        told.append(event.kind)
+        if event.kind is CardEventKind.SERVICE_LOST:
+            lost.set()
+
+    cards = Hung(readers.service)
+    watched = Watching(cards, listen)
+    try:
+        watched.wait_until_heard(10)
+        cards.hangs = True
+        assert lost.wait(10)
+        asked = cards.asked
+        while cards.asked < asked + 5:
+            threading.Event().wait(0.01)
+        assert told.count(CardEventKind.SERVICE_LOST) == 1
+        cards.hangs = False
+    finally:
+        watched.stop()
+    assert told[-1] is CardEventKind.WATCHER_STOPPED
+
+
+def test_without_a_reader_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vendor's module is not started again and again to look for soft tokens."""
+    monkeypatch.setattr(watching, "ASK_EVERY_S", 0.01)
+    cards = Hung(VirtualReaders().service)
+    watched = Watching(cards, lambda _: None)
+    threading.Event().wait(0.2)
+    watched.stop()
+    assert cards.asked == 0

@@ -1,0 +1,162 @@
+"""What may take the place of a list that is there, and what never does."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cps_auth import files as protected
+from cps_auth.errors import CertificateRevoked, RevocationUnknown
+from cps_auth.pki.judge import Judge
+from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.upkeep import update
+from cps_auth.pki.upkeep.status import lists_status
+from cps_auth.pki.upkeep.update import Outcome, store_list
+from hardware_mocks.igc.crls import Revocation
+from hardware_mocks.igc.fake_igc import FakeIgcSante
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, igc: FakeIgcSante) -> Path:
+    """A folder with the root's list."""
+    tmp_path.chmod(0o755)
+    assert _store(igc, tmp_path, igc.crls["ACR-FO"]).is_good
+    return tmp_path
+
+
+def _store(igc: FakeIgcSante, folder: Path, crl: bytes) -> Outcome:
+    return store_list(crl, "here", igc.trust_store(), folder, at=igc.made_at)
+
+
+def _serial(igc: FakeIgcSante) -> int:
+    der = igc.credentials("doctor").authentication_certificate_der
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+def _number(igc: FakeIgcSante, folder: Path) -> int | None:
+    """Judge the doctor; return the number of the list that was evidence."""
+    judge = Judge(igc.trust_store(), CrlStore.from_folder(folder))
+    der = igc.credentials("doctor").authentication_certificate_der
+    return judge.judge(der, at=igc.made_at).revocation[0].crl_number
+
+
+def test_list_of_another_authority_replaces_nothing(igc: FakeIgcSante, folder: Path) -> None:
+    """An address that serves another genuine list loses nobody's: the one that is there stays."""
+    assert _store(igc, folder, igc.crl(number=5)).result == "stored"
+    for other in ("standard-personnes", "standard", "fort"):
+        assert _store(igc, folder, igc.crl(other, number=9)).result == "stored"
+    assert _number(igc, folder) == 5
+
+
+def test_delta_is_not_replaced_by_an_older_one(igc: FakeIgcSante, folder: Path) -> None:
+    """A delta list's number does not go back either: who was revoked stays so."""
+    line = Revocation(_serial(igc), igc.made_at - HOUR)
+    base = igc.crl(number=5, revoked=[])
+    delta = (x509.DeltaCRLIndicator(5), True)
+    older = igc.crl(number=6, revoked=[], extra=[delta])
+    newer = igc.crl(number=7, revoked=[line], extra=[delta])
+    for crl in (base, older, newer):
+        assert _store(igc, folder, crl).result == "stored"
+    with pytest.raises(CertificateRevoked):
+        _number(igc, folder)
+    assert _store(igc, folder, older).result == "crl-rollback"
+    with pytest.raises(CertificateRevoked):
+        _number(igc, folder)
+    store = CrlStore([base, older, igc.crls["ACR-FO"]], folder=folder)
+    der = igc.credentials("doctor").authentication_certificate_der
+    with pytest.raises(CertificateRevoked):
+        Judge(igc.trust_store(), store).judge(der, at=igc.made_at)
+
+
+def test_delta_does_not_make_its_base_old(igc: FakeIgcSante, folder: Path) -> None:
+    """Numbers of delta lists are higher than that of their base, which stays evidence."""
+    delta = igc.crl(number=9, revoked=[], extra=[(x509.DeltaCRLIndicator(5), True)])
+    assert _store(igc, folder, delta).result == "stored"
+    assert _store(igc, folder, igc.crl(number=5, revoked=[])).result == "stored"
+    assert _number(igc, folder) == 9
+
+
+def _without_number(igc: FakeIgcSante, *, hours_old: int) -> bytes:
+    issuer = igc.authorities["fort-personnes"]
+    since = igc.made_at - hours_old * HOUR
+    builder = x509.CertificateRevocationListBuilder(
+        issuer.certificate.subject, since, igc.made_at + HOUR
+    )
+    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_list_without_a_number(igc: FakeIgcSante, folder: Path) -> None:
+    """Where there are no numbers the date decides; where one was seen, a list has to have one."""
+    old, new = (_without_number(igc, hours_old=hours) for hours in (9, 1))
+    assert [_store(igc, folder, crl).result for crl in (old, new)] == ["stored", "stored"]
+    assert _store(igc, folder, old).result == "crl-rollback"
+    assert _store(igc, folder, igc.crl(number=0)).result == "stored"
+    assert _store(igc, folder, new).result == "crl-rollback"
+
+
+def test_full_disk_costs_nobody_their_login(
+    igc: FakeIgcSante, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that could not be written does not make the one that is there an old one."""
+    assert _store(igc, folder, igc.crl(number=5)).result == "stored"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(update, "replace_file", full)
+        outcome = _store(igc, folder, igc.crl(number=6))
+    assert outcome.result == "not-written: No space left on device"
+    assert _number(igc, folder) == 5
+
+
+def test_two_updates_at_once(
+    igc: FakeIgcSante, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever comes first, the newer list is there in the end."""
+    newer = threading.Thread(target=_store, args=(igc, folder, igc.crl(number=7)))
+    replace = protected.replace_file
+
+    def slowly(path: Path, content: bytes) -> None:
+        if threading.current_thread() is not newer:
+            newer.start()
+            newer.join(0.3)  # time enough to overtake, were it not kept from it
+        replace(path, content)
+
+    monkeypatch.setattr(update, "replace_file", slowly)
+    assert _store(igc, folder, igc.crl(number=6)).result == "stored"
+    newer.join()
+    assert _number(igc, folder) == 7
+
+
+def test_locks_are_nobody_elses_to_take(igc: FakeIgcSante, folder: Path) -> None:
+    """Whoever can open a lock can keep it, and then no judgement would ever end."""
+    lock = folder / "index" / "numbers.lock"
+    lock.chmod(0o644)  # as an earlier version made it
+    assert _store(igc, folder, igc.crl(number=6)).result == "stored"
+    for path in (folder / "index").glob("*.lock"):
+        assert path.stat().st_mode & 0o077 == 0
+    assert {path.name for path in (folder / "index").glob("*.lock")} == {
+        "numbers.lock",
+        "update.lock",
+    }
+
+
+def test_status_says_what_a_judge_would(igc: FakeIgcSante, folder: Path) -> None:
+    """A list that is older than one that was seen is not called current."""
+    assert _store(igc, folder, igc.crl(number=6)).result == "stored"
+    (file,) = folder.glob("*FORT-PERSONNES*.crl")
+    file.write_bytes(igc.crl(number=5))
+    with pytest.raises(RevocationUnknown) as caught:
+        _number(igc, folder)
+    rows = lists_status(igc.trust_store(), CrlStore.from_folder(folder), at=igc.made_at)
+    doubts = {row.issuer: row.doubt for row in rows}
+    assert doubts["FICTIVE AC IGC-SANTE FORT PERSONNES"] == caught.value.why == "crl-rollback"
