@@ -34,12 +34,12 @@ from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.vpcd.slot import VpcdSlot
 from tests.free_ports import free_pair_of_ports
+from tests.pcscd_command import pcscd_command
 from tests.x_server import x_server
 
 ACCOUNT = "games"
 ROUNDS = 20
 MODULE = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"
-DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 PEER = "libpam-pkcs11"
 _WITHIN_S = 30.0
 _PEER_KNOWS_S = 1.5
@@ -116,14 +116,7 @@ class Pc:
         port = free_pair_of_ports()
         pcscd = _pcscd_folder()
         os.environ["PCSCLITE_CSOCK_NAME"] = str(pcscd / "pcscd.comm")
-        (self._folder / "reader.conf").write_text(
-            f'FRIENDLYNAME "Virtual PCD"\nDEVICENAME /dev/null:0x{port:X}\n'
-            f"LIBPATH {DRIVER}\nCHANNELID 0x{port:X}\n"
-        )
-        Path("/run/pcscd").mkdir(exist_ok=True)
-        script = 'mount --bind "$1" /run/pcscd && exec pcscd --foreground --config "$2"'
-        words = ("sh", pcscd, self._folder / "reader.conf")
-        self._run("unshare", "--mount", "sh", "-c", script, *words)
+        self._run(*pcscd_command(pcscd, port))
         self._slot = VpcdSlot(("127.0.0.1", port))
         _await(lambda: len(_states()) > 0, "a reader")
         self._reader = min(_states())

@@ -18,9 +18,8 @@ from hardware_mocks.personas import PERSONAS, Persona
 from hardware_mocks.readers.fault_plan import FaultPlan
 from hardware_mocks.vpcd.slot import VpcdSlot
 from tests.free_ports import free_pair_of_ports
+from tests.pcscd_command import pcscd_command
 
-_DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
-_SYSTEM_FOLDER = Path("/run/pcscd")  # compiled into pcscd; hidden by a bind mount of our own
 _DEADLINE_S = 20.0
 _POLL_S = 0.02
 _LOOKS_EVERY_S = 1.0  # pcscd looks at a reader every 0.4 s
@@ -98,16 +97,9 @@ class PrivatePcscd:
                 self._await_card(inserted.reader, present=True)
 
     def _spawn(self) -> None:
-        configuration = self._folder / "reader.conf"
-        configuration.write_text(
-            f'FRIENDLYNAME "Virtual PCD"\nDEVICENAME /dev/null:0x{self._port:X}\n'
-            f"LIBPATH {_DRIVER}\nCHANNELID 0x{self._port:X}\n"
-        )
-        script = 'mount --bind "$1" "$2" && exec pcscd --foreground --config "$3"'
-        arguments = (str(self._folder), str(_SYSTEM_FOLDER), str(configuration))
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", script, "sh", *arguments],
+                pcscd_command(self._folder, self._port),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -228,7 +220,6 @@ def _asked() -> list[tuple[str, int, list[int]]] | None:
 @pytest.fixture(scope="session")
 def _pcscd_folder() -> Iterator[Path]:
     """One folder per test process: libpcsclite looks up the socket's name once and keeps it."""
-    _SYSTEM_FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pcscd-") as name:  # short: it holds a Unix socket
         yield Path(name)
 
