@@ -1,11 +1,11 @@
-"""`./dev bench [WORD]`: every figure whose name holds the word."""
+"""`./dev bench [WORD]`: every figure whose name holds the word; `--list` shows the names."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks import browser, removal, trust, unlock, web, web_workers
+from benchmarks import browser, hops, removal, trust, unlock, web, web_workers
 from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
@@ -89,27 +89,48 @@ def _run(command: list[object]) -> None:
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
+FIGURES: tuple[Callable[[FakeIgcSante, Path], object], ...] = (
+    judgement,
+    login,
+    making_cards,
+    native_login,
+    wire,
+    *trust.FIGURES,
+    *web.FIGURES,
+    *browser.FIGURES,
+    *web_workers.FIGURES,
+    *unlock.FIGURES,
+    *removal.FIGURES,
+    *hops.FIGURES,
+)
+"""Each is given a fake IGC-Santé and the folder that it was written to; printed, it is a table."""
+
+
 def main() -> None:
     """Make one fake IGC-Santé, then print every figure that was asked for."""
-    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    parser = argparse.ArgumentParser("./dev bench", description=__doc__)
+    parser.add_argument("word", nargs="?", default="", help="part of a figure's name")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parser.add_argument("--explain", metavar="WALK", help="print one walk of hops, call by call")
+    options = parser.parse_args()
+    names = [figure.__name__ for figure in FIGURES]
+    chosen = [figure for figure in FIGURES if options.word in figure.__name__]
+    if not chosen:
+        parser.error(f"no figure's name holds {options.word!r}; there are: {', '.join(names)}")
+    if options.list:
+        print("\n".join(figure.__name__ for figure in chosen))
+        return
     igc = FakeIgcSante.create()
     with tempfile.TemporaryDirectory() as name:
         igc.write(Path(name))
-        for figure in (
-            judgement,
-            login,
-            making_cards,
-            native_login,
-            wire,
-            *trust.FIGURES,
-            *web.FIGURES,
-            *browser.FIGURES,
-            *web_workers.FIGURES,
-            *unlock.FIGURES,
-            *removal.FIGURES,
-        ):
-            if word in figure.__name__:
-                print(figure(igc, Path(name)), flush=True)
+        if options.explain is not None:
+            try:
+                print(hops.explain(options.explain, igc, Path(name)))
+            except LookupError as error:
+                parser.error(str(error))
+            return
+        for figure in chosen:
+            print(figure(igc, Path(name)), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,8 +102,8 @@ def judge(igc_dir: Path) -> Judge:
     return folder_judge(igc_dir)
 
 
-@pytest.fixture
-def pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
+@contextmanager
+def running_pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
     """A running cabinet PC: the doctor may open root, and has no session yet."""
     readers, desktop = VirtualReaders(READER), ObedientDesktop()
     cards = NativeCards(readers.service)
@@ -128,3 +129,10 @@ def pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
         server.stop()
         watching.stop()
         sessions.close(DEADLINE_S)
+
+
+@pytest.fixture
+def pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[CabinetPc]:
+    """See `running_pc`."""
+    with running_pc(pc_folder, igc, judge) as pc:
+        yield pc
