@@ -69,4 +69,4 @@ def _log_in(cards: NativeCards) -> None:
     challenge = issue_challenge("bench", at=datetime.now(UTC))
     with cards.open_card() as card:
         card.read_authentication_certificate()
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)

@@ -45,7 +45,7 @@ def native_login(igc: FakeIgcSante, _folder: Path) -> Figure:
     def log_in_once() -> None:
         with cards.open_card() as card:
             card.read_authentication_certificate()
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
     key = credentials.authentication_key
     return compare(

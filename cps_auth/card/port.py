@@ -98,12 +98,12 @@ class Card(Protocol):
 
     @property
     def has_pin_pad(self) -> bool:
-        """Return whether `prove` may be called without a PIN: it is typed on the reader."""
+        """Return whether the PIN can be typed on the reader: it signs without being given one."""
 
     def read_label(self) -> str:
         """Return the label that the card gives itself, such as CPS3v3-2900099999."""
 
-    def read_free_objects(self) -> tuple[DataObject, ...]:
+    def read_public_objects(self) -> tuple[DataObject, ...]:
         """Return the data objects that need no PIN (PKCS#15 DODF, CKO_DATA), as they are.
 
         They are no proof of anything, and no login looks at them.
@@ -118,7 +118,7 @@ class Card(Protocol):
     def puk_attempts_left(self) -> int | None:
         """Return how many PUK attempts are left; None when the card does not say. Costs none."""
 
-    def prove(
+    def verify_pin_and_sign(
         self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, forget the PIN: one operation.
@@ -150,7 +150,7 @@ class Card(Protocol):
 
         Raises:
             PinMalformed: one of them is not four digits; nothing was sent.
-            LastAttempt, PinBlocked, WrongPin, ContactlessNotEnough: as `prove`.
+            LastAttempt, PinBlocked, WrongPin, ContactlessNotEnough: as `verify_pin_and_sign`.
         """
 
     def unblock(

@@ -82,7 +82,7 @@ def show(options: Options, objects: bool) -> None:
             lines = card_lines(card.description, label, attempts_left, options.language)
             lines += holder_lines(judged, options.language)
             if objects:
-                free = card.read_free_objects()
+                free = card.read_public_objects()
                 value["objects"] = [
                     {"label": one.label, "unverified_hex": one.unverified_content.hex()}
                     for one in free

@@ -118,7 +118,9 @@ def prove(
         BadSignature, ChallengeExpired: step 9.
     """
     challenge = issue_challenge(origin, at=clock())
-    signature = card.prove(pin, challenge, last_attempt_allowed=last_attempt_allowed)  # 7, 8
+    signature = card.verify_pin_and_sign(
+        pin, challenge, last_attempt_allowed=last_attempt_allowed
+    )  # 7, 8
     serial = admission.card_serial
     return _conclude(admission.judged, challenge, signature, serial, at=clock())  # 9
 

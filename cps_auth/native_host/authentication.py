@@ -126,7 +126,9 @@ class Login:
             with self._answer(deadline, reader) as (typed, confirmed):
                 pin = None if on_pad else typed
                 try:
-                    signature = card.prove(pin, challenge, last_attempt_allowed=confirmed)
+                    signature = card.verify_pin_and_sign(
+                        pin, challenge, last_attempt_allowed=confirmed
+                    )
                     return Signed(certificate_der, signature, reader)
                 except (WrongPin, PinMalformed, LastAttempt) as again:
                     trouble = again

@@ -67,6 +67,6 @@ def test_malformed_puk(puk: bytes) -> None:
 def test_puk_attempts() -> None:
     """The PUK's counter has errors of its own: the card is lost with it."""
     with pytest.raises(PukBlocked):
-        check_attempts(0, last_attempt_allowed=True, code=PUK)
+        check_attempts(0, last_attempt_allowed=True, kind=PUK)
     with pytest.raises(LastPukAttempt):
-        check_attempts(1, last_attempt_allowed=False, code=PUK)
+        check_attempts(1, last_attempt_allowed=False, kind=PUK)

@@ -50,7 +50,7 @@ def log_in(cards: CardSource, challenge: Challenge, pin: bytes = b"1234") -> Car
     """Do what a login does with a card."""
     with cards.open_card() as card:
         card.read_authentication_certificate()
-        return card.prove(bytearray(pin), challenge)
+        return card.verify_pin_and_sign(bytearray(pin), challenge)
 
 
 class CardFixtures:
@@ -90,12 +90,12 @@ class CardPromises(CardFixtures):
             )
         assert inserted.codes_received == 0
 
-    def test_free_objects(self, bench: Bench, make_card: MakeCard) -> None:
+    def test_public_objects(self, bench: Bench, make_card: MakeCard) -> None:
         """What the card shows without a PIN is shown as it is, and nothing that it guards."""
         inserted = make_card("doctor")
         bench.insert(inserted)
         with bench.cards().open_card() as card:
-            found = {one.label: one.unverified_content for one in card.read_free_objects()}
+            found = {one.label: one.unverified_content for one in card.read_public_objects()}
             assert card.read_authentication_certificate()
         assert found.keys() >= {"CPS_ID_CARD", "CPS_NAME_PS", "CPS_LANG_PS", "CPS_INFO_PS"}
         assert not [label for label in found if "ACTIVITY" in label or "SIT_FACT" in label]
@@ -107,7 +107,7 @@ class CardPromises(CardFixtures):
         inserted = make_card("doctor")
         bench.insert(inserted)
         with bench.cards().open_card() as card:
-            check_signature(inserted, challenge, card.prove(right_pin(), challenge))
+            check_signature(inserted, challenge, card.verify_pin_and_sign(right_pin(), challenge))
             assert not inserted.is_pin_verified
             assert card.pin_attempts_left() == (3 if self.tells_counters else None)
 
@@ -116,8 +116,8 @@ class CardPromises(CardFixtures):
         inserted = make_card("doctor")
         bench.insert(inserted)
         with bench.cards().open_card() as card:
-            card.prove(right_pin(), challenge)
-            check_signature(inserted, challenge, card.prove(right_pin(), challenge))
+            card.verify_pin_and_sign(right_pin(), challenge)
+            check_signature(inserted, challenge, card.verify_pin_and_sign(right_pin(), challenge))
         assert inserted.codes_received == 2
 
     def test_wrong_pin(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
@@ -126,12 +126,12 @@ class CardPromises(CardFixtures):
         bench.insert(inserted)
         with bench.cards().open_card() as card:
             with pytest.raises(WrongPin) as refused:
-                card.prove(bytearray(b"9999"), challenge)
+                card.verify_pin_and_sign(bytearray(b"9999"), challenge)
             if self.tells_counters:
                 assert refused.value.attempts_left == 2 == card.pin_attempts_left()
             assert inserted.codes_received == 1
             assert inserted.pin_attempts_left == 2
-            check_signature(inserted, challenge, card.prove(right_pin(), challenge))
+            check_signature(inserted, challenge, card.verify_pin_and_sign(right_pin(), challenge))
         assert inserted.pin_attempts_left == 3
 
     def test_last_attempt(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
@@ -141,11 +141,11 @@ class CardPromises(CardFixtures):
         with bench.cards().open_card() as card:
             assert card.pin_attempts_left() == 1
             with pytest.raises(LastAttempt):
-                card.prove(right_pin(), challenge)
+                card.verify_pin_and_sign(right_pin(), challenge)
             with pytest.raises(LastAttempt):
                 card.change_pin(right_pin(), NEW_PIN)
             assert inserted.codes_received == 0
-            signature = card.prove(right_pin(), challenge, last_attempt_allowed=True)
+            signature = card.verify_pin_and_sign(right_pin(), challenge, last_attempt_allowed=True)
             check_signature(inserted, challenge, signature)
 
     def test_last_attempt_lost(
@@ -156,10 +156,10 @@ class CardPromises(CardFixtures):
         bench.insert(inserted)
         with bench.cards().open_card() as card:
             with pytest.raises((WrongPin, PinBlocked)):  # a CPS says at once that it is blocked
-                card.prove(bytearray(b"9999"), challenge, last_attempt_allowed=True)
+                card.verify_pin_and_sign(bytearray(b"9999"), challenge, last_attempt_allowed=True)
             assert card.pin_attempts_left() == 0
             with pytest.raises(PinBlocked):
-                card.prove(right_pin(), challenge, last_attempt_allowed=True)
+                card.verify_pin_and_sign(right_pin(), challenge, last_attempt_allowed=True)
         assert inserted.codes_received == 1
 
     def test_blocked(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
@@ -169,7 +169,7 @@ class CardPromises(CardFixtures):
         with bench.cards().open_card() as card:
             assert card.pin_attempts_left() == 0
             with pytest.raises(PinBlocked):
-                card.prove(right_pin(), challenge)
+                card.verify_pin_and_sign(right_pin(), challenge)
             with pytest.raises(PinBlocked):
                 card.change_pin(right_pin(), NEW_PIN)
             assert card.read_authentication_certificate()
@@ -187,7 +187,7 @@ class CardPromises(CardFixtures):
         bad = bytearray(typed.encode())
         with bench.cards().open_card() as card:
             uses: tuple[Callable[[], object], ...] = (
-                lambda: card.prove(bad, challenge),
+                lambda: card.verify_pin_and_sign(bad, challenge),
                 lambda: card.change_pin(bad, NEW_PIN),
                 lambda: card.change_pin(right_pin(), bad),
                 lambda: card.unblock(PUK, bad),
@@ -212,8 +212,8 @@ class CardPromises(CardFixtures):
             card.change_pin(right_pin(), NEW_PIN)
             assert not inserted.is_pin_verified
             with pytest.raises(WrongPin):
-                card.prove(right_pin(), challenge)
-            check_signature(inserted, challenge, card.prove(NEW_PIN, challenge))
+                card.verify_pin_and_sign(right_pin(), challenge)
+            check_signature(inserted, challenge, card.verify_pin_and_sign(NEW_PIN, challenge))
 
     def test_unblock(self, bench: Bench, make_card: MakeCard, challenge: Challenge) -> None:
         """The PUK gives a blocked card a new PIN; a wrong PUK costs one of its own attempts."""
@@ -227,7 +227,7 @@ class CardPromises(CardFixtures):
             card.unblock(PUK, NEW_PIN, **allow)
             assert inserted.puk_attempts_left == 3
             assert not inserted.is_pin_verified
-            check_signature(inserted, challenge, card.prove(NEW_PIN, challenge))
+            check_signature(inserted, challenge, card.verify_pin_and_sign(NEW_PIN, challenge))
 
     def test_last_puk_attempt(self, bench: Bench, make_card: MakeCard) -> None:
         """The PUK's last attempt is not spent unless the caller says so; without any, none is."""
@@ -255,7 +255,7 @@ class CardPromises(CardFixtures):
             uses: tuple[Callable[[Card], object], ...] = (
                 lambda one: one.read_authentication_certificate(),
                 lambda one: one.pin_attempts_left(),
-                lambda one: one.prove(right_pin(), challenge),
+                lambda one: one.verify_pin_and_sign(right_pin(), challenge),
                 lambda one: one.change_pin(right_pin(), NEW_PIN),
             )
             for use in uses:
@@ -274,5 +274,5 @@ class CardPromises(CardFixtures):
         card.close()
         if self.tells_counters:  # PKCS#11 starts another process
             with pytest.raises(CpsAuthError):
-                card.prove(right_pin(), challenge)
+                card.verify_pin_and_sign(right_pin(), challenge)
             assert inserted.codes_received == 0

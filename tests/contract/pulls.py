@@ -23,7 +23,7 @@ _OLD, _NEW, _PUK = b"1234", b"4321", b"12345678"
 
 def _log_in(card: Card, challenge: Challenge) -> object:
     card.read_authentication_certificate()
-    return card.prove(bytearray(_OLD), challenge)
+    return card.verify_pin_and_sign(bytearray(_OLD), challenge)
 
 
 def _look(card: Card, _: Challenge) -> object:
@@ -121,7 +121,7 @@ class PullPromises(CardFixtures):
             with cards.open_card() as card:
                 serial = card.description.serial
                 certificate_der = card.read_authentication_certificate()
-                signature = card.prove(bytearray(_OLD), challenge)
+                signature = card.verify_pin_and_sign(bytearray(_OLD), challenge)
         except CpsAuthError:
             return
         holder = next(

@@ -26,6 +26,6 @@ def test_proof(card: Card, pin: bytearray) -> None:
     certificate_der = card.read_authentication_certificate()
     for _ in range(2):
         challenge = issue_challenge("cps-auth:device-test", at=datetime.now(UTC))
-        signature = card.prove(pin, challenge)
+        signature = card.verify_pin_and_sign(pin, challenge)
         assert is_signature_of(certificate_der, challenge.message(), signature)
         assert card.pin_attempts_left() == 3

@@ -259,7 +259,7 @@ def _proof(igc: FakeIgcSante, readers: VirtualReaders, at: datetime) -> tuple:
     challenge = issue_challenge(ORIGIN, at=at)
     with NativeCards(readers.service).open_card() as card:
         certificate = card.read_authentication_certificate()
-        signature = card.prove(bytearray(PIN), challenge)
+        signature = card.verify_pin_and_sign(bytearray(PIN), challenge)
     return challenge, UnverifiedProof(certificate, signature)
 
 

@@ -50,7 +50,7 @@ def test_a_native_login(igc: FakeIgcSante) -> None:
     def log_in() -> None:
         with cards.open_card() as card:
             card.read_authentication_certificate()
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
     key = credentials.authentication_key
     signing_s = best_s(lambda: key.sign(b"x", padding.PKCS1v15(), hashes.SHA256()), 20)

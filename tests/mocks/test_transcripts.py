@@ -65,8 +65,8 @@ def login(card: RecordingCard | ReplayedCard) -> bytes:
     readers.insert(READER, card)
     with NativeCards(readers.service).open_card() as opened:
         with pytest.raises(WrongPin):
-            opened.prove(bytearray(b"0000"), CHALLENGE)
-        return opened.prove(bytearray(PIN), CHALLENGE).value
+            opened.verify_pin_and_sign(bytearray(b"0000"), CHALLENGE)
+        return opened.verify_pin_and_sign(bytearray(PIN), CHALLENGE).value
 
 
 def test_a_recording_is_replayed(make_card: Callable[..., VirtualCard]) -> None:

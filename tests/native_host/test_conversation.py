@@ -181,10 +181,14 @@ class _CardOnPad:
     def __exit__(self, *_exc_info: object) -> None:
         self._card.close()
 
-    def prove(self, pin: object, challenge: Any, *, last_attempt_allowed: bool) -> Any:
+    def verify_pin_and_sign(
+        self, pin: object, challenge: Any, *, last_attempt_allowed: bool
+    ) -> Any:
         assert pin is None
         typed = bytearray(b"1234")
-        return self._card.prove(typed, challenge, last_attempt_allowed=last_attempt_allowed)
+        return self._card.verify_pin_and_sign(
+            typed, challenge, last_attempt_allowed=last_attempt_allowed
+        )
 
 
 class _CardsOnPad(NativeCards):
@@ -215,8 +219,10 @@ class _CardWithoutReader(_CardOnPad):
         self.has_pin_pad = False
         self.description = dataclasses.replace(card.description, reader="slot 0", atr_hex="")
 
-    def prove(self, pin: Any, challenge: Any, *, last_attempt_allowed: bool) -> Any:
-        return self._card.prove(pin, challenge, last_attempt_allowed=last_attempt_allowed)
+    def verify_pin_and_sign(self, pin: Any, challenge: Any, *, last_attempt_allowed: bool) -> Any:
+        return self._card.verify_pin_and_sign(
+            pin, challenge, last_attempt_allowed=last_attempt_allowed
+        )
 
 
 class _CardsWithoutReader(NativeCards):

@@ -246,7 +246,7 @@ def test_card_reset_by_another_program(other_program: OtherProgram, challenge: C
         other_program.reset_card()
         assert card.read_authentication_certificate()
         other_program.reset_card()
-        assert len(card.prove(bytearray(b"1234"), challenge).value) == 256
+        assert len(card.verify_pin_and_sign(bytearray(b"1234"), challenge).value) == 256
 
 
 def test_other_programs_find_nothing_verified(
@@ -254,7 +254,7 @@ def test_other_programs_find_nothing_verified(
 ) -> None:
     """After a proof the card asks any other program for the PIN again."""
     with open_cards().open_card() as card:
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert other_program.pin_status() == bytes.fromhex("63C3")
 
 
@@ -267,7 +267,7 @@ def test_card_held_by_another_program(
     with open_cards().open_card() as card:
         with other_program.holding_the_card():
             with pytest.raises(CardBusy):
-                card.prove(bytearray(b"1234"), challenge)
+                card.verify_pin_and_sign(bytearray(b"1234"), challenge)
             with pytest.raises(CardBusy):
                 open_cards().open_card()
         with pytest.raises(CardRemoved):
@@ -305,7 +305,7 @@ def test_card_that_never_answers(
     private_pcscd.await_card(reader)
     began = time.monotonic()
     with pytest.raises(CardMisbehaved), open_cards().open_card() as opened:
-        opened.prove(bytearray(b"1234"), challenge)
+        opened.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert time.monotonic() - began < 4.0
     plan.cancel()
     slot.pull()
@@ -313,7 +313,7 @@ def test_card_that_never_answers(
     slot.insert(card)
     private_pcscd.await_card(reader)
     with open_cards().open_card() as opened:
-        opened.prove(bytearray(b"1234"), challenge)
+        opened.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert card.pin_attempts_left == 3
     slot.pull()
 
@@ -344,7 +344,7 @@ def test_pcscd_killed_during_a_login(private_pcscd: Any, challenge: Challenge, h
     heard.await_kind(K.SERVICE_BACK)
     heard.await_kind(K.CARD_INSERTED)
     with open_cards().open_card() as card:
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert inserted.card.pin_attempts_left == 3
     watcher.stop()
 

@@ -102,7 +102,7 @@ def test_the_same_holder_as_natively(private_pcscd, challenge) -> None:
         assert card.description.kind is CardKind.VENDOR_MODULE
         assert card.description.reader == inserted.reader
         assert card.read_authentication_certificate() == expected
-        signature = card.prove(bytearray(b"1234"), challenge)
+        signature = card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     key = x509.load_der_x509_certificate(expected).public_key()
     assert isinstance(key, RSAPublicKey)
     key.verify(signature.value, challenge.message(), PKCS1v15(), SHA256())
@@ -113,7 +113,7 @@ def test_nothing_stays_verified(private_pcscd, make_card, challenge) -> None:
     watched = make_card()
     private_pcscd.insert(persona=watched)
     with open_cards(OPENSC).open_card() as card:
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert watched.transmit(VERIFY_STATUS) == bytes.fromhex("63C3")
     assert watched.presentations() == 1
 
@@ -125,14 +125,14 @@ def test_a_wrong_pin_spends_one_attempt(private_pcscd, make_card, challenge) -> 
     with open_cards(OPENSC).open_card() as card:
         for left in (2, 1):
             with pytest.raises(WrongPin) as refused:
-                card.prove(bytearray(b"4321"), challenge)
+                card.verify_pin_and_sign(bytearray(b"4321"), challenge)
             assert watched.pin_attempts_left == left
             assert refused.value.attempts_left in (None, left)
         assert refused.value.attempts_left == 1
         with pytest.raises(LastAttempt):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert watched.pin_attempts_left == 1
-        card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=True)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge, last_attempt_allowed=True)
     assert watched.pin_attempts_left == 3
     assert watched.presentations() == 3
 
@@ -144,10 +144,10 @@ def test_the_last_attempt_can_be_lost(private_pcscd, make_card, challenge) -> No
     with open_cards(OPENSC).open_card() as card:
         assert card.pin_attempts_left() == 1
         with pytest.raises((WrongPin, PinBlocked)):
-            card.prove(bytearray(b"4321"), challenge, last_attempt_allowed=True)
+            card.verify_pin_and_sign(bytearray(b"4321"), challenge, last_attempt_allowed=True)
         assert watched.pin_attempts_left == 0
         with pytest.raises(PinBlocked):
-            card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=True)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge, last_attempt_allowed=True)
     assert watched.presentations() == 1
 
 
@@ -158,7 +158,7 @@ def test_a_blocked_card_is_left_alone(private_pcscd, make_card, challenge) -> No
     with open_cards(OPENSC).open_card() as card:
         assert card.pin_attempts_left() == 0
         with pytest.raises(PinBlocked):
-            card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=True)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge, last_attempt_allowed=True)
     assert watched.presentations() == 0
 
 
@@ -172,13 +172,13 @@ def test_a_card_pulled_during_the_proof(private_pcscd, make_card, challenge, whe
     with open_cards(OPENSC).open_card() as card:
         start = monotonic()
         with pytest.raises(CardRemoved):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert monotonic() - start < 2
     inserted.remove()
     private_pcscd.await_empty(inserted.reader)
     private_pcscd.insert(persona=make_card())
     with open_cards(OPENSC).open_card() as card:
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -189,17 +189,17 @@ def test_a_child_struck_during_the_proof(private_pcscd, make_card, challenge, nu
     watched = make_card()
     private_pcscd.insert(persona=watched)
     before = _children()
-    cards = Pkcs11Cards(OPENSC, PcscService, prove_deadline_s=1.5)
+    cards = Pkcs11Cards(OPENSC, PcscService, sign_deadline_s=1.5)
     with cards.open_card() as card:
         (child,) = _children() - before
         watched.before[INTERNAL_AUTHENTICATE] = lambda: os.kill(child, number)
         start = monotonic()
         with pytest.raises(ModuleUnusable):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert monotonic() - start < 5
         watched.before.clear()
         assert watched.transmit(VERIFY_STATUS) == bytes.fromhex("63C3")
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert _children() == before
 
 
@@ -216,7 +216,7 @@ def test_a_card_that_left_is_another_card(private_pcscd, make_card, challenge, b
             with pytest.raises(CardRemoved):
                 use()
         with pytest.raises(CardRemoved):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert other.presentations() == 0
 
 
@@ -259,7 +259,7 @@ def test_pcscd_gone(private_pcscd, challenge) -> None:
     with cards.open_card() as card:
         private_pcscd.stop()
         with pytest.raises(ReaderServiceLost):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     with pytest.raises(ReaderServiceLost):
         cards.open_card()
     with pytest.raises(ReaderServiceLost):

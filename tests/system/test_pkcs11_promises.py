@@ -64,7 +64,7 @@ class TestOpenSc(CardPromises):
                 card.unblock(PUK, NEW_PIN, last_attempt_allowed=True)
             assert inserted.puk_attempts_left == 3
             with pytest.raises(PinBlocked):
-                card.prove(bytearray(b"1234"), challenge)
+                card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
 
 class TestOpenScCycles(CyclePromises):

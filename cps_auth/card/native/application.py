@@ -15,7 +15,7 @@ from cps_auth.card.native.dialect import Dialect
 from cps_auth.card.native.files import CardFiles
 from cps_auth.card.native.pin_pad import PinPad
 from cps_auth.card.native.pkcs15 import Password, PrivateKey
-from cps_auth.card.pin import PIN, Code
+from cps_auth.card.pin import PIN, PinKind
 from cps_auth.card.port import Transport
 from cps_auth.errors import CardMisbehaved
 from cps_auth.model import CardSignature, Challenge
@@ -121,7 +121,7 @@ class CardApplication(ABC):
         """
         return None
 
-    def verify(self, code: Password, typed: bytearray, kind: Code) -> None:
+    def verify(self, code: Password, typed: bytearray, kind: PinKind) -> None:
         """Present a code, exactly once.
 
         Args:
@@ -194,7 +194,7 @@ def digest_of(challenge: Challenge) -> bytes:
     return hashlib.sha256(challenge.message()).digest()
 
 
-def check_compared(status: StatusWord, what: str, kind: Code) -> None:
+def check_compared(status: StatusWord, what: str, kind: PinKind) -> None:
     """Turn the answer to a presented code into its error.
 
     Raises:

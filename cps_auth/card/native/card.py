@@ -8,11 +8,11 @@ from typing import Self
 
 from cps_auth.card.native import pkcs15
 from cps_auth.card.native.application import CardApplication
-from cps_auth.card.native.card_cache import CardMemory, PublicFiles
-from cps_auth.card.native.layout import Profile, read_free_objects, read_label
+from cps_auth.card.native.card_cache import CachedCard, CardMemory
+from cps_auth.card.native.layout import Profile, read_label, read_public_objects
 from cps_auth.card.native.pin_pad import PinPad
 from cps_auth.card.native.pkcs15 import Password
-from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
+from cps_auth.card.pin import PIN, PUK, PinKind, check_attempts, check_shape
 from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
@@ -80,7 +80,7 @@ class NativeCard:
             files, path = self._application.files, self._profile.application
             return self._application.awake(lambda: read_label(files, path))
 
-    def read_free_objects(self) -> tuple[DataObject, ...]:
+    def read_public_objects(self) -> tuple[DataObject, ...]:
         """Return the data objects that need no PIN, unverified, as they are.
 
         Raises:
@@ -88,7 +88,7 @@ class NativeCard:
         """
         with self._use():
             files, path = self._application.files, self._profile.application
-            return self._application.awake(lambda: read_free_objects(files, path))
+            return self._application.awake(lambda: read_public_objects(files, path))
 
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified; of a known card, from memory.
@@ -117,7 +117,7 @@ class NativeCard:
         """
         return self._count(self._profile.puk)
 
-    def prove(
+    def verify_pin_and_sign(
         self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, reset the card. See `cps_auth.card.port.Card`.
@@ -189,18 +189,18 @@ class NativeCard:
         return self._application.transport.exclusive()
 
     @contextmanager
-    def _guarded(self, code: Code, last_attempt_allowed: bool) -> Iterator[Password]:
+    def _guarded(self, kind: PinKind, last_attempt_allowed: bool) -> Iterator[Password]:
         """Hold the card, count the attempts first, and reset it whatever happens."""
         if self._description.kind.is_contactless:
             raise ContactlessNotEnough
-        password = self._pin() if code is PIN else self._puk()
+        password = self._pin() if kind is PIN else self._puk()
         with self._use():
             try:
                 self._application.awake(self._enter)
                 left = self._attempts_left(password, self._enter)
                 if left is None:
                     left = self._application.attempts_left_once_reset(password, self._enter)
-                check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
+                check_attempts(left, last_attempt_allowed=last_attempt_allowed, kind=kind)
                 yield password
             except CardMisbehaved:
                 self._memory.forget()  # what was known of it may be what is wrong
@@ -285,4 +285,4 @@ class NativeCard:
         if not is_signature_of(self._certificate_der, challenge.message(), signature):
             self._memory.forget()
             raise CardMisbehaved("signature not made by the certificate's key")
-        self._memory.learn(PublicFiles(self._profile, self._certificate_der))
+        self._memory.learn(CachedCard(self._profile, self._certificate_der))

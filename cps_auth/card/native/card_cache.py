@@ -27,17 +27,17 @@ _LARGEST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class PublicFiles:
+class CachedCard:
     """What one card says of itself, once read."""
 
     profile: Profile
     certificate_der: bytes
 
 
-_decoder = msgspec.msgpack.Decoder(PublicFiles)
+_decoder = msgspec.msgpack.Decoder(CachedCard)
 
 
-class PublicFileCache:
+class CardCache:
     """Known cards, in memory and, where a folder is given, on disk. Used by any thread."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -49,13 +49,13 @@ class PublicFileCache:
         Raises:
             ConfigurationError: it is not.
         """
-        self._known: dict[tuple[CardKind, str], tuple[PublicFiles, ReaderState | None]] = {}
+        self._known: dict[tuple[CardKind, str], tuple[CachedCard, ReaderState | None]] = {}
         self._lock = threading.Lock()
         self._folder = folder
         if folder is not None:
             _require_private(folder)
 
-    def get(self, kind: CardKind, serial: str) -> PublicFiles | None:
+    def get(self, kind: CardKind, serial: str) -> CachedCard | None:
         """Return what is known of a card, None when it is not known."""
         with self._lock:
             known = self._known.get((kind, serial))
@@ -63,7 +63,7 @@ class PublicFileCache:
             return known[0]
         return None if self._folder is None else _read(self._folder / _name(kind, serial))
 
-    def proven_in(self, kind: CardKind, serial: str, insertion: ReaderState) -> PublicFiles | None:
+    def proven_in(self, kind: CardKind, serial: str, insertion: ReaderState) -> CachedCard | None:
         """Return what a signature of the card proved since it was inserted; None when none did.
 
         Args:
@@ -78,7 +78,7 @@ class PublicFileCache:
         self,
         kind: CardKind,
         serial: str,
-        files: PublicFiles,
+        files: CachedCard,
         insertion: ReaderState | None = None,
     ) -> None:
         """Remember what a card says, a signature having proved its certificate.
@@ -115,7 +115,7 @@ class CardMemory:
     """
 
     def __init__(
-        self, cache: PublicFileCache, kind: CardKind, serial: str, insertion: ReaderState
+        self, cache: CardCache, kind: CardKind, serial: str, insertion: ReaderState
     ) -> None:
         """Remember what there is.
 
@@ -131,7 +131,7 @@ class CardMemory:
         self.is_proven = proven is not None
         self.files = proven or cache.get(kind, serial)
 
-    def learn(self, files: PublicFiles) -> None:
+    def learn(self, files: CachedCard) -> None:
         """Keep what a signature of the card just proved."""
         self._cache.put(*self._card, files, self._insertion)
         self.files, self.is_proven = files, True
@@ -157,7 +157,7 @@ def _require_private(folder: Path) -> None:
         raise ConfigurationError("card cache: the folder must be one's own, with mode 0700")
 
 
-def _read(path: Path) -> PublicFiles | None:
+def _read(path: Path) -> CachedCard | None:
     try:
         with path.open("rb") as file:
             return _decoder.decode(file.read(_LARGEST_BYTES))

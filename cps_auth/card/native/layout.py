@@ -118,7 +118,7 @@ def read_label(files: CardFiles, application: bytes) -> str:
     return pkcs15_parse.read_token_label(files.read(application + pkcs15.EF_TOKEN_INFO))
 
 
-def read_free_objects(files: CardFiles, application: bytes) -> tuple[DataObject, ...]:
+def read_public_objects(files: CardFiles, application: bytes) -> tuple[DataObject, ...]:
     """Read the data objects that the DODF says need no PIN; those that the card refuses are not.
 
     Args:
@@ -131,7 +131,7 @@ def read_free_objects(files: CardFiles, application: bytes) -> tuple[DataObject,
     entries = pkcs15_parse.read_dodf(_Objects(files, application).content(Directory.DATA_OBJECTS))
     found = []
     for entry in entries:
-        if entry.is_free:
+        if entry.is_public:
             with contextlib.suppress(CardMisbehaved):
                 content = _content(files, application, entry.file)
                 found.append(DataObject(entry.label, content))

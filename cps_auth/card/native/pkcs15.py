@@ -122,7 +122,7 @@ class DataEntry:
     """One data object of the DODF."""
 
     label: str
-    is_free: bool  # needs no PIN
+    is_public: bool  # needs no PIN
     file: FileReference
 
 

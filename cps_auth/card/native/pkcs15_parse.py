@@ -189,7 +189,7 @@ def _data_entry(entry: Tlv) -> DataEntry:
     is_private = flags is not None and ObjectFlag.PRIVATE in asn1.bits(flags)
     return DataEntry(
         label=asn1.text(about, asn1.UTF8_STRING),
-        is_free=not is_private and find(about, asn1.OCTET_STRING) is None,
+        is_public=not is_private and find(about, asn1.OCTET_STRING) is None,
         file=_file_reference(path),
     )
 

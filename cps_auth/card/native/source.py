@@ -8,7 +8,7 @@ from typing import Final
 
 from cps_auth.card.native.application import CardApplication
 from cps_auth.card.native.card import NativeCard
-from cps_auth.card.native.card_cache import CardMemory, PublicFileCache
+from cps_auth.card.native.card_cache import CardCache, CardMemory
 from cps_auth.card.native.chipdoc import ChipDoc
 from cps_auth.card.native.iasecc import IasEcc
 from cps_auth.card.native.layout import (
@@ -45,7 +45,7 @@ class NativeCards:
     """A `CardSource` over PC/SC, or over whatever else is a `ReaderService`."""
 
     def __init__(
-        self, services: Callable[[], ReaderService], cache: PublicFileCache | None = None
+        self, services: Callable[[], ReaderService], cache: CardCache | None = None
     ) -> None:
         """Remember how to reach the service; nothing is opened yet.
 
@@ -54,7 +54,7 @@ class NativeCards:
             cache: what is known of cards; without one, what this source has seen itself.
         """
         self._services = services
-        self._cache = PublicFileCache() if cache is None else cache
+        self._cache = CardCache() if cache is None else cache
 
     def readers(self) -> tuple[ReaderState, ...]:
         """Return all readers now.
@@ -179,7 +179,7 @@ def open_native(
     insertion: ReaderState,
     kind: CardKind,
     owned: ExitStack,
-    cache: PublicFileCache,
+    cache: CardCache,
     has_stayed: Callable[[], bool],
 ) -> NativeCard:
     """Read what a CPS says of itself and return it, in use.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Self
 
 from cps_auth.card.native.application import SHA256_DIGEST_INFO, digest_of
-from cps_auth.card.pin import PIN, PUK, Code, check_attempts, check_shape
+from cps_auth.card.pin import PIN, PUK, PinKind, check_attempts, check_shape
 from cps_auth.card.pkcs11 import wire
 from cps_auth.card.pkcs11.select import (
     attempts_left,
     rsa_modulus,
 )
-from cps_auth.card.pkcs11.token import SeatedToken
+from cps_auth.card.pkcs11.token import TokenSession
 from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
@@ -31,7 +31,7 @@ from cps_auth.model import (
 class Pkcs11Card:
     """A card in use through a module's child process."""
 
-    def __init__(self, token: SeatedToken) -> None:
+    def __init__(self, token: TokenSession) -> None:
         """Take over a token in which a card was found."""
         self._token = token
         self._seat = token.seat
@@ -56,13 +56,13 @@ class Pkcs11Card:
         """Return the token's label, as it was when the card was opened."""
         return self._seat.token.label
 
-    def read_free_objects(self) -> tuple[DataObject, ...]:
+    def read_public_objects(self) -> tuple[DataObject, ...]:
         """Return the data objects that need no PIN (CKO_DATA), unverified, as they are.
 
         Raises:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
-        request = wire.ReadFreeObjects(self._seat.slot.slot_id, self._seat.token.serial)
+        request = wire.ReadPublicObjects(self._seat.slot.slot_id, self._seat.token.serial)
         reply = self._token.ask(request)
         self._token.read()
         if not isinstance(reply, wire.ObjectsSeen):
@@ -94,7 +94,7 @@ class Pkcs11Card:
         """
         return attempts_left(self._token.read(), PUK)
 
-    def prove(
+    def verify_pin_and_sign(
         self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, forget the PIN: see `cps_auth.card.port.Card`.
@@ -114,7 +114,7 @@ class Pkcs11Card:
         elif not self.has_pin_pad:
             raise PinEntryCancelled
         self._token.check()
-        request = wire.Prove(
+        request = wire.VerifyAndSign(
             slot_id=self._seat.slot.slot_id,
             serial=self._seat.token.serial,
             modulus=rsa_modulus(self._seat.certificate),
@@ -189,9 +189,9 @@ class Pkcs11Card:
         self.close()
 
 
-def _require_attempts(token: wire.TokenSeen, code: Code, last_attempt_allowed: bool) -> None:
+def _require_attempts(token: wire.TokenSeen, kind: PinKind, last_attempt_allowed: bool) -> None:
     if not token.login_required:
         raise ContactlessNotEnough
-    left = attempts_left(token, code)
-    if left is not None or code is PUK:
-        check_attempts(left, last_attempt_allowed=last_attempt_allowed, code=code)
+    left = attempts_left(token, kind)
+    if left is not None or kind is PUK:
+        check_attempts(left, last_attempt_allowed=last_attempt_allowed, kind=kind)

@@ -32,10 +32,10 @@ def _serve_one(module: Module, request: wire.Question, requests: FileIO) -> wire
                 return module.slots()
             case wire.ReadToken():
                 return module.token(request)
-            case wire.ReadFreeObjects():
-                return module.free_objects(request)
-            case wire.Prove():
-                return module.prove(request, codes)
+            case wire.ReadPublicObjects():
+                return module.public_objects(request)
+            case wire.VerifyAndSign():
+                return module.verify_and_sign(request, codes)
             case wire.ChangePin():
                 return module.change_pin(request, codes)
             case wire.Unblock():
@@ -60,7 +60,7 @@ def _serve(module: Module, requests: FileIO, replies: FileIO, deadline_s: int) -
     signal.alarm(wire.IDLE_S)
     while True:
         request = decoder.decode(wire.read_frame(requests))
-        if isinstance(request, wire.Rest):
+        if isinstance(request, wire.Idle):
             signal.alarm(wire.IDLE_S)
             continue
         signal.alarm(deadline_s)  # ends a hung module even when the parent has died

@@ -27,7 +27,7 @@ _NOT_THIS_MECHANISM: Final = (
 )
 
 
-_OfOneToken = wire.ReadFreeObjects | wire.Prove | wire.ChangePin | wire.Unblock
+_OfOneToken = wire.ReadPublicObjects | wire.VerifyAndSign | wire.ChangePin | wire.Unblock
 
 
 class NoPrivateKey(Exception):
@@ -60,7 +60,7 @@ class Module:
         token = self._token(request.slot_id)
         return _token_seen(token, with_certificates=request.with_certificates)
 
-    def free_objects(self, request: wire.ReadFreeObjects) -> wire.ObjectsSeen:
+    def public_objects(self, request: wire.ReadPublicObjects) -> wire.ObjectsSeen:
         """Return the data objects that show before any login."""
         session = self._token_of(request).open()
         try:
@@ -70,7 +70,7 @@ class Module:
         finally:
             _close(session)
 
-    def prove(self, request: wire.Prove, codes: list[bytearray]) -> wire.Reply:
+    def verify_and_sign(self, request: wire.VerifyAndSign, codes: list[bytearray]) -> wire.Reply:
         """Log in, sign with the certificate's key, log out; or say why the token sees no PIN."""
         try:
             token = self._token_of(request)
@@ -90,7 +90,7 @@ class Module:
         self._token_of(request)  # the signature counts for nothing if it is another one now
         return signed
 
-    def _after_refusal(self, request: wire.Prove) -> wire.TokenSeen | None:
+    def _after_refusal(self, request: wire.VerifyAndSign) -> wire.TokenSeen | None:
         with suppress(pkcs11.PKCS11Error):  # the refusal is what counts
             return _token_seen(self._token_of(request), with_certificates=False)
         return None
@@ -155,7 +155,7 @@ def _soft_token_seen(slot: pkcs11.Slot) -> wire.TokenSeen | None:
         return None
 
 
-def _may_see_pin(flags: TokenFlag, request: wire.Prove) -> bool:
+def _may_see_pin(flags: TokenFlag, request: wire.VerifyAndSign) -> bool:
     is_last = bool(flags & TokenFlag.USER_PIN_FINAL_TRY)
     return bool(
         flags & TokenFlag.LOGIN_REQUIRED
@@ -208,7 +208,7 @@ def _object_seen(found: pkcs11.Object) -> wire.ObjectSeen:
     return wire.ObjectSeen(label, _attribute(found, Attribute.VALUE))
 
 
-def _private_key(session: pkcs11.Session, request: wire.Prove) -> pkcs11.SignMixin:
+def _private_key(session: pkcs11.Session, request: wire.VerifyAndSign) -> pkcs11.SignMixin:
     """Return the key whose modulus is the certificate's: labels and identifiers can lie.
 
     Of keys that hide it, the one with the certificate's CKA_ID; the signature tells if that lied.

@@ -32,7 +32,7 @@ _SLEPT_S: Final = 1.0  # what the two clocks may differ by without a suspend in 
 
 
 @dataclass(frozen=True, slots=True)
-class Supplied:
+class PooledModule:
     """A process whose module was initialised while the readers were as they are now.
 
     What it said of its slots then is what it would say now, but for flags such as that of the
@@ -48,7 +48,7 @@ class Supplied:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    supplied: Supplied
+    supplied: PooledModule
     until_s: float
     asleep_s: float
     owner_pid: int
@@ -71,7 +71,7 @@ class _Kept:
             self.supplied.process.stop()
 
 
-class ModuleSupply:
+class ModulePool:
     """Gives out processes of one module, and keeps at most one. Safe to use in threads."""
 
     def __init__(self, start: Callable[[], ModuleProcess], *, keeps: bool) -> None:
@@ -89,7 +89,7 @@ class ModuleSupply:
         self._kept: list[_Kept] = []  # at most one
         weakref.finalize(self, _end_all, self._kept)
 
-    def take(self, seen: Snapshot) -> Supplied:
+    def take(self, seen: Snapshot) -> PooledModule:
         """Return a process that was initialised while the readers were as they are now.
 
         Args:
@@ -104,7 +104,7 @@ class ModuleSupply:
             kept.stop()
         return self.fresh(seen)
 
-    def fresh(self, seen: Snapshot) -> Supplied:
+    def fresh(self, seen: Snapshot) -> PooledModule:
         """Return a new process, whatever was kept.
 
         Args:
@@ -113,9 +113,9 @@ class ModuleSupply:
         Raises:
             ModuleUnusable: as `take`.
         """
-        return Supplied(self._start().ready(), seen, is_new=True)
+        return PooledModule(self._start().ready(), seen, is_new=True)
 
-    def give_back(self, supplied: Supplied) -> None:
+    def give_back(self, supplied: PooledModule) -> None:
         """Take a process back that saw no PIN and no failure, to keep or to end. Never raises.
 
         Args:
@@ -130,7 +130,7 @@ class ModuleSupply:
             return  # it has ended
         self._keep(supplied)
 
-    def replace(self, supplied: Supplied) -> None:
+    def replace(self, supplied: PooledModule) -> None:
         """End a process that saw a PIN, and start the next one if any is kept. Never raises.
 
         Where any is kept that is done in a moment, in a thread that stays: this login is not to
@@ -151,7 +151,7 @@ class ModuleSupply:
                 self._thread, self._thread_pid = BackgroundThread("cps-auth-module"), os.getpid()
             self._thread.do(work)
 
-    def _replace(self, supplied: Supplied) -> None:
+    def _replace(self, supplied: PooledModule) -> None:
         sleep(_ANSWER_FIRST_S)
         supplied.process.stop()
         with suppress(ModuleUnusable):  # the next `take` finds out why
@@ -159,9 +159,9 @@ class ModuleSupply:
             reply = fresh.ask(wire.ListSlots(), deadline_s=_LIST_WITHIN_S)  # the first one is slow
             slots = reply.slots if isinstance(reply, wire.SlotsSeen) else ()
             fresh.rest()
-            self._keep(Supplied(fresh, supplied.seen, slots=slots, listed_s=monotonic()))
+            self._keep(PooledModule(fresh, supplied.seen, slots=slots, listed_s=monotonic()))
 
-    def _keep(self, supplied: Supplied) -> None:
+    def _keep(self, supplied: PooledModule) -> None:
         until_s = monotonic() + _KEPT_FOR_S
         kept = _Kept(replace(supplied, is_new=False), until_s, asleep_s(), os.getpid())
         for before in self._swap(kept):

@@ -87,7 +87,7 @@ class ModuleProcess:
             ModuleUnusable: it has ended.
         """
         try:
-            self._send(msgspec.msgpack.encode(wire.Rest()))
+            self._send(msgspec.msgpack.encode(wire.Idle()))
         except (OSError, EOFError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.card.native.models import kind_of
-from cps_auth.card.pin import PUK, Code
+from cps_auth.card.pin import PUK, PinKind
 from cps_auth.card.pkcs11 import wire
 from cps_auth.card.signature_check import public_key_of
 from cps_auth.errors import (
@@ -32,7 +32,7 @@ SLOT_DESCRIPTION_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class SlotCandidate:
     """A usable token, in its slot, with its authentication certificate."""
 
     slot: wire.SlotSeen
@@ -130,7 +130,7 @@ def rsa_modulus(certificate: wire.CertificateSeen) -> bytes:
 # --- The token -------------------------------------------------------------------
 
 
-def choose_seat(seats: Sequence[Seat]) -> Seat | None:
+def choose_candidate(seats: Sequence[SlotCandidate]) -> SlotCandidate | None:
     """Return the one card among the usable tokens, None when there is none.
 
     A card that shows in several slots (one per PIN, or per interface) has one serial and is
@@ -139,7 +139,7 @@ def choose_seat(seats: Sequence[Seat]) -> Seat | None:
     Raises:
         SeveralCards: more than one.
     """
-    by_card: dict[str, Seat] = {}
+    by_card: dict[str, SlotCandidate] = {}
     for seat in sorted(seats, key=lambda seat: not seat.token.login_required):
         by_card.setdefault(seat.token.serial, seat)
     if len(by_card) > 1:
@@ -195,9 +195,9 @@ def _kind(state: ReaderState) -> CardKind:
     return kind_of(state.atr or b"")
 
 
-def attempts_left(token: wire.TokenSeen, code: Code) -> int | None:
+def attempts_left(token: wire.TokenSeen, kind: PinKind) -> int | None:
     """Return 0 or 1 when the token's flags say so of PIN or PUK; None when they say nothing."""
-    if code is PUK:
+    if kind is PUK:
         is_locked, is_final = token.puk_locked, token.puk_final_try
     else:
         is_locked, is_final = token.pin_locked, token.pin_final_try

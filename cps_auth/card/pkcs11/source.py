@@ -18,19 +18,19 @@ from msgspec import structs
 
 from cps_auth.card.pkcs11 import wire
 from cps_auth.card.pkcs11.card import Pkcs11Card
-from cps_auth.card.pkcs11.pool import ModuleSupply, Supplied
+from cps_auth.card.pkcs11.pool import ModulePool, PooledModule
 from cps_auth.card.pkcs11.process import ModuleProcess
 from cps_auth.card.pkcs11.process_starters import StartChild, start_child
 from cps_auth.card.pkcs11.reader_check import NOTICE_REMOVAL_S, ReaderPresence, no_pcsc
 from cps_auth.card.pkcs11.select import (
-    Seat,
+    SlotCandidate,
     authentication_certificate,
-    choose_seat,
+    choose_candidate,
     explain_absence,
     holds_a_cps,
     reader_of,
 )
-from cps_auth.card.pkcs11.token import SeatedToken
+from cps_auth.card.pkcs11.token import TokenSession
 from cps_auth.card.port import CardListener, ReaderService, Watch
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
@@ -38,7 +38,7 @@ from cps_auth.errors import ConfigurationError, ModuleUnusable, ReaderServiceLos
 from cps_auth.model import ReaderState, Snapshot
 
 OPEN_DEADLINE_S: Final = 10.0  # OpenSC takes 3 s to give up on an unknown card
-PROVE_DEADLINE_S: Final = 30.0
+SIGN_DEADLINE_S: Final = 30.0
 
 
 class Pkcs11Cards:
@@ -50,7 +50,7 @@ class Pkcs11Cards:
         services: Callable[[], ReaderService] | None = None,
         *,
         open_deadline_s: float = OPEN_DEADLINE_S,
-        prove_deadline_s: float = PROVE_DEADLINE_S,
+        sign_deadline_s: float = SIGN_DEADLINE_S,
         start: StartChild = start_child,
         keeps: bool = False,
     ) -> None:
@@ -60,7 +60,7 @@ class Pkcs11Cards:
             module: the shared library of the vendor.
             services: makes a PC/SC service; without it only soft tokens can be used.
             open_deadline_s: for each question that needs no PIN.
-            prove_deadline_s: for PIN and signature together.
+            sign_deadline_s: for PIN and signature together.
             start: makes the module's child processes.
             keeps: whether one may be kept while nothing changes: see `pkcs11_supply`.
 
@@ -73,9 +73,9 @@ class Pkcs11Cards:
         self._services = services or no_pcsc
         self._presence = ReaderPresence(self._services)
         self._open_deadline_s = open_deadline_s
-        self._prove_deadline_s = prove_deadline_s
+        self._sign_deadline_s = sign_deadline_s
         self._start_child = start
-        self._supply = ModuleSupply(self._start, keeps=keeps)
+        self._supply = ModulePool(self._start, keeps=keeps)
 
     def readers(self) -> tuple[ReaderState, ...]:
         """Return PC/SC's readers; where it has none, the module's soft tokens.
@@ -141,11 +141,13 @@ class Pkcs11Cards:
         return ModuleProcess(
             self._module,
             open_deadline_s=self._open_deadline_s,
-            longest_deadline_s=max(self._open_deadline_s, self._prove_deadline_s),
+            longest_deadline_s=max(self._open_deadline_s, self._sign_deadline_s),
             start=self._start_child,
         )
 
-    def _seat_in(self, supplied: Supplied, reader: str | None) -> tuple[Supplied, Seat | None]:
+    def _seat_in(
+        self, supplied: PooledModule, reader: str | None
+    ) -> tuple[PooledModule, SlotCandidate | None]:
         """Return the process with what its module says now, and the seat of the wanted card."""
         process, snapshot = supplied.process, supplied.seen
         try:
@@ -164,7 +166,9 @@ class Pkcs11Cards:
             raise
         return supplied, seat
 
-    def _search(self, supplied: Supplied, reader: str | None) -> tuple[Supplied, Seat | None]:
+    def _search(
+        self, supplied: PooledModule, reader: str | None
+    ) -> tuple[PooledModule, SlotCandidate | None]:
         """Find the seat in what the module said before; ask what it was not asked yet."""
         if not supplied.slots:
             slots = self._slots(supplied.process)
@@ -175,7 +179,7 @@ class Pkcs11Cards:
             structs.replace(slot, token=read.get(slot.slot_id, slot.token))
             for slot in supplied.slots
         )
-        return replace(supplied, slots=slots), choose_seat(seats)
+        return replace(supplied, slots=slots), choose_candidate(seats)
 
     def _slots(self, process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
         reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
@@ -185,7 +189,7 @@ class Pkcs11Cards:
             raise ModuleUnusable(f"slots: {reply.name if isinstance(reply, wire.Failed) else ''}")
         return reply.slots
 
-    def _seats(self, supplied: Supplied, reader: str | None) -> list[Seat]:
+    def _seats(self, supplied: PooledModule, reader: str | None) -> list[SlotCandidate]:
         seats = []
         for slot in supplied.slots:
             state = reader_of(slot, supplied.seen.readers)
@@ -199,13 +203,13 @@ class Pkcs11Cards:
         return seats
 
     def _seat(
-        self, supplied: Supplied, slot: wire.SlotSeen, state: ReaderState | None
-    ) -> Seat | None:
+        self, supplied: PooledModule, slot: wire.SlotSeen, state: ReaderState | None
+    ) -> SlotCandidate | None:
         token = slot.token or self._token(supplied.process, slot, state)
         certificate = authentication_certificate(token.certificates) if token else None
         if token is None or certificate is None:
             return None
-        return Seat(slot, token, certificate, state, supplied.listed_s)
+        return SlotCandidate(slot, token, certificate, state, supplied.listed_s)
 
     def _token(
         self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
@@ -230,13 +234,13 @@ class Pkcs11Cards:
         finally:
             process.stop()
 
-    def _card(self, seat: Seat, supplied: Supplied) -> Pkcs11Card:
-        token = SeatedToken(
+    def _card(self, seat: SlotCandidate, supplied: PooledModule) -> Pkcs11Card:
+        token = TokenSession(
             seat,
             supplied,
             supply=self._supply,
             presence=self._presence,
             open_deadline_s=self._open_deadline_s,
-            prove_deadline_s=self._prove_deadline_s,
+            sign_deadline_s=self._sign_deadline_s,
         )
         return Pkcs11Card(token)

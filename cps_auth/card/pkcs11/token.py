@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
-from cps_auth.card.pin import PIN, Code
+from cps_auth.card.pin import PIN, PinKind
 from cps_auth.card.pkcs11 import wire
-from cps_auth.card.pkcs11.pool import ModuleSupply, Supplied
+from cps_auth.card.pkcs11.pool import ModulePool, PooledModule
 from cps_auth.card.pkcs11.reader_check import NOTICE_REMOVAL_S, ReaderPresence
-from cps_auth.card.pkcs11.select import Seat, attempts_left
+from cps_auth.card.pkcs11.select import SlotCandidate, attempts_left
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,
@@ -38,29 +38,29 @@ _TOKEN_LEFT: Final = frozenset(
 """What python-pkcs11 calls the CKR_ values that mean the token is not there any more."""
 
 
-class SeatedToken:
+class TokenSession:
     """The token in one seat, and the child process that reaches it."""
 
     def __init__(
         self,
-        seat: Seat,
-        supplied: Supplied,
+        seat: SlotCandidate,
+        supplied: PooledModule,
         *,
-        supply: ModuleSupply,
+        supply: ModulePool,
         presence: ReaderPresence,
         open_deadline_s: float,
-        prove_deadline_s: float,
+        sign_deadline_s: float,
     ) -> None:
         """Take over what `supply` gave, and in which `seat` was found."""
         self.seat = seat
-        self._supplied: Supplied | None = supplied
+        self._supplied: PooledModule | None = supplied
         self._found_by: Final = supplied
         self._seen = supplied.seen
         self._just_found = seat.token if supply.keeps else None
         self._supply = supply
         self._presence = presence
         self._open_deadline_s = open_deadline_s
-        self._prove_deadline_s = prove_deadline_s
+        self._sign_deadline_s = sign_deadline_s
 
     def ask(self, request: wire.Request) -> wire.Reply:
         """Ask what needs no PIN.
@@ -124,14 +124,14 @@ class SeatedToken:
         return self._supply.keeps and self._supplied is self._found_by
 
     def use_codes(
-        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+        self, request: wire.Request, codes: Sequence[bytearray], kind: PinKind
     ) -> wire.Reply:
         """Ask once, see that it is still the same card, and let the module forget the codes.
 
         Args:
             request: what is done with them.
             codes: PIN and PUK, not kept, and wiped by their owner.
-            code: the one that the token compares.
+            kind: the one that the token compares.
 
         Raises:
             WrongPin, PinBlocked, WrongPuk, PukBlocked, PinEntryCancelled: the card, or the
@@ -139,23 +139,23 @@ class SeatedToken:
             CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
         """
         try:
-            reply = self._ask_once(request, codes, code)
+            reply = self._ask_once(request, codes, kind)
             self.require_stayed()
         finally:
             self._forget_codes()
         return reply
 
     def _ask_once(
-        self, request: wire.Request, codes: Sequence[bytearray], code: Code
+        self, request: wire.Request, codes: Sequence[bytearray], kind: PinKind
     ) -> wire.Reply:
         """Have the token compare the codes once, in a new process if the kept one is blind."""
-        reply = self._reply_to(request, self._prove_deadline_s, codes)
+        reply = self._reply_to(request, self._sign_deadline_s, codes)
         if isinstance(reply, wire.Failed) and reply.before_pin and self._is_where_found:
             self._stop()
             self.require_stayed()
             self.read()  # in a new one, and it is the same token
-            reply = self._reply_to(request, self._prove_deadline_s, codes)
-        return self._believed(reply, request, code)
+            reply = self._reply_to(request, self._sign_deadline_s, codes)
+        return self._believed(reply, request, kind)
 
     def require_stayed(self) -> None:
         """Check that the card has been in its reader all the time since it was opened.
@@ -201,16 +201,18 @@ class SeatedToken:
             self._require_after_doubt()
             raise
 
-    def _believed(self, reply: wire.Reply, request: wire.Request, code: Code = PIN) -> wire.Reply:
+    def _believed(
+        self, reply: wire.Reply, request: wire.Request, kind: PinKind = PIN
+    ) -> wire.Reply:
         if isinstance(reply, wire.Failed):
-            raise self._meaning_of(reply, type(request).__name__, code)
+            raise self._meaning_of(reply, type(request).__name__, kind)
         return reply
 
-    def _meaning_of(self, failed: wire.Failed, operation: str, code: Code) -> CpsAuthError:
+    def _meaning_of(self, failed: wire.Failed, operation: str, kind: PinKind) -> CpsAuthError:
         if failed.name == "PinIncorrect":
-            return code.wrong(self._attempts_after_refusal(failed.token, code))
+            return kind.wrong(self._attempts_after_refusal(failed.token, kind))
         if failed.name == "PinLocked":
-            return code.blocked()
+            return kind.blocked()
         if failed.name == "FunctionCancelled":
             return PinEntryCancelled()
         if failed.name == "UserPinNotInitialized":
@@ -224,9 +226,9 @@ class SeatedToken:
             return ModuleUnusable(f"{operation}: {failed.name}")
         return CardMisbehaved(f"{operation}: {failed.name}")
 
-    def _attempts_after_refusal(self, token: wire.TokenSeen | None, code: Code) -> int | None:
+    def _attempts_after_refusal(self, token: wire.TokenSeen | None, kind: PinKind) -> int | None:
         try:
-            return attempts_left(token or self.read(), code)
+            return attempts_left(token or self.read(), kind)
         except CpsAuthError:
             return None  # the refusal is what counts; the card may have left since
 

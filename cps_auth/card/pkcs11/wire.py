@@ -34,14 +34,14 @@ class ReadToken(Message, frozen=True, tag=True):
     with_certificates: bool = True
 
 
-class ReadFreeObjects(Message, frozen=True, tag=True):
+class ReadPublicObjects(Message, frozen=True, tag=True):
     """Ask for the data objects that need no PIN."""
 
     slot_id: int
     serial: str  # of the token that is meant
 
 
-class Prove(Message, frozen=True, tag=True):
+class VerifyAndSign(Message, frozen=True, tag=True):
     """Log in, sign, log out. The PIN follows as a raw frame, unless it is typed on the reader.
 
     The token is read first. One that wants no login, is blocked, or has its last attempt left
@@ -72,18 +72,18 @@ class Unblock(Message, frozen=True, tag=True):
     serial: str  # of the token that may see them
 
 
-class Rest(Message, frozen=True, tag=True):
+class Idle(Message, frozen=True, tag=True):
     """Nobody uses the module now; whatever is asked next ends the rest. It is not answered."""
 
 
-Question = ListSlots | ReadToken | ReadFreeObjects | Prove | ChangePin | Unblock
-Request = Question | Rest
+Question = ListSlots | ReadToken | ReadPublicObjects | VerifyAndSign | ChangePin | Unblock
+Request = Question | Idle
 
 
 def codes_after(request: Question) -> int:
     """Return how many raw frames follow a request."""
     match request:
-        case Prove(on_pin_pad=on_pin_pad):
+        case VerifyAndSign(on_pin_pad=on_pin_pad):
             return 0 if on_pin_pad else 1
         case ChangePin() | Unblock():
             return 2

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from cps_auth.card.native.application import CardApplication
 from cps_auth.card.native.card import NativeCard
-from cps_auth.card.native.card_cache import CardMemory, PublicFileCache
+from cps_auth.card.native.card_cache import CardCache, CardMemory
 from cps_auth.card.native.layout import Profile
 from cps_auth.model import CardDescription, ReaderState
 
@@ -20,8 +20,6 @@ def lone_card(
         description,
         profile,
         owned=ExitStack(),
-        memory=CardMemory(
-            PublicFileCache(), description.kind, description.serial, ReaderState("r", b"")
-        ),
+        memory=CardMemory(CardCache(), description.kind, description.serial, ReaderState("r", b"")),
         has_stayed=lambda: True,
     )

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from cps_auth.card.native.card_cache import PublicFileCache, PublicFiles
+from cps_auth.card.native.card_cache import CachedCard, CardCache
 from cps_auth.card.native.pkcs15 import FileReference
 from cps_auth.card.native.source import NativeCards
 from cps_auth.card.signature_check import is_signature_of
@@ -32,7 +32,7 @@ KINDS = {"cps3": CardKind.CPS3, "cps4": CardKind.CPS4}
 def _log_in(cards: NativeCards) -> bytes:
     with cards.open_card() as card:
         certificate_der = card.read_authentication_certificate()
-        signature = card.prove(bytearray(b"1234"), CHALLENGE)
+        signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert is_signature_of(certificate_der, CHALLENGE.message(), signature)
     return certificate_der
 
@@ -97,7 +97,7 @@ def test_a_known_card_is_compared_once_an_insertion(igc: FakeIgcSante) -> None:
 def test_a_card_that_turned_out_wrong_is_compared_again(igc: FakeIgcSante) -> None:
     """What one insertion proved does not outlive a doubt."""
     readers = VirtualReaders(READER)
-    cache = PublicFileCache()
+    cache = CardCache()
     card = _card(igc)
     readers.insert(READER, card)
     cards = NativeCards(readers.service, cache)
@@ -124,14 +124,14 @@ def test_one_serial_two_certificates(igc: FakeIgcSante) -> None:
     readers.swap(READER, renewed)
     before = len(readers.commands)
     with cards.open_card() as card, pytest.raises(CardRemoved):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert not any(command[1] == 0x20 for command in readers.commands[before:])
     assert _log_in(cards) != old
 
 
 def test_a_key_that_is_not_the_certificates(igc: FakeIgcSante) -> None:
     """Only what a signature proved is remembered."""
-    cache = PublicFileCache()
+    cache = CardCache()
     readers = VirtualReaders(READER)
     card = _card(igc)
     readers.insert(READER, card)
@@ -151,20 +151,20 @@ def test_a_signature_by_another_key(igc: FakeIgcSante) -> None:
         igc.credentials("doctor"), authentication_key=igc.credentials("nurse").authentication_key
     )
     card = VirtualCard(PERSONAS["doctor"], credentials, "cps3")
-    cache = PublicFileCache()
+    cache = CardCache()
     readers = VirtualReaders(READER)
     readers.insert(READER, card)
     with NativeCards(readers.service, cache).open_card() as opened:
         opened.read_authentication_certificate()
         with pytest.raises(CardMisbehaved, match="not made by the certificate's key"):
-            opened.prove(bytearray(b"1234"), CHALLENGE)
+            opened.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert cache.get(CardKind.CPS3, card.serial) is None
 
 
-def test_a_known_card_whose_counter_cannot_be_read(igc: FakeIgcSante, proven: PublicFiles) -> None:
+def test_a_known_card_whose_counter_cannot_be_read(igc: FakeIgcSante, proven: CachedCard) -> None:
     """A question without a PIN that goes wrong makes it unknown, too."""
     profile = replace(proven.profile, certificate=FileReference(b"\xb0\x77"))
-    cache = PublicFileCache()
+    cache = CardCache()
     card = _card(igc)
     cache.put(CardKind.CPS3, card.serial, replace(proven, profile=profile))
     readers = VirtualReaders(READER)
@@ -176,7 +176,7 @@ def test_a_known_card_whose_counter_cannot_be_read(igc: FakeIgcSante, proven: Pu
 
 
 @pytest.mark.parametrize("what", ["certificate", "key", "password"])
-def test_wrong_memory(igc: FakeIgcSante, proven: PublicFiles, what: str) -> None:
+def test_wrong_memory(igc: FakeIgcSante, proven: CachedCard, what: str) -> None:
     """A memory that leads nowhere on the card is refused once, costs no attempt, and is gone."""
     profile = proven.profile
     wrong = {
@@ -184,7 +184,7 @@ def test_wrong_memory(igc: FakeIgcSante, proven: PublicFiles, what: str) -> None
         "key": replace(profile, key=replace(profile.key, reference=0x99)),
         "password": replace(profile, password=replace(profile.password, reference=0x07)),  # type: ignore[type-var]  # it has one
     }
-    cache = PublicFileCache()
+    cache = CardCache()
     card = _card(igc)
     cache.put(CardKind.CPS3, card.serial, replace(proven, profile=wrong[what]))
     readers = VirtualReaders(READER)
@@ -197,9 +197,9 @@ def test_wrong_memory(igc: FakeIgcSante, proven: PublicFiles, what: str) -> None
 
 
 @pytest.fixture
-def proven(igc: FakeIgcSante) -> PublicFiles:
+def proven(igc: FakeIgcSante) -> CachedCard:
     """What a login leaves behind."""
-    cache = PublicFileCache()
+    cache = CardCache()
     readers = VirtualReaders(READER)
     readers.insert(READER, _card(igc))
     _log_in(NativeCards(readers.service, cache))
@@ -208,21 +208,21 @@ def proven(igc: FakeIgcSante) -> PublicFiles:
     return known
 
 
-def test_folder(tmp_path: Path, proven: PublicFiles) -> None:
+def test_folder(tmp_path: Path, proven: CachedCard) -> None:
     """With a folder another process knows the card too; what is damaged there is not known."""
     folder = tmp_path / "cards"
-    PublicFileCache(folder).put(CardKind.CPS3, "99000001", proven)
+    CardCache(folder).put(CardKind.CPS3, "99000001", proven)
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert PublicFileCache(folder).get(CardKind.CPS3, "99000001") == proven
-    assert PublicFileCache(folder).get(CardKind.CPS4, "99000001") is None
+    assert CardCache(folder).get(CardKind.CPS3, "99000001") == proven
+    assert CardCache(folder).get(CardKind.CPS4, "99000001") is None
     (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     whole = file.read_bytes()
     for damaged in (b"", whole[:-1], b"\x00" * 100, whole * 2, b"\x80" * 70000):
         file.write_bytes(damaged)
-        assert PublicFileCache(folder).get(CardKind.CPS3, "99000001") is None
+        assert CardCache(folder).get(CardKind.CPS3, "99000001") is None
     file.write_bytes(whole)
-    cache = PublicFileCache(folder)
+    cache = CardCache(folder)
     cache.forget(CardKind.CPS3, "99000001")
     assert cache.get(CardKind.CPS3, "99000001") is None
 
@@ -235,12 +235,12 @@ def test_folder_of_others(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "own")
     for name in ("open", "file", "link"):
         with pytest.raises(ConfigurationError):
-            PublicFileCache(tmp_path / name)
+            CardCache(tmp_path / name)
 
 
-def test_memory_is_bounded(proven: PublicFiles) -> None:
+def test_memory_is_bounded(proven: CachedCard) -> None:
     """However many cards come by, only the last few dozen are known."""
-    cache = PublicFileCache()
+    cache = CardCache()
     for number in range(200):
         cache.put(CardKind.CPS3, f"{number:08}", proven)
     assert cache.get(CardKind.CPS3, "00000000") is None

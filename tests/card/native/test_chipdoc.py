@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cps_auth.card.native.card import NativeCard
-from cps_auth.card.native.card_cache import PublicFileCache
+from cps_auth.card.native.card_cache import CardCache
 from cps_auth.card.native.chipdoc import ChipDoc
 from cps_auth.card.native.layout import Profile
 from cps_auth.card.native.pkcs15 import FileReference, Password, PrivateKey
@@ -102,7 +102,7 @@ def _attempts(left: int, reference: int = 1) -> tuple[tuple[str, str], ...]:
 def test_pss() -> None:
     """Where the card signs by PSS, it is asked to: application, PIN, algorithm, digest."""
     card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000"))
-    signature = card.prove(bytearray(b"1234"), CHALLENGE)
+    signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert signature.algorithm is SignatureAlgorithm.PS256
     assert signature.value == bytes.fromhex(SIGNATURE)
     script.finish()
@@ -113,7 +113,7 @@ def test_no_pss_algorithm(status: str) -> None:
     """A card that refuses the algorithm does raw RSA over a block padded here, with no new PIN."""
     refused = (SET_PSS[0], status)
     card, script = _card(*_attempts(3), (VERIFY, "9000"), refused, *RAW)
-    signature = card.prove(bytearray(b"1234"), CHALLENGE)
+    signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert signature.algorithm is SignatureAlgorithm.RS256
     script.finish()
 
@@ -127,7 +127,10 @@ def test_no_pss_operation(status: str) -> None:
     6982 is what an access rule "never" of this key says (ISO/IEC 7816-4:2005 table 6).
     """
     card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, status), *RAW)
-    assert card.prove(bytearray(b"1234"), CHALLENGE).algorithm is SignatureAlgorithm.RS256
+    assert (
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE).algorithm
+        is SignatureAlgorithm.RS256
+    )
     script.finish()
 
 
@@ -135,7 +138,7 @@ def test_signature_empty() -> None:
     """An answer without a signature ends it; the PIN is not sent again."""
     card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, "9000"))
     with pytest.raises(CardMisbehaved):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.finish()
 
 
@@ -145,7 +148,7 @@ def test_raw_refused(step: int) -> None:
     steps = [*RAW[:step], (RAW[step][0], "6A80")]
     card, script = _card(*_attempts(3), (VERIFY, "9000"), (SET_PSS[0], "6A80"), *steps)
     with pytest.raises(CardMisbehaved):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.finish()
 
 
@@ -156,7 +159,7 @@ def test_verify_refused(status: str, error: type[CpsAuthError]) -> None:
     """A refused PIN ends it: unlike ANS's module we believe no other status word."""
     card, script = _card(*_attempts(3), (VERIFY, status))
     with pytest.raises(error):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.finish()
 
 
@@ -165,12 +168,12 @@ def test_verified_by_another_program() -> None:
     said_verified = (WAKE, ENTER, ("01200001", "9000"))
     proof = (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000")
     card, script = _card(*said_verified, ENTER, *_attempts(3), *proof)
-    card.prove(bytearray(b"1234"), CHALLENGE)
+    card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.resets -= 1
     script.finish()
     card, script = _card(*said_verified, ENTER, *said_verified)
     with pytest.raises(LastAttempt):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     card, script = _card(*said_verified)
     assert card.pin_attempts_left() is None  # nobody is logged out for a look
     assert script.resets == 0
@@ -209,7 +212,7 @@ def test_application_recovered() -> None:
     )
     card, script = _card(*recovery, *_attempts(3), (VERIFY, "63C2"))
     with pytest.raises(WrongPin):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.finish()
 
 
@@ -243,7 +246,7 @@ def test_any_answer(answers: list[bytes], kind: CardKind) -> None:
             insertion=ReaderState("r", b""),
             kind=kind,
             owned=ExitStack(),
-            cache=PublicFileCache(),
+            cache=CardCache(),
             has_stayed=lambda: True,
         )
     description = CardDescription(kind, "reader", "49213845")
@@ -252,7 +255,7 @@ def test_any_answer(answers: list[bytes], kind: CardKind) -> None:
         card.read_label,
         card.read_authentication_certificate,
         card.pin_attempts_left,
-        lambda: card.prove(bytearray(b"1234"), CHALLENGE),
+        lambda: card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE),
     ):
         with suppress(CpsAuthError):
             use()
@@ -291,6 +294,6 @@ def test_every_status_word(step: int) -> None:
         description = CardDescription(CardKind.CPS4, "reader", "49213845")
         card = lone_card(ChipDoc(forced), description, PROFILE)
         with suppress(CpsAuthError):
-            card.prove(bytearray(b"1234"), CHALLENGE)
+            card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
         assert forced.pins <= 1
         assert forced.resets == 1

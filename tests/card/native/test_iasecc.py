@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cps_auth.card.native.card import NativeCard
-from cps_auth.card.native.card_cache import PublicFileCache
+from cps_auth.card.native.card_cache import CardCache
 from cps_auth.card.native.iasecc import IasEcc
 from cps_auth.card.native.layout import Profile, parse_serial
 from cps_auth.card.native.pkcs15 import FileReference, Password, PrivateKey
@@ -123,7 +123,7 @@ def _attempts(left: int) -> tuple[tuple[str, str], ...]:
 def test_proof_is_what_the_vendor_module_sends() -> None:
     """Attempts, PIN, key, DigestInfo: byte for byte, then one reset while the card is held."""
     card, script = _card(*_attempts(3), (VERIFY, "9000"), *SIGN)
-    signature = card.prove(bytearray(b"1234"), CHALLENGE)
+    signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert signature.value == bytes.fromhex(SIGNATURE)
     assert signature.algorithm is SignatureAlgorithm.RS256
     assert script.is_finished
@@ -147,7 +147,7 @@ def test_verify_refused(status: str, error: type[CpsAuthError], data: dict[str, 
     """Each answer to VERIFY has its error; nothing is sent after it but the reset."""
     card, script = _card(*_attempts(3), (VERIFY, status))
     with pytest.raises(error) as caught:
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert caught.value.data() == data
     assert script.is_finished
     assert script.resets == 1
@@ -160,7 +160,7 @@ def test_signature_refused(step: int, status: str) -> None:
     steps = [*SIGN[:step], (SIGN[step][0], status)]
     card, script = _card(*_attempts(3), (VERIFY, "9000"), *steps)
     with pytest.raises(CardMisbehaved) as caught:
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert caught.value.status_word_hex == status
     assert script.is_finished
     assert script.resets == 1
@@ -170,7 +170,7 @@ def test_empty_signature() -> None:
     """A card that says yes and signs nothing is not believed."""
     card, script = _card(*_attempts(3), (VERIFY, "9000"), SIGN[0], (SIGN[1][0], "9000"))
     with pytest.raises(CardMisbehaved):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.resets == 1
 
 
@@ -180,7 +180,7 @@ def test_card_leaves(step: int) -> None:
     whole = [*_attempts(3), (VERIFY, "9000"), *SIGN]
     card, script = _card(*whole[:step], (whole[step][0], CardRemoved()))
     with pytest.raises(CardRemoved):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.is_finished
     assert script.resets == 1
 
@@ -189,7 +189,7 @@ def test_malformed_pin_sends_nothing() -> None:
     """A malformed PIN does not even select a file."""
     card, script = _card()
     with pytest.raises(PinMalformed):
-        card.prove(bytearray(b"12345"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"12345"), CHALLENGE)
     assert script.resets == 0
 
 
@@ -198,7 +198,7 @@ def test_counter_is_read_first(card_says: int) -> None:
     """With one attempt left, or none, the PIN is not sent."""
     card, script = _card(*_attempts(card_says))
     with pytest.raises(LastAttempt if card_says else PinBlocked):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.is_finished
 
 
@@ -220,11 +220,11 @@ def test_unknown_attempts_are_not_spent(answer: str) -> None:
     unknown = (ENTER, ("0020000100", "6D00"), SELECT_MF, (ASK_ATTEMPTS, answer), ENTER)
     card, script = _card(*unknown)
     with pytest.raises(LastAttempt) as caught:
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert caught.value.attempts_left is None
     assert script.is_finished
     card, script = _card(*unknown, (VERIFY, "9000"), *SIGN)
-    card.prove(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
+    card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
     assert script.is_finished
 
 
@@ -240,11 +240,11 @@ def test_another_application_was_selected() -> None:
     lost = (ENTER[0], "6A82")
     wake = ("00A40404088025000001FF0100", "9000")
     card, script = _card(lost, wake, *_attempts(3), (VERIFY, "9000"), *SIGN)
-    card.prove(bytearray(b"1234"), CHALLENGE)
+    card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.is_finished
     card, script = _card(lost, wake, lost)
     with pytest.raises(CardMisbehaved):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.is_finished
 
 
@@ -299,7 +299,7 @@ def test_contactless_proves_nobody() -> None:
     """On the contactless interface nothing is sent, whatever the PIN."""
     card, script = _card(kind=CardKind.CPS3_CONTACTLESS)
     with pytest.raises(ContactlessNotEnough):
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.resets == 0
 
 
@@ -308,7 +308,7 @@ def test_key_without_pin_in_contact() -> None:
     profile = Profile(PROFILE.application, PROFILE.key, PROFILE.certificate, None)
     card, script = _card(profile=profile)
     with pytest.raises(CpsAuthError):
-        card.prove(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
     assert script.resets == 0
 
 
@@ -317,7 +317,7 @@ def test_the_pin_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     card, _ = _card(*_attempts(3), (VERIFY, "63C2"))
     with pytest.raises(WrongPin) as caught:
-        card.prove(bytearray(b"1234"), CHALLENGE)
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     said = caplog.text + repr(caught.value) + str(caught.value)
     assert "00 20 00 01 <4 bytes hidden>" in said
     assert "31323334" not in said
@@ -328,7 +328,7 @@ def test_the_pin_stays_its_owners() -> None:
     """The caller's PIN is neither changed nor wiped here."""
     pin = bytearray(b"1234")
     card, _ = _card(*_attempts(3), (VERIFY, "9000"), *SIGN)
-    card.prove(pin, CHALLENGE)
+    card.verify_pin_and_sign(pin, CHALLENGE)
     assert pin == b"1234"
 
 
@@ -383,14 +383,14 @@ def test_hostile_card(seed: int) -> None:
             kind=CardKind.CPS3,
             owned=contextlib.ExitStack(),
             has_stayed=lambda: True,
-            cache=PublicFileCache(),
+            cache=CardCache(),
         )
     description = CardDescription(CardKind.CPS3, "r", "")
     card = lone_card(IasEcc(hostile), description, PROFILE)
     for use in (
         card.read_authentication_certificate,
         card.pin_attempts_left,
-        lambda: card.prove(bytearray(b"1234"), CHALLENGE),
+        lambda: card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE),
     ):
         with contextlib.suppress(CpsAuthError):
             use()

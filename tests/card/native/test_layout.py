@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cps_auth.card.native.card import NativeCard
-from cps_auth.card.native.card_cache import PublicFileCache
+from cps_auth.card.native.card_cache import CardCache
 from cps_auth.card.native.source import open_native
 from cps_auth.errors import CardMisbehaved, ContactlessNotEnough, UnsupportedCard
 from cps_auth.model import CardKind, Challenge, ReaderState
@@ -113,7 +113,7 @@ def _open(kind: CardKind = CardKind.CPS3, **changed: str) -> tuple[NativeCard, F
         kind=kind,
         owned=ExitStack(),
         has_stayed=lambda: True,
-        cache=PublicFileCache(),
+        cache=CardCache(),
     )
     return card, transport
 
@@ -141,7 +141,7 @@ def test_contactless() -> None:
     assert card.pin_attempts_left() is None
     challenge = Challenge("bm9uY2U=", "o", datetime.now(UTC), timedelta(minutes=5))
     with pytest.raises(ContactlessNotEnough):
-        card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=True)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge, last_attempt_allowed=True)
     assert transport.refused == []
 
 
@@ -189,7 +189,7 @@ def _data(label: str, path: str, *about: str) -> str:
     return _der("30", _der("30", name, *about), _der("30", "0C03435053"), _der("A1", _path(path)))
 
 
-def test_free_objects() -> None:
+def test_public_objects() -> None:
     """Those that need no PIN by flag and by authId, of as many as a CPS4 has; one is missing."""
     guarded = "".join(
         _data(f"CPS_ACTIVITY_{number:02}_PS", f"D1{number:02}", "03020780", "040101")
@@ -207,11 +207,11 @@ def test_free_objects() -> None:
             "0001D204": "0000",
         }
     )
-    found = [(one.label, one.unverified_content) for one in card.read_free_objects()]
+    found = [(one.label, one.unverified_content) for one in card.read_public_objects()]
     assert found == [("A", b"\1\2"), ("D", b"\0\0")]
 
 
 def test_no_data_objects() -> None:
     """A card without a DODF has none."""
     card, _ = _open()
-    assert card.read_free_objects() == ()
+    assert card.read_public_objects() == ()

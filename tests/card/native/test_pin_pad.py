@@ -122,7 +122,7 @@ def test_typed_on_the_reader(reader: Reader) -> None:
     with cards.open_card() as card:
         assert card.has_pin_pad
         certificate_der = card.read_authentication_certificate()
-        signature = card.prove(None, CHALLENGE)
+        signature = card.verify_pin_and_sign(None, CHALLENGE)
     assert is_signature_of(certificate_der, CHALLENGE.message(), signature)
     assert not inserted.is_pin_verified
 
@@ -131,7 +131,7 @@ def test_wrong_on_the_reader(reader: Reader) -> None:
     """A wrong PIN on the keypad costs one attempt, like any other."""
     cards, inserted = reader(b"9999")
     with cards.open_card() as card, pytest.raises(WrongPin) as refused:
-        card.prove(None, CHALLENGE)
+        card.verify_pin_and_sign(None, CHALLENGE)
     assert refused.value.attempts_left == inserted.pin_attempts_left == 2
 
 
@@ -151,7 +151,7 @@ def test_nobody_types(reader: Reader, answer: str, error: type[CpsAuthError]) ->
     """Too late, given up, too short, broken: each has its error, and costs no attempt."""
     cards, inserted = reader(answer)
     with cards.open_card() as card, pytest.raises(error):
-        card.prove(None, CHALLENGE)
+        card.verify_pin_and_sign(None, CHALLENGE)
     assert inserted.pin_attempts_left == 3
 
 
@@ -160,8 +160,8 @@ def test_last_attempt(reader: Reader) -> None:
     cards, _ = reader(b"1234", "last-attempt")
     with cards.open_card() as card:
         with pytest.raises(LastAttempt):
-            card.prove(None, CHALLENGE)
-        card.prove(None, CHALLENGE, last_attempt_allowed=True)
+            card.verify_pin_and_sign(None, CHALLENGE)
+        card.verify_pin_and_sign(None, CHALLENGE, last_attempt_allowed=True)
 
 
 @pytest.mark.parametrize("features", ["", "06", "0604", "0605000000000000", "0A0442000DB5"])
@@ -171,5 +171,5 @@ def test_no_keypad(reader: Reader, features: str) -> None:
     with cards.open_card() as card:
         assert not card.has_pin_pad
         with pytest.raises(PinEntryCancelled):
-            card.prove(None, CHALLENGE)
+            card.verify_pin_and_sign(None, CHALLENGE)
     assert inserted.pin_attempts_left == 3

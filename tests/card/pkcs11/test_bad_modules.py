@@ -56,8 +56,10 @@ static void override(void) {{ ours.call[LOGIN] = login; }}
 
 
 def _prove(module: Path, challenge: Challenge, *, last_attempt_allowed: bool = False) -> None:
-    with Pkcs11Cards(module, prove_deadline_s=2).open_card() as card:
-        card.prove(bytearray(b"1234"), challenge, last_attempt_allowed=last_attempt_allowed)
+    with Pkcs11Cards(module, sign_deadline_s=2).open_card() as card:
+        card.verify_pin_and_sign(
+            bytearray(b"1234"), challenge, last_attempt_allowed=last_attempt_allowed
+        )
 
 
 def _children() -> set[str]:

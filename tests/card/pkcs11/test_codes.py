@@ -28,8 +28,8 @@ def test_change_pin(softhsm, challenge) -> None:
             card.change_pin(bytearray(b"0000"), bytearray(NEW))
         card.change_pin(bytearray(OLD), bytearray(NEW))
         with pytest.raises(WrongPin):
-            card.prove(bytearray(OLD), challenge)
-        assert card.prove(bytearray(NEW), challenge).value
+            card.verify_pin_and_sign(bytearray(OLD), challenge)
+        assert card.verify_pin_and_sign(bytearray(NEW), challenge).value
 
 
 def test_unblock(softhsm, challenge) -> None:
@@ -42,7 +42,7 @@ def test_unblock(softhsm, challenge) -> None:
         with pytest.raises(WrongPuk):
             card.unblock(bytearray(b"87654321"), bytearray(NEW), last_attempt_allowed=True)
         card.unblock(bytearray(PUK), bytearray(NEW), last_attempt_allowed=True)
-        assert card.prove(bytearray(NEW), challenge).value
+        assert card.verify_pin_and_sign(bytearray(NEW), challenge).value
 
 
 _TOKEN_INFO = """
@@ -93,10 +93,10 @@ def test_keypad(compile_shim, challenge, typed, error) -> None:
     with Pkcs11Cards(module).open_card() as card:
         assert card.has_pin_pad
         if error is None:
-            assert card.prove(None, challenge).value
+            assert card.verify_pin_and_sign(None, challenge).value
         else:
             with pytest.raises(error):
-                card.prove(None, challenge)
+                card.verify_pin_and_sign(None, challenge)
 
 
 def test_no_keypad(softhsm, challenge) -> None:
@@ -105,7 +105,7 @@ def test_no_keypad(softhsm, challenge) -> None:
     with Pkcs11Cards(softhsm.module).open_card() as card:
         assert not card.has_pin_pad
         with pytest.raises(PinEntryCancelled):
-            card.prove(None, challenge)
+            card.verify_pin_and_sign(None, challenge)
 
 
 @pytest.mark.parametrize("refusal", ["0x70", "0x63", "0x54"])
@@ -122,6 +122,6 @@ def test_pss_where_nothing_else_goes(compile_shim, challenge, refusal) -> None:
     )
     with Pkcs11Cards(module).open_card() as card:
         certificate_der = card.read_authentication_certificate()
-        signature = card.prove(bytearray(OLD), challenge)
+        signature = card.verify_pin_and_sign(bytearray(OLD), challenge)
     assert signature.algorithm is SignatureAlgorithm.PS256
     assert is_signature_of(certificate_der, challenge.message(), signature)

@@ -47,7 +47,7 @@ def log_in(softhsm, challenge: Challenge) -> Callable[[ForkServer], None]:
 
     def once(server: ForkServer) -> None:
         with Pkcs11Cards(softhsm.module, start=server).open_card() as card:
-            card.prove(bytearray(PIN), challenge)
+            card.verify_pin_and_sign(bytearray(PIN), challenge)
 
     return once
 
@@ -58,11 +58,11 @@ def test_each_card_has_a_child_that_ends_with_its_pin(softhsm, challenge, server
     with Pkcs11Cards(softhsm.module, start=fork).open_card() as card:
         (first,) = _children(pid)
         with pytest.raises(WrongPin):
-            card.prove(bytearray(b"4321"), challenge)
+            card.verify_pin_and_sign(bytearray(b"4321"), challenge)
         assert not _children(pid)
         card.read_authentication_certificate()
         assert _children(pid) not in (set(), {first})
-        card.prove(bytearray(PIN), challenge)
+        card.verify_pin_and_sign(bytearray(PIN), challenge)
         assert not _children(pid)
     assert Path(f"/proc/{pid}").exists()
 
@@ -92,7 +92,7 @@ def test_a_child_that_dies_or_hangs(softhsm, challenge, server, fault, why) -> N
         with pytest.raises(ModuleUnusable, match=why):
             card.pin_attempts_left()
         assert not _children(pid)
-        card.prove(bytearray(PIN), challenge)
+        card.verify_pin_and_sign(bytearray(PIN), challenge)
 
 
 def test_all_of_them_stopped_in_a_login(softhsm, challenge, server) -> None:
@@ -105,7 +105,7 @@ def test_all_of_them_stopped_in_a_login(softhsm, challenge, server) -> None:
             os.kill(one, signal.SIGSTOP)
         with pytest.raises(ModuleUnusable, match="no answer in time"):
             card.pin_attempts_left()
-        card.prove(bytearray(PIN), challenge)
+        card.verify_pin_and_sign(bytearray(PIN), challenge)
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -150,7 +150,7 @@ def test_no_descriptor_stays(softhsm, challenge, server) -> None:
 
     def once() -> None:
         with cards.open_card() as card:
-            card.prove(bytearray(PIN), challenge)
+            card.verify_pin_and_sign(bytearray(PIN), challenge)
         with cards.open_card():
             (child,) = _children(pid)
             os.kill(child, signal.SIGKILL)

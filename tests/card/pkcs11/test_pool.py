@@ -64,7 +64,7 @@ class Bench:
     def log_in(self, challenge: Challenge, pin: bytes = b"1234") -> None:
         """Do what follows it."""
         with self.cards.open_card() as card:
-            card.prove(bytearray(pin), challenge)
+            card.verify_pin_and_sign(bytearray(pin), challenge)
 
 
 MakeBench = Callable[..., Bench]
@@ -152,7 +152,7 @@ def test_a_card_pulled_before_the_pin_is_noticed(bench: MakeBench, challenge) ->
         with pytest.raises(CardRemoved):
             card.read_authentication_certificate()
         with pytest.raises(CardRemoved):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert not card.has_stayed()
 
 
@@ -244,7 +244,7 @@ def test_another_token_sees_no_pin(bench: MakeBench, challenge, tmp_path) -> Non
         card.read_authentication_certificate()
         swapped.touch()
         with pytest.raises(CardRemoved):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert not asked.exists()
     swapped.unlink()
     one.log_in(challenge)
@@ -258,7 +258,7 @@ def test_the_next_one_is_prepared_after_the_answer(softhsm, challenge) -> None:
     cards = Pkcs11Cards(softhsm.module, keeps=True)
     with cards.open_card() as card:
         (first,) = _children() - before
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert _children() - before == {first}
     deadline_s = time.monotonic() + 10
     while (now := _children() - before) in ({first}, set()) and time.monotonic() < deadline_s:
@@ -268,7 +268,7 @@ def test_the_next_one_is_prepared_after_the_answer(softhsm, challenge) -> None:
     while not cards._supply._kept and time.monotonic() < deadline_s:
         time.sleep(0.005)
     with cards.open_card() as card:
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert _children() - before == now
 
 

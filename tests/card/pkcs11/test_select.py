@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from cps_auth.card.pin import PIN, PUK
 from cps_auth.card.pkcs11.select import (
-    Seat,
+    SlotCandidate,
     attempts_left,
     authentication_certificate,
-    choose_seat,
+    choose_candidate,
     explain_absence,
     reader_of,
 )
@@ -42,10 +42,10 @@ def _token(serial: str = "99000001", **changes: object) -> TokenSeen:
     return TokenSeen(**(seen | changes))  # type: ignore[arg-type]  # fields by name
 
 
-def _seat(slot_id: int, token: TokenSeen, reader: str | None = None) -> Seat:
+def _seat(slot_id: int, token: TokenSeen, reader: str | None = None) -> SlotCandidate:
     slot = SlotSeen(slot_id, f"slot {slot_id}", removable=reader is not None)
     state = ReaderState(reader, ATR) if reader else None
-    return Seat(slot, token, CertificateSeen(b"\2", b""), state, 0.0)
+    return SlotCandidate(slot, token, CertificateSeen(b"\2", b""), state, 0.0)
 
 
 def _seen(igc: FakeIgcSante, persona: str) -> tuple[CertificateSeen, CertificateSeen]:
@@ -122,16 +122,16 @@ def test_one_card_in_several_slots_is_one_card() -> None:
     """One serial is one card, and the slot that has a PIN is the one to use."""
     without_pin = _seat(0, _token(login_required=False), "contactless")
     with_pin = _seat(1, _token(), "contact")
-    assert choose_seat([without_pin, with_pin]) is with_pin
-    assert choose_seat([with_pin, with_pin]) is with_pin
-    assert choose_seat([]) is None
+    assert choose_candidate([without_pin, with_pin]) is with_pin
+    assert choose_candidate([with_pin, with_pin]) is with_pin
+    assert choose_candidate([]) is None
 
 
 def test_two_serials_are_several_cards() -> None:
     """Their readers are named in a stable order."""
     seats = [_seat(1, _token("2"), "B"), _seat(0, _token("1"), "A")]
     with pytest.raises(SeveralCards) as several:
-        choose_seat(seats)
+        choose_candidate(seats)
     assert several.value.readers == ("A", "B")
 
 

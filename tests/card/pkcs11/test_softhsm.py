@@ -39,7 +39,7 @@ def test_a_token_logs_in_with_its_authentication_key(softhsm, challenge) -> None
     credentials = softhsm.add_token("doctor")
     with Pkcs11Cards(softhsm.module).open_card() as card:
         certificate_der = card.read_authentication_certificate()
-        signature = card.prove(bytearray(b"1234"), challenge)
+        signature = card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     assert certificate_der == credentials.authentication_certificate_der
     assert signature.algorithm is SignatureAlgorithm.RS256
     _verify(certificate_der, signature, challenge)
@@ -67,7 +67,7 @@ def test_a_key_is_found_by_its_modulus(softhsm, igc, challenge) -> None:
     softhsm.add_pair("CPS-lying-ids", "0b", credentials.authentication_key, None)
     softhsm.add_certificate("CPS-lying-ids", "0a", credentials.authentication_certificate_der)
     with Pkcs11Cards(softhsm.module).open_card() as card:
-        signature = card.prove(bytearray(b"1234"), challenge)
+        signature = card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     _verify(credentials.authentication_certificate_der, signature, challenge)
 
 
@@ -76,8 +76,8 @@ def test_a_wrong_pin_is_refused_and_the_right_one_then_works(softhsm, challenge)
     credentials = softhsm.add_token("doctor")
     with Pkcs11Cards(softhsm.module).open_card() as card:
         with pytest.raises(WrongPin):
-            card.prove(bytearray(b"4321"), challenge)
-        signature = card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"4321"), challenge)
+        signature = card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     _verify(credentials.authentication_certificate_der, signature, challenge)
 
 
@@ -90,7 +90,7 @@ def test_a_malformed_pin_never_reaches_the_module(
     """OpenSC's spy between us and the module sees no C_Login."""
     calls = _spy_on(softhsm, tmp_path, monkeypatch)
     with Pkcs11Cards(SPY).open_card() as card, pytest.raises(PinMalformed):
-        card.prove(bytearray(pin), challenge)
+        card.verify_pin_and_sign(bytearray(pin), challenge)
     assert "C_GetTokenInfo" in calls.read_text()
     assert "C_Login" not in calls.read_text()
 
@@ -99,7 +99,7 @@ def test_nothing_stays_logged_in(softhsm, challenge, tmp_path, monkeypatch) -> N
     """As the spy saw it: one login, one signature, one logout, all sessions closed, finalized."""
     calls = _spy_on(softhsm, tmp_path, monkeypatch)
     with Pkcs11Cards(SPY).open_card() as card:
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
     seen = [line.split(": ")[1] for line in calls.read_text().splitlines() if ": C_" in line]
     for call in ("C_Login", "C_SignInit", "C_Logout", "C_Finalize"):
         assert seen.count(call) == 1, call
@@ -114,7 +114,7 @@ def test_the_process_ends_with_the_pin_and_with_the_card(softhsm, challenge) -> 
     card = Pkcs11Cards(softhsm.module).open_card()
     assert len(_children() - before) == 1
     with pytest.raises(WrongPin):
-        card.prove(bytearray(b"4321"), challenge)
+        card.verify_pin_and_sign(bytearray(b"4321"), challenge)
     assert _children() == before
     card.read_authentication_certificate()
     assert len(_children() - before) == 1
@@ -128,7 +128,7 @@ def test_the_callers_pin_is_left_alone(softhsm, challenge) -> None:
     softhsm.add_token("doctor")
     pin = bytearray(b"1234")
     with Pkcs11Cards(softhsm.module).open_card() as card:
-        card.prove(pin, challenge)
+        card.verify_pin_and_sign(pin, challenge)
     assert pin == b"1234"
 
 
@@ -171,7 +171,7 @@ def test_a_child_killed_between_two_calls_is_noticed(softhsm, challenge) -> None
         os.kill(child, signal.SIGKILL)
         with pytest.raises(ModuleUnusable, match="signal 9"):
             card.pin_attempts_left()
-        card.prove(bytearray(b"1234"), challenge)
+        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
 
 def _spy_on(softhsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -90,7 +90,7 @@ class Bench:
         with self.cards().open_card(reader) as card:
             der = card.read_authentication_certificate()
             assert der == self.credentials.authentication_certificate_der
-            signature = card.prove(bytearray(b"1234"), challenge)
+            signature = card.verify_pin_and_sign(bytearray(b"1234"), challenge)
         assert is_signature_of(der, challenge.message(), signature)
 
 
@@ -117,7 +117,7 @@ def test_the_same_card_again_after_a_wrong_list(compile_shim, igc, challenge) ->
     bench = Bench(compile_shim, igc, list="if (listed == 1) { *length = 0; return 0; }")
     with bench.cards().open_card() as card:
         for _ in range(2):
-            card.prove(bytearray(b"1234"), challenge)
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
 
 @pytest.mark.parametrize("code", ["5", "0xE0", "0xE1", "0x32"])
