@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.timing import Figure, compare
+from cps_auth.files import version_of
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import Crl, CrlStore, version_of
+from cps_auth.pki.revocation.crl import Crl, CrlStore
 from cps_auth.pki.revocation.crl_index import FOLDER
 from hardware_mocks.igc.card_certificates import CertificateUse, card_request
 from hardware_mocks.igc.fake_igc import FakeIgcSante

@@ -6,14 +6,13 @@ trust is decided here.
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.files import read_protected
 from cps_auth.pki.revocation.policy import GRACE_MAX_HOURS
 
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
@@ -112,49 +111,3 @@ def read_settings(path: Path = CONFIG_PATH) -> Settings:
     if "command" in settings.lock.lockers and not settings.lock.command:
         raise ConfigurationError(f"{path}: lock.lockers names 'command', lock.command is empty")
     return settings
-
-
-def read_protected(path: Path, max_bytes: int) -> bytes:
-    """Read a file that decides about trust or accounts.
-
-    Args:
-        path: the file.
-        max_bytes: the most that it may hold.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ConfigurationError: not a regular file, owned by another than root or this process's
-            user, writable by group or others, too long, or unreadable.
-    """
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            check_protected(path, status)
-            # One byte more than it has, or may have: a buffer as long as the limit takes time
-            content = file.read(min(status.st_size, max_bytes) + 1)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    if len(content) > max_bytes:
-        raise ConfigurationError(f"{path}: longer than {max_bytes} bytes")
-    if len(content) > status.st_size:
-        raise ConfigurationError(f"{path}: written to while it was read")
-    return content
-
-
-def check_protected(path: Path, status: os.stat_result) -> None:
-    """Check that nobody but root or this process's user could have written a file.
-
-    Raises:
-        ConfigurationError: somebody could.
-    """
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{path}: not a regular file")
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigurationError(f"{path}: owned by uid {status.st_uid}, not by root")
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigurationError(f"{path}: writable by group or others")

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TREES = ("cps_auth", "pam_helper", "webdemo", "hardware_mocks")
 
-FLOOR = ("cps_auth.files", "cps_auth.der")
+FLOOR = ("cps_auth.files", "cps_auth.der", "cps_auth.cache")
 """Mechanisms that exist once, below everything."""
 
 ALLOWED = {
@@ -21,16 +21,23 @@ ALLOWED = {
     "cps_auth.model": (),
     "cps_auth.wording": ("cps_auth.errors",),
     "cps_auth.exit_codes": ("cps_auth.errors",),
-    "cps_auth.config": ("cps_auth.errors", "cps_auth.pki.revocation.policy"),
-    "cps_auth.files": (),
+    "cps_auth.config": ("cps_auth.errors", "cps_auth.files", "cps_auth.pki.revocation.policy"),
+    "cps_auth.files": ("cps_auth.errors",),
     "cps_auth.der": (),
+    "cps_auth.cache": (),
     "cps_auth.main_thread": (),
     "cps_auth.background": (),
     "cps_auth.pin_entry": ("cps_auth.errors",),
     "cps_auth.session_lock": ("cps_auth.model", "cps_auth.errors"),
     "cps_auth.card": (*FLOOR, "cps_auth.model", "cps_auth.errors", "cps_auth.background"),
     "cps_auth.pki": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
-    "cps_auth.login": ("cps_auth.model", "cps_auth.errors", "cps_auth.pki", "cps_auth.card.port"),
+    "cps_auth.login": (
+        *FLOOR,
+        "cps_auth.model",
+        "cps_auth.errors",
+        "cps_auth.pki",
+        "cps_auth.card.port",
+    ),
     "cps_auth.flask": (
         *FLOOR,
         "cps_auth.model",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.files import as_configuration_error, make_folder, replace_file
 from cps_auth.native_host.callers import (
     OURS_CHROMIUM,
     OURS_FIREFOX,
@@ -241,21 +242,8 @@ def _allow(also_allowed: Sequence[str]) -> Iterator[str]:
         yield from (ALLOW, extension)
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder that everybody can look into, whatever the umask of whoever installs."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(_PROGRAM_MODE)
-
-
 def _write(path: Path, text: str, mode: int) -> None:
     """Write a file in whole: a browser that looks meanwhile sees the old one or the new one."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        _make_folder(path.parent)
-        new.write_text(text)
-        new.chmod(mode)
-        new.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    with as_configuration_error(path):
+        make_folder(path.parent)
+        replace_file(path, text.encode(), mode=mode)

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError, HolderNotAllowed
+from cps_auth.files import locked_for_update, read_protected, write_protected
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import Practitioner
 from pam_helper.daemon.protocol import Name
-from pam_helper.root_file import exclusive, replace_file
 
 ACCOUNTS_PATH = Path("/etc/cps-auth/accounts.toml")
 MAX_ACCOUNTS_BYTES = 1024 * 1024
@@ -107,7 +106,7 @@ def add_holder(practitioner: Practitioner, account: str, path: Path, *, at: date
     Raises:
         ConfigurationError: the file or the new entry is unusable; nothing was changed.
     """
-    with exclusive(path):
+    with locked_for_update(path):
         try:
             before = read_protected(path, MAX_ACCOUNTS_BYTES)
         except FileNotFoundError:
@@ -117,7 +116,7 @@ def add_holder(practitioner: Practitioner, account: str, path: Path, *, at: date
         after = before + _entry(practitioner.ps_idnat, account, at)
         if account not in _decode(path, after).of(practitioner.ps_idnat):
             raise ConfigurationError(f"{path}: the new entry cannot be read back")
-        replace_file(path, after)
+        write_protected(path, after)
         return True
 
 

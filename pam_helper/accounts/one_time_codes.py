@@ -16,10 +16,9 @@ import msgspec
 from cryptography.exceptions import InvalidKey, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
+from cps_auth.files import locked_for_update, read_protected, write_protected
 from pam_helper.daemon.protocol import CODE_CHARACTERS
-from pam_helper.root_file import exclusive, replace_file
 
 CODES_PATH = Path("/var/lib/cps-auth/codes.json")
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -85,7 +84,7 @@ class OneTimeCodes:
         code = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))
         hashed = _hash(bytearray(code, "ascii"))
         self._make_folder()
-        with exclusive(self._path):
+        with locked_for_update(self._path):
             kept = [stored for stored in self._read() if stored.is_live(at)]
             if sum(stored.account == account for stored in kept) >= MAX_PER_ACCOUNT:
                 raise ConfigurationError(f"{account} has {MAX_PER_ACCOUNT} unused one-time codes")
@@ -112,7 +111,7 @@ class OneTimeCodes:
             ConfigurationError: the file cannot be read or written; the code is not accepted.
         """
         self._make_folder()
-        with exclusive(self._path):
+        with locked_for_update(self._path):
             stored = self._read()
             live = [one for one in stored if one.account == account and one.is_live(at)]
             used = next((one for one in live if one.is_of(code)), None)
@@ -128,7 +127,7 @@ class OneTimeCodes:
             ConfigurationError
         """
         self._make_folder()
-        with exclusive(self._path):
+        with locked_for_update(self._path):
             stored = self._read()
             kept = [one for one in stored if one.account != account]
             self._write(kept)
@@ -144,7 +143,7 @@ class OneTimeCodes:
             raise ConfigurationError(f"{self._path}: {error}") from None
 
     def _write(self, codes: list[StoredCode]) -> None:
-        replace_file(self._path, msgspec.json.encode(codes))
+        write_protected(self._path, msgspec.json.encode(codes))
 
     def _make_folder(self) -> None:
         try:

@@ -7,16 +7,15 @@ waits. To start a thread, or to wake one, would take longer than most answers.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import socket
-import stat
 import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, PeerNotAllowed
+from cps_auth.files import ownership_fault
 from pam_helper.daemon.answering import peer_of
 from pam_helper.daemon.authority import Peer
 
@@ -60,9 +59,8 @@ def listen(path: Path) -> socket.socket:
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder in which another user could put a socket of their own."""
-    status = folder.stat()
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigurationError(f"{folder}: others than root can write there")
+    if fault := ownership_fault(folder.stat()):
+        raise ConfigurationError(f"{folder}: {fault}")
 
 
 def _remove_stale(path: Path) -> None:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
-from pam_helper.root_file import replace_file
+from cps_auth.files import read_protected, write_protected
 
 FOLDER = "covers"
 """Inside the daemon's folder, which is on a tmpfs as the processes do not outlive the boot."""
@@ -80,7 +79,7 @@ class Covers:
         try:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             # A screen waits for its cover: not for a disk, for a process that ends with the power
-            replace_file(place, msgspec.json.encode(cover), outlives_power=False)
+            write_protected(place, msgspec.json.encode(cover), durable=False)
         except (OSError, ConfigurationError) as error:
             _log.warning("cover of session %s is not written down: %s", session_id, error)
 

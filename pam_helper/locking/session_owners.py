@@ -11,9 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
-from pam_helper.root_file import replace_file
+from cps_auth.files import read_protected, write_protected
 
 OWNERS_FILE = "sessions.json"
 MAX_OWNERS_BYTES = 1024 * 1024
@@ -68,7 +67,7 @@ class Owners:
     def _write(self, owners: dict[str, str]) -> None:
         if owners == self._owners:
             return
-        replace_file(self._path, msgspec.json.encode(owners))
+        write_protected(self._path, msgspec.json.encode(owners))
         self._owners = owners
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError
-from pam_helper.root_file import unfinished
+from cps_auth.files import as_configuration_error, unfinished
 from pam_helper.setup.manifest import PLACE, Manifest, read_manifest, sha256_hex, write_manifest
 from pam_helper.setup.system_files import InstalledFile
 
@@ -63,7 +63,7 @@ def install(
     new = [file for file, step in zip(files, steps, strict=True) if step.what != "keep"]
     if not new:
         return steps
-    with _as_configuration_error(root):
+    with as_configuration_error(root):
         manifest = _begin(root, new)
         for file in new:
             after_step(f"about to write {file.place}")
@@ -110,7 +110,7 @@ def uninstall(
     manifest = read_manifest(root)
     steps = [step for place in manifest.files for step in _removal_steps(root, place, manifest)]
     if not dry_run:
-        with _as_configuration_error(root):
+        with as_configuration_error(root):
             _remove(root, steps, manifest, after_step)
     return steps
 
@@ -121,7 +121,7 @@ def below(root: Path, place: str) -> Path:
 
 
 def _install_step(root: Path, file: InstalledFile, manifest: Manifest) -> Step:
-    with _as_configuration_error(root):
+    with as_configuration_error(root):
         there = _content(below(root, file.place))
     if there is None:
         return Step("create", file.place, diff=_diff(file.place, b"", file.content))
@@ -142,7 +142,7 @@ def _diff(place: str, before: bytes, after: bytes) -> str:
 
 
 def _removal_steps(root: Path, place: str, manifest: Manifest) -> Iterator[Step]:
-    with _as_configuration_error(root):
+    with as_configuration_error(root):
         there = _content(below(root, place))
     if there is None:
         return
@@ -166,7 +166,7 @@ def _remove(
         with contextlib.suppress(OSError):  # in use by others, or not there
             below(root, folder).rmdir()
     manifest_place = below(root, PLACE)
-    for path in (unfinished(manifest_place), manifest_place):
+    for path in (*unfinished(manifest_place), manifest_place):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # holds what was enrolled, or is not there
         manifest_place.parent.rmdir()
@@ -197,12 +197,3 @@ def _write(path: Path, file: InstalledFile) -> None:
         os.fchmod(descriptor, file.mode)
         os.fsync(descriptor)
     new.replace(path)
-
-
-@contextlib.contextmanager
-def _as_configuration_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        raise ConfigurationError(f"{where}: {error.strerror}") from None

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from cps_auth.config import read_protected
 from cps_auth.errors import ConfigurationError
-from pam_helper.root_file import replace_file
+from cps_auth.files import read_protected, write_protected
 
 PLACE = "/var/lib/cps-auth/installed.json"
 _MAX_BYTES = 256 * 1024
@@ -57,4 +56,4 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     Raises:
         ConfigurationError
     """
-    replace_file(root / PLACE[1:], msgspec.json.encode(manifest))
+    write_protected(root / PLACE[1:], msgspec.json.encode(manifest))

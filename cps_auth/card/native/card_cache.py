@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import threading
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import msgspec
 
 from cps_auth.card.native.layout import Profile
 from cps_auth.errors import ConfigurationError
+from cps_auth.files import replace_file
 from cps_auth.model import CardKind, ReaderState
 
 _KEPT = 64  # cards in memory; a practice has a handful
@@ -167,15 +167,5 @@ def _read(path: Path) -> CachedCard | None:
 
 def _write(path: Path, content: bytes) -> None:
     """Write all or nothing; a full disk is no reason to refuse a card."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(fresh, "xb", opener=_private) as file:  # Path.open has no opener
-            file.write(content)
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+    with contextlib.suppress(OSError):
+        replace_file(path, content, mode=0o600, durable=False)

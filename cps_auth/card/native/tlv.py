@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cps_auth.der import data_object_at
 from cps_auth.errors import CardMisbehaved
 
 MAX_BYTES = 0x8000
 """No file or answer of ours is longer: READ BINARY addresses 15 bits."""
 
-_MAX_TAG_BYTES = 3
-_MAX_LENGTH_BYTES = 3  # after the byte that announces them
 _PADDING = (0x00, 0xFF)
 
 
@@ -65,21 +64,22 @@ def read_first(unverified: bytes) -> tuple[Tlv, int]:
     Raises:
         CardMisbehaved: no whole data object is there.
     """
-    tag, at = _tag(unverified, 0)
-    length, at = _length(unverified, at)
-    if at + length > len(unverified):
+    try:
+        found = data_object_at(unverified, 0, len(unverified))
+    except ValueError as error:
+        raise CardMisbehaved(str(error)) from None
+    if found.end > len(unverified):
         raise CardMisbehaved("BER-TLV length beyond the end")
-    return Tlv(tag, unverified[at : at + length]), at + length
+    return Tlv(found.tag, unverified[found.content : found.end]), found.end
 
 
 def announced_length(unverified: bytes, tag: int) -> int | None:
     """Return how long the data object is that begins here; None when none of this tag does."""
     try:
-        found, at = _tag(unverified, 0)
-        length, at = _length(unverified, at)
-    except CardMisbehaved:
+        found = data_object_at(unverified, 0, len(unverified))
+    except ValueError:
         return None
-    return at + length if found == tag else None
+    return found.end if found.tag == tag else None
 
 
 def _objects(unverified: bytes) -> Iterator[Tlv]:
@@ -91,33 +91,3 @@ def _objects(unverified: bytes) -> Iterator[Tlv]:
         found, taken = read_first(unverified[at:])
         at += taken
         yield found
-
-
-def _byte(unverified: bytes, at: int) -> int:
-    if at >= len(unverified):
-        raise CardMisbehaved("BER-TLV cut short")
-    return unverified[at]
-
-
-def _tag(unverified: bytes, at: int) -> tuple[int, int]:
-    tag = _byte(unverified, at)
-    if tag & 0x1F != 0x1F:
-        return tag, at + 1
-    for taken in range(2, _MAX_TAG_BYTES + 1):
-        following = _byte(unverified, at + taken - 1)
-        tag = tag << 8 | following
-        if not following & 0x80:
-            return tag, at + taken
-    raise CardMisbehaved("BER-TLV tag of more than three bytes")
-
-
-def _length(unverified: bytes, at: int) -> tuple[int, int]:
-    first = _byte(unverified, at)
-    if first < 0x80:
-        return first, at + 1
-    count = first & 0x7F
-    if not 1 <= count <= _MAX_LENGTH_BYTES:
-        raise CardMisbehaved("BER-TLV length form not allowed")
-    if at + 1 + count > len(unverified):
-        raise CardMisbehaved("BER-TLV cut short")
-    return int.from_bytes(unverified[at + 1 : at + 1 + count], "big"), at + 1 + count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from bisect import bisect_left
@@ -15,6 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cps_auth.files import FileVersion, version_of
 from cps_auth.pki.certificate.names import name_key
 from cps_auth.pki.chain.signatures import Signer, is_signed_with, signer_of
 from cps_auth.pki.revocation.crl_entries import (
@@ -24,7 +24,7 @@ from cps_auth.pki.revocation.crl_entries import (
     read_entries,
 )
 from cps_auth.pki.revocation.crl_header import Doubt, Form, read_form, revoked_part
-from cps_auth.pki.revocation.crl_index import FOLDER, Header, Version, open_index, write_index
+from cps_auth.pki.revocation.crl_index import FOLDER, Header, open_index, write_index
 from cps_auth.pki.revocation.crl_numbers import ListNumbers
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
@@ -47,7 +47,7 @@ class Crl:
         self._doubts: dict[Signer, Doubt | None] = {}
         self._signature_doubts: dict[str, Doubt | None] = {}  # by key_sha256_hex
         self._source: tuple[x509.CertificateRevocationList, bytes] | None = None
-        self._file: tuple[Path, Version] | None = None
+        self._file: tuple[Path, FileVersion] | None = None
         self._mutex = threading.Lock()
 
     @classmethod
@@ -68,7 +68,7 @@ class Crl:
         return read
 
     @classmethod
-    def from_file(cls, file: Path, version: Version) -> Crl:
+    def from_file(cls, file: Path, version: FileVersion) -> Crl:
         """Read a list from its index, or itself where there is none that may be believed.
 
         Raises:
@@ -187,10 +187,10 @@ class CrlStore:
         self._fixed = [_parse_or_none(crl) for crl in unverified_crls]
         self._folder = folder
         self._mutex = threading.Lock()
-        self._files: dict[str, tuple[Version, Crl | None]] = {}
-        self._versions: dict[str, Version] = {}  # of the same files
+        self._files: dict[str, tuple[FileVersion, Crl | None]] = {}
+        self._versions: dict[str, FileVersion] = {}  # of the same files
         self._folder_name = "" if folder is None else str(folder)
-        self._folder_version: Version = ()
+        self._folder_version: FileVersion = ()
         self._numbers = ListNumbers(None if folder is None else folder / FOLDER)
         self._lists = self._sorted()
 
@@ -232,7 +232,7 @@ class CrlStore:
         # last: what failed before is read again
         self._versions, self._folder_version = versions, folder_version
 
-    def _is_current(self, folder_version: Version) -> bool:
+    def _is_current(self, folder_version: FileVersion) -> bool:
         """Whether no file changed, and the folder not even so recently that it may do so unseen."""
         if not folder_version or folder_version != self._folder_version:
             return False
@@ -249,16 +249,7 @@ class CrlStore:
         return Lists(by_issuer, any(crl is None for crl in lists), self._numbers)
 
 
-def version_of(path: str | Path) -> Version:
-    """Return what changes when a file does; empty when it is not there: never current."""
-    try:
-        status = os.stat(path)  # noqa: PTH116, a third of the time of Path.stat, each judgement
-    except OSError:
-        return ()
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-
-
-def _read_or_none(path: Path, version: Version) -> Crl | None:
+def _read_or_none(path: Path, version: FileVersion) -> Crl | None:
     try:
         return Crl.from_file(path, version)
     except (OSError, ValueError):

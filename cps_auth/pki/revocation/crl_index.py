@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from cps_auth.files import is_protected, replace_file
+from cps_auth.files import FileVersion, is_protected, replace_file
 from cps_auth.pki.revocation.crl_entries import DATE_WIDTH, Entries
 from cps_auth.pki.revocation.crl_header import Form
 
@@ -24,9 +24,6 @@ FOLDER = "index"
 
 _MAGIC = b"CPSCRL01"
 _HEADER_MAX_BYTES = 64 * 1024
-
-Version = tuple[int, ...]
-"""Size, times and inode of a list's file: what replaces it changes one of them."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -37,7 +34,7 @@ class Header(msgspec.Struct, frozen=True):
         key_sha256_hex: of the SubjectPublicKeyInfo that verified the signature.
     """
 
-    source: Version
+    source: FileVersion
     key_sha256_hex: str
     form: Form
     count: int
@@ -70,7 +67,7 @@ def write_index(file: Path, header: Header, entries: Entries) -> bool:
     return True
 
 
-def open_index(file: Path, version: Version) -> tuple[Header, Entries] | None:
+def open_index(file: Path, version: FileVersion) -> tuple[Header, Entries] | None:
     """Map the index of a list, None when there is none that may be believed.
 
     Args:

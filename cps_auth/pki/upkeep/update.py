@@ -13,14 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from cps_auth.errors import TrustStoreUnusable
-from cps_auth.files import locked, replace_file
+from cps_auth.files import locked, replace_file, version_of
 from cps_auth.pki.certificate.parse import fingerprint_hex
 from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
 from cps_auth.pki.chain.authority_paths import AuthorityPaths
 from cps_auth.pki.chain.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
 from cps_auth.pki.chain.signatures import signer_of
 from cps_auth.pki.chain.trust_store import TrustStore, recognise
-from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl, version_of
+from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl
 from cps_auth.pki.revocation.crl_header import Doubt
 from cps_auth.pki.revocation.crl_index import FOLDER
 from cps_auth.pki.revocation.crl_lookup import number_key

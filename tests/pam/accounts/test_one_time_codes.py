@@ -151,7 +151,7 @@ def test_a_full_disk_lets_nobody_in(pc: CabinetPc, monkeypatch: pytest.MonkeyPat
     def no_space(*_: object) -> None:
         raise ConfigurationError("No space left on device")
 
-    monkeypatch.setattr("pam_helper.accounts.one_time_codes.replace_file", no_space)
+    monkeypatch.setattr("pam_helper.accounts.one_time_codes.write_protected", no_space)
     assert pc.ask("code", pin=bytes(_typed(code)))["code"] == "configuration-error"
     monkeypatch.undo()
     assert pc.ask("code", pin=bytes(_typed(code)))["code"] == "code-accepted"

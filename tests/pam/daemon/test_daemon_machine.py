@@ -50,7 +50,7 @@ class Daemon(RuleBasedStateMachine):
         self._patches: list[Any] = [
             mock.patch("pam_helper.locking.session.AGAIN_S", 0.001),
             mock.patch("pam_helper.locking.session.SETTLE_S", 0.0),
-            mock.patch("pam_helper.root_file.os.fsync", return_value=None),
+            mock.patch("cps_auth.files.os.fsync", return_value=None),
         ]
         for patch in self._patches:
             patch.start()

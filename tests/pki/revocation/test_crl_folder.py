@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import CertificateRevocationListBuilder, Name, load_der_x509_crl
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
+from cps_auth.files import FileVersion, version_of
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation import crl
-from cps_auth.pki.revocation.crl import CrlStore, version_of
+from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.revocation.crl_header import Doubt
-from cps_auth.pki.revocation.crl_index import Version
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -111,7 +111,7 @@ def test_a_list_that_came_within_one_tick_of_the_clock(
     """A folder that changed just now may change again without a sign: it is listed again."""
     tick_ns = time.time_ns()
 
-    def within_one_tick(path: str | Path) -> Version:
+    def within_one_tick(path: str | Path) -> FileVersion:
         return (tick_ns, tick_ns, 0, 1) if Path(path) == tmp_path else version_of(path)
 
     monkeypatch.setattr(crl, "version_of", within_one_tick)
@@ -128,7 +128,7 @@ def test_a_reading_that_failed_is_done_again(
     store = CrlStore.from_folder(folder)
     (before,) = store.named(_issuer(igc))
 
-    def no_memory(_path: Path, _version: Version) -> None:
+    def no_memory(_path: Path, _version: FileVersion) -> None:
         raise MemoryError
 
     (folder / "ACI-FO-PP.crl").write_bytes(igc.crl(number=2))

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from cps_auth.der import Element
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
+from cps_auth.files import version_of
 from cps_auth.pki.chain.signatures import signer_of
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation import crl as crl_module
-from cps_auth.pki.revocation.crl import Crl, CrlStore, version_of
+from cps_auth.pki.revocation.crl import Crl, CrlStore
 from cps_auth.pki.revocation.crl_entries import Entries, read_entries
 from cps_auth.pki.revocation.crl_index import index_path
 from cps_auth.pki.revocation.crl_lookup import number_key

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import re
 
+from cps_auth.der import SEQUENCE, element_at
 from cps_auth.errors import RequestMalformed
 
 MAX_CHARACTERS = 16 * 1024
@@ -31,8 +32,6 @@ _NO_CERTIFICATE = ("", "(null)", "{http.request.tls.client.certificate_der_base6
 _PERCENT_ENCODED = re.compile(r"(?:[A-Za-z0-9+/=._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _OCTET = re.compile(r"%([0-9A-Fa-f]{2})", re.ASCII)
 _LINE_ENDS = re.compile(r"\r\n|[ \t\r\n]", re.ASCII)
-_SEQUENCE = 0x30
-_LONG_FORM = 0x80
 
 
 def parse_client_certificate(unverified_value: str) -> bytes:
@@ -106,11 +105,8 @@ def _canonical_base64(text: str) -> bytes:
 
 def _is_one_sequence(der: bytes) -> bool:
     """Return whether the bytes are one SEQUENCE in DER, to the end (X.690 section 10.1)."""
-    if len(der) < 2 or der[0] != _SEQUENCE:
+    try:
+        whole = element_at(der, 0, len(der))
+    except ValueError:
         return False
-    if der[1] < _LONG_FORM:
-        return len(der) == 2 + der[1]
-    count = der[1] - _LONG_FORM
-    length = int.from_bytes(der[2 : 2 + count])
-    is_shortest = count > 0 and length >= max(_LONG_FORM, 1 << 8 * (count - 1))
-    return is_shortest and len(der) == 2 + count + length
+    return whole.tag == SEQUENCE and whole.end == len(der)
