@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,15 +61,28 @@ def cps_pki_folder(request: pytest.FixtureRequest) -> Path:
     cache: pytest.Cache | None = getattr(request.config, "cache", None)
     if cache is None:
         factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-        return kept_folder(factory.mktemp("cps-auth-mocks"))
-    return kept_folder(cache.mkdir("cps-auth-mocks"))
+        return kept_folder(factory.mktemp("cps-auth-mocks"), teller(request.config))
+    return kept_folder(cache.mkdir("cps-auth-mocks"), teller(request.config))
 
 
-def kept_folder(base: Path) -> Path:
+def teller(config: pytest.Config) -> Callable[[str], None]:
+    """Return what prints a line at once, past pytest's capturing."""
+
+    def tell(line: str) -> None:
+        capturing = config.pluginmanager.getplugin("capturemanager")
+        past = capturing.global_and_fixture_disabled() if capturing else contextlib.nullcontext()
+        with past:
+            print(f"\n{line}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def kept_folder(base: Path, tell: Callable[[str], None]) -> Path:
     """Return a fake IGC-Santé inside `base`, made if it is missing, old, or another version's.
 
     Args:
         base: a folder that several processes may share.
+        tell: prints a line: its keys take ten seconds to make, half a minute on a busy machine.
     """
     from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -77,6 +91,7 @@ def kept_folder(base: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_fresh(folder):
             shutil.rmtree(folder, ignore_errors=True)
+            tell("cps-auth-mocks: making the keys of a fake IGC-Santé, once")
             FakeIgcSante.create().write(folder)
             (folder / _COMPLETE).touch()
     return folder

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from hardware_mocks.igc.fake_igc import FakeIgcSante
-from hardware_mocks.pytest_plugin import kept_folder
+from hardware_mocks.pytest_plugin import kept_folder, teller
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no defect
 hypothesis.settings.load_profile("suite")
@@ -44,7 +44,8 @@ def igc_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with (shared / "igc.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
-            kept = kept_folder(request.config.cache.mkdir("cps-auth-mocks"))
+            cache = request.config.cache.mkdir("cps-auth-mocks")
+            kept = kept_folder(cache, teller(request.config))
             shutil.copytree(kept, folder, dirs_exist_ok=True)
     return folder
 
