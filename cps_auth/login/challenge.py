@@ -6,8 +6,6 @@ import base64
 import json
 import os
 import re
-import threading
-from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -127,32 +125,3 @@ class ChallengeStore(Protocol):
         Raises:
             ChallengeUnknown: none is waiting, or somebody took it first.
         """
-
-
-class MemoryChallengeStore:
-    """A `ChallengeStore` for one process; the oldest challenges go when it is full."""
-
-    def __init__(self, capacity: int = 10_000) -> None:
-        self._lock = threading.Lock()
-        self._waiting: OrderedDict[str, Challenge] = OrderedDict()
-        self._capacity = capacity
-
-    def put(self, session_id: str, challenge: Challenge) -> None:
-        """Keep the challenge for this session, replacing an earlier one."""
-        with self._lock:
-            self._waiting.pop(session_id, None)
-            self._waiting[session_id] = challenge
-            while len(self._waiting) > self._capacity:
-                self._waiting.popitem(last=False)
-
-    def take(self, session_id: str) -> Challenge:
-        """Remove and return the session's challenge.
-
-        Raises:
-            ChallengeUnknown: none is waiting, or somebody took it first.
-        """
-        with self._lock:
-            challenge = self._waiting.pop(session_id, None)
-        if challenge is None:
-            raise ChallengeUnknown
-        return challenge

@@ -10,9 +10,10 @@
     8  PIN and signature over a fresh challenge
     9  the signature verifies with the judged certificate's key
 
-Steps 2 to 5 are `cps_auth.pki.judge`; 7 and 8 are one operation of the card. A holder who
-comes with a proof made elsewhere (a browser) passes the same steps but 1, 7 and 8. One whose
-proof was a TLS handshake, which a trusted proxy verified, passes steps 2 to 6.
+Steps 2 to 5 are `cps_auth.pki.judge`; 7 and 8 are one operation of the card. A proof made
+elsewhere (a browser) passes steps 2 to 5, 9, then 6: the application is asked about nobody who
+has proven nothing. One whose proof was a TLS handshake, which a trusted proxy verified, passes
+steps 2 to 6.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from cps_auth.login.challenge import CLOCK_STEP_BACK, check_fresh, issue_challen
 from cps_auth.login.proof import check_signature
 from cps_auth.model import (
     CardIdentity,
-    CardSignature,
     Challenge,
     Practitioner,
     ProofKind,
@@ -118,11 +118,13 @@ def prove(
         BadSignature, ChallengeExpired: step 9.
     """
     challenge = issue_challenge(origin, at=clock())
-    signature = card.verify_pin_and_sign(
+    signature = card.verify_pin_and_sign(  # 7, 8
         pin, challenge, last_attempt_allowed=last_attempt_allowed
-    )  # 7, 8
-    serial = admission.card_serial
-    return _conclude(admission.judged, challenge, signature, serial, at=clock())  # 9
+    )
+    at, judged = clock(), admission.judged
+    check_fresh(challenge, at=at)
+    check_signature(judged.certificate.x509.public_key(), challenge, signature)  # 9
+    return _holder(judged, admission.card_serial, ProofKind.CHALLENGE, at=at)
 
 
 def log_in(
@@ -171,7 +173,7 @@ def verify_proof(
     allow: AccountCheck,
     at: datetime,
 ) -> VerifiedHolder:
-    """Log in a holder whose card is elsewhere: steps 2 to 6 and 9 on what was sent.
+    """Log in a holder whose card is elsewhere: steps 2 to 5, 9 and 6 on what was sent.
 
     Args:
         proof: certificate and signature as they came.
@@ -189,10 +191,11 @@ def verify_proof(
         BadSignature: step 9.
     """
     check_fresh(challenge, at=at)
-    judged = judge.judge(proof.unverified_certificate_der, at=at)
-    allow(judged.certificate.practitioner)
-    serial = judged.certificate.practitioner.card_number or ""
-    return _conclude(judged, challenge, proof.signature, serial, at=at)
+    judged = judge.judge(proof.unverified_certificate_der, at=at)  # 2 to 5
+    check_signature(judged.certificate.x509.public_key(), challenge, proof.signature)  # 9
+    practitioner = judged.certificate.practitioner
+    allow(practitioner)  # 6
+    return _holder(judged, practitioner.card_number or "", ProofKind.CHALLENGE, at=at)
 
 
 def accept_tls_proof(
@@ -222,20 +225,6 @@ def accept_tls_proof(
     allow(judged.certificate.practitioner)
     serial = judged.certificate.practitioner.card_number or ""
     return _holder(judged, serial, ProofKind.TLS, at=at)
-
-
-def _conclude(
-    judged: JudgedCertificate,
-    challenge: Challenge,
-    signature: CardSignature,
-    card_serial: str,
-    *,
-    at: datetime,
-) -> VerifiedHolder:
-    """Step 9."""
-    check_fresh(challenge, at=at)
-    check_signature(judged.certificate.x509.public_key(), challenge, signature)
-    return _holder(judged, card_serial, ProofKind.CHALLENGE, at=at)
 
 
 def _holder(

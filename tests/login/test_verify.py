@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,6 @@ from cps_auth.errors import (
     CertificateExpired,
     CertificateRevoked,
     ChallengeExpired,
-    ChallengeUnknown,
     CpsAuthError,
     HolderNotAllowed,
     LastAttempt,
@@ -25,7 +25,7 @@ from cps_auth.errors import (
     WrongPin,
     WrongPurpose,
 )
-from cps_auth.login.challenge import MemoryChallengeStore, check_fresh, issue_challenge
+from cps_auth.login.challenge import check_fresh, issue_challenge
 from cps_auth.login.proof import check_signature
 from cps_auth.login.verify import AccountCheck, admit, log_in, prove, verify_proof
 from cps_auth.model import (
@@ -317,32 +317,30 @@ def test_an_altered_signature_or_algorithm_is_refused(
             check_signature(key, challenge, CardSignature(algorithm, value))
 
 
-def test_a_challenge_is_taken_once_and_by_its_session_only() -> None:
-    """The second taker, and another session, get nothing."""
-    store = MemoryChallengeStore()
-    store.put("session", issue_challenge(ORIGIN, at=_now()))
-    with pytest.raises(ChallengeUnknown):
-        store.take("another")
-    store.take("session")
-    with pytest.raises(ChallengeUnknown):
-        store.take("session")
-
-
-def test_a_challenge_store_is_bounded() -> None:
-    """A flood of challenges pushes the oldest out, not the memory up."""
-    store = MemoryChallengeStore(capacity=3)
-    for number in range(5):
-        store.put(str(number), issue_challenge(ORIGIN, at=_now()))
-    with pytest.raises(ChallengeUnknown):
-        store.take("1")
-    assert store.take("4")
-
-
 def test_nonces_are_long_and_never_repeat() -> None:
     """32 bytes of randomness each, as base64 text of 44 characters (Web eID 1.0)."""
     nonces = {issue_challenge(ORIGIN, at=_now()).nonce for _ in range(100)}
     assert len(nonces) == 100
     assert {len(nonce) for nonce in nonces} == {44}
+
+
+def test_the_application_is_asked_about_nobody_who_has_proven_nothing(
+    readers: VirtualReaders, igc: FakeIgcSante, judge: Judge
+) -> None:
+    """Somebody else's public certificate with a signature that is not theirs: step 9, then 6."""
+    challenge, proof = _proof(igc, readers, _now())
+    other = issue_challenge(ORIGIN, at=_now())
+    asked: list[str] = []
+    for presented, outcome in ((other, BadSignature), (challenge, None)):
+        with pytest.raises(outcome) if outcome else contextlib.nullcontext():
+            verify_proof(
+                proof,
+                presented,
+                judge=judge,
+                allow=lambda holder: asked.append(holder.display_name),
+                at=_now(),
+            )
+        assert asked == ([] if outcome else ["Camille LAVERGNE"])
 
 
 def test_freshness_has_exact_bounds() -> None:
