@@ -115,7 +115,7 @@ def planned_files(
     if side.module is not None:
         files.insert(0, InstalledFile(side.module_place, side.module))
     if only_daemon:
-        files.append(InstalledFile(POLKIT_RULE, _shared("polkit/50-cps-auth.rules")))
+        files.append(InstalledFile(POLKIT_RULE, _shared("polkit/49-cps-auth-only-daemon.rules")))
     return tuple(files)
 
 
