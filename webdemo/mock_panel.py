@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, abort, render_template, request
 from flask.typing import ResponseReturnValue
 
 from cps_auth.flask import check_form_token
-from cps_auth.flask.guards.csrf import TOKEN_FIELD
+from cps_auth.flask.sessions.browser import TOKEN_FIELD
 from hardware_mocks.personas import PERSONAS, CertificateDefect, Persona
 from webdemo.computer_lock import ComputerLock
 from webdemo.desk import VirtualDesk

@@ -1,14 +1,16 @@
 """The Flask login backend: `CpsLogin(app, cards=…, judge=…)`, on Flask-Login.
 
-Start reading at `extension`; a login with the card in this machine's reader is `local_reader`.
+Start reading at `extension`; a login method is one `LoginMethod`, such as `methods.local_reader`.
 """
 
 from cps_auth.flask.extension import CpsLogin
-from cps_auth.flask.guards.csrf import check_form_token
 from cps_auth.flask.guards.headers import protect
-from cps_auth.flask.pages.language import current_language
+from cps_auth.flask.methods.method import LoginMethod
+from cps_auth.flask.pages.refuse import refuse_login
 from cps_auth.flask.required import cps_required
-from cps_auth.flask.sessions.model import EndReason, SessionRow, WayIn
+from cps_auth.flask.sessions.browser import check_form_token, current_language
+from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow
+from cps_auth.flask.sessions.start import let_in
 from cps_auth.flask.signals import holder_logged_in, login_refused, session_ended
 from cps_auth.flask.user import CpsUser
 
@@ -16,13 +18,16 @@ __all__ = [
     "CpsLogin",
     "CpsUser",
     "EndReason",
+    "LoginMethod",
+    "NewSession",
     "SessionRow",
-    "WayIn",
     "check_form_token",
     "cps_required",
     "current_language",
     "holder_logged_in",
+    "let_in",
     "login_refused",
     "protect",
+    "refuse_login",
     "session_ended",
 ]

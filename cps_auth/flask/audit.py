@@ -8,39 +8,39 @@ from __future__ import annotations
 import logging
 
 from cps_auth.errors import CpsAuthError
-from cps_auth.flask.sessions.model import SessionRow, WayIn
-from cps_auth.model import VerifiedHolder
+from cps_auth.flask.sessions.model import NewSession, SessionRow
 
 LOGGER_NAME = "cps_auth.audit"
 
 _log = logging.getLogger(LOGGER_NAME)
 
 
-def logged_in(holder: VerifiedHolder, way_in: WayIn, reader: str | None) -> None:
+def logged_in(new: NewSession) -> None:
     """Write that a holder logged in, and on which evidence."""
+    holder = new.holder
     _log.info(
-        "login accepted holder=%s card=%s way_in=%s proof=%s reader=%s trust=%s",
+        "login accepted holder=%s card=%s method=%s proof=%s reader=%s trust=%s",
         holder.practitioner.ps_idnat,
         holder.card.serial,
-        way_in.value,
+        new.method,
         holder.proof.value,
-        _one_line(reader),
+        _one_line(new.reader),
         _one_line(holder.trust),
     )
 
 
-def refused(error: CpsAuthError, way_in: WayIn | None, peer: str | None) -> None:
+def refused(error: CpsAuthError, method: str | None, peer: str | None) -> None:
     """Write that a login was asked for and refused, and exactly why.
 
     Args:
         error: the reason.
-        way_in: how it was tried; None: it did not come as far as that.
+        method: how it was tried; None: it did not come as far as that.
         peer: address at the other end of the connection.
     """
     _log.warning(
-        "login refused code=%s way_in=%s peer=%s detail=%s",
+        "login refused code=%s method=%s peer=%s detail=%s",
         error.code,
-        "-" if way_in is None else way_in.value,
+        method or "-",
         _one_line(peer),
         _one_line(str(error)),
     )
@@ -59,9 +59,9 @@ def access_refused(error: CpsAuthError, row: SessionRow) -> None:
 def session_ended(row: SessionRow) -> None:
     """Write that a session is over, and why."""
     _log.info(
-        "session ended holder=%s way_in=%s reason=%s",
+        "session ended holder=%s method=%s reason=%s",
         row.holder.practitioner.ps_idnat,
-        row.way_in.value,
+        row.method,
         row.end_reason.value if row.end_reason else "unknown",
     )
 

@@ -18,7 +18,7 @@ def session_commands() -> AppGroup:
 
 
 def list_sessions() -> None:
-    """List the open sessions: handle, since when, way in, holder."""
+    """List the open sessions: handle, since when, login method, holder."""
     state = current_state()
     for row in state.stores.sessions.live(at=state.clock()):
         click.echo(_line(row))
@@ -51,7 +51,7 @@ def _line(row: SessionRow) -> str:
         (
             row.handle,
             row.created_at.isoformat(timespec="seconds"),
-            row.way_in.value,
+            row.method,
             practitioner.ps_idnat,
             practitioner.display_name,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Flask
@@ -13,28 +13,25 @@ from cps_auth.card.port import CardSource
 from cps_auth.errors import ConfigurationError, HolderNotAllowed, StoreUnavailable
 from cps_auth.flask.commands import session_commands
 from cps_auth.flask.guards.headers import keep_out_of_caches, protect
-from cps_auth.flask.methods.local_reader import add_local_reader
-from cps_auth.flask.methods.mtls.method import add_mtls
-from cps_auth.flask.methods.web_eid import add_web_eid
+from cps_auth.flask.methods.local_reader import LocalReader
+from cps_auth.flask.methods.method import LoginMethod
+from cps_auth.flask.methods.mtls.method import Mtls
+from cps_auth.flask.methods.web_eid import WebEid
 from cps_auth.flask.pages.render import page_context
 from cps_auth.flask.pages.views import add_pages, unauthorized
 from cps_auth.flask.sessions.model import EndReason
-from cps_auth.flask.sessions.recheck import Standing
-from cps_auth.flask.sessions.removal import RemovalWatch
-from cps_auth.flask.settings import FlaskSettings, read_flask_settings
-from cps_auth.flask.state import (
-    EXTENSION,
-    LoadAccount,
-    LocalReader,
-    LoginState,
-    current_state,
-)
+from cps_auth.flask.setting_reader import SettingReader
+from cps_auth.flask.settings import FlaskSettings, fill_in_defaults, read_flask_settings
+from cps_auth.flask.state import EXTENSION, LoadAccount, LoginState, current_state
 from cps_auth.flask.stores.ports import Stores
 from cps_auth.flask.stores.redis_stores import open_redis_stores
 from cps_auth.flask.stores.sqlite_stores import open_sqlite_stores
 from cps_auth.flask.user import CpsUser
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.open import open_judge
+
+BY_SETTINGS: tuple[type[LoginMethod], ...] = (WebEid, Mtls)
+"""The login methods that settings switch on, in the order of the login page."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +53,7 @@ class CpsLogin:
         *,
         judge: Judge | None = None,
         cards: CardSource | None = None,
+        methods: Iterable[LoginMethod] = (),
         load_account: LoadAccount | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -65,7 +63,8 @@ class CpsLogin:
             app: an application whose configuration is complete, or None to call `init_app`.
             judge: whom to trust, which lists to ask, and which cards to accept; None for
                 CPS_TRUST or, without it, real cards under the pinned authorities.
-            cards: the readers of this machine, for the local-reader way in.
+            cards: the readers of this machine, for the local reader's login method.
+            methods: login methods of the application's own; they serve one application.
             load_account: the application's own account of a verified holder, None where
                 there is none and the login is refused. Asked at the login before any PIN,
                 and again at each request. Without it every accepted card may come in.
@@ -76,6 +75,7 @@ class CpsLogin:
         """
         self._judge = judge
         self._cards = cards
+        self._own_methods = tuple(methods)
         self._load_account = load_account
         self._clock = clock
         if app is not None:
@@ -88,49 +88,62 @@ class CpsLogin:
             app: its `SECRET_KEY` and `CPS_…` settings are read and checked now.
 
         Raises:
-            ConfigurationError: a setting is missing, unknown or unsafe, no way in was given,
+            ConfigurationError: a setting is missing, unknown or unsafe, no login method was given,
                 or the application has another LoginManager.
             TrustStoreUnusable: no judge was given, and real cards cannot be judged.
         """
         if hasattr(app, "login_manager") or EXTENSION in app.extensions:
             raise ConfigurationError("this application has a LoginManager already")
-        settings = read_flask_settings(app)
-        app.extensions[EXTENSION] = self._make_state(app, settings)
-        _harden_cookie(app, settings)
+        state = self._make_state(app)
+        app.extensions[EXTENSION] = state
+        _harden_cookie(app, state.settings)
         _attach_login_manager(app)
-        app.register_blueprint(_make_blueprint(), url_prefix=settings.url_prefix)
+        app.register_blueprint(
+            _make_blueprint(state.methods.values()), url_prefix=state.settings.url_prefix
+        )
         app.context_processor(page_context)
         app.after_request(keep_out_of_caches)
         app.cli.add_command(session_commands())
 
     def stop(self, app: Flask) -> None:
-        """Stop watching the readers for an application; every local session ends."""
+        """Stop what runs in the background for an application; every local session ends."""
         state: LoginState = app.extensions[EXTENSION]
-        if state.local is not None:
-            state.local.removal.stop()
+        for method in state.methods.values():
+            method.stop()
 
-    def _make_state(self, app: Flask, settings: FlaskSettings) -> LoginState:
-        if self._cards is None and not settings.has_remote_way_in:
-            raise ConfigurationError("no way in: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES")
-        judge = self._judge or _judge_of(settings)
-        stores = open_stores(settings)
-        local = None
-        if self._cards is not None:
-            removal = RemovalWatch(
-                self._cards, stores.sessions, self._clock, lambda row: state.tell_ended(row)
-            )
-            local = LocalReader(self._cards, removal, settings.reader)
+    def _make_state(self, app: Flask) -> LoginState:
+        own = (type(method) for method in self._own_methods)
+        kinds: tuple[type[LoginMethod], ...] = (LocalReader, *BY_SETTINGS, *own)
+        of_methods = {key: value for kind in kinds for key, value in kind.settings.items()}
+        reader = fill_in_defaults(app, of_methods)
+        settings = read_flask_settings(app, reader)
+        methods = {method.name: method for method in self._methods(reader)}
+        if not methods:
+            reader.note("no login method: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES")
+        reader.finish()
         state = LoginState(
-            app=app,
-            settings=settings,
-            local=local,
-            judge=judge,
+            app,
+            settings,
+            methods=methods,
+            judge=self._judge or _judge_of(settings),
             load_account=self._load_account,
-            stores=stores,
+            stores=open_stores(settings),
             clock=self._clock,
-            standing=Standing(judge),
         )
+        for method in methods.values():
+            method.attach(
+                sessions=state.stores.sessions, clock=self._clock, on_end=state.tell_ended
+            )
         return state
+
+    def _methods(self, reader: SettingReader) -> Iterator[LoginMethod]:
+        if self._cards is not None:
+            yield LocalReader.with_cards(self._cards, reader)
+        for kind in BY_SETTINGS:
+            method = kind.from_settings(reader)
+            if method is not None:
+                yield method
+        yield from self._own_methods
 
 
 def _judge_of(settings: FlaskSettings) -> Judge:
@@ -152,14 +165,13 @@ def open_stores(settings: FlaskSettings) -> Stores:
     return open_sqlite_stores(settings.database, form_lifetime=settings.form_lifetime)
 
 
-def _make_blueprint() -> Blueprint:
+def _make_blueprint(methods: Iterable[LoginMethod]) -> Blueprint:
     blueprint = Blueprint(
         "cps", "cps_auth.flask.pages", template_folder="templates", static_folder="static"
     )
-    add_local_reader(blueprint)
-    add_web_eid(blueprint)
-    add_mtls(blueprint)
     add_pages(blueprint)
+    for method in methods:
+        method.add_routes(blueprint)
     blueprint.after_request(protect)
     return blueprint
 

@@ -1,4 +1,4 @@
-"""`@cps_required`: a login, of certain professions or cards, and not too long ago."""
+"""`@cps_required` demands a login, of certain professions or cards, and not too long ago."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cps_auth.flask.pages.redirects import this_page
 from cps_auth.flask.pages.refuse import answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
-from cps_auth.model import CardType, ProofKind
+from cps_auth.model import CardType
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,7 +68,7 @@ def cps_required(
 def _ask_again(user: CpsUser) -> ResponseReturnValue:
     """Lead a person back through the login, to this page where it can be come back to."""
     state = current_state()
-    if state.local is None and not state.settings.web_eid:
+    if not any(method.asks_pin for method in state.methods.values()):
         refusal = HolderNotAllowed(reason="no-way-in-asks-for-the-pin")
         audit.access_refused(refusal, user.session)
         return answer_refusal(refusal)
@@ -78,8 +78,8 @@ def _ask_again(user: CpsUser) -> ResponseReturnValue:
 
 
 def _is_fresh(user: CpsUser, max_age: timedelta) -> bool:
-    age = current_state().clock() - user.verified_at
-    return user.holder.proof is ProofKind.CHALLENGE and age <= max_age
+    state = current_state()
+    return state.methods[user.method].is_fresh(user.session, max_age, at=state.clock())
 
 
 def _is_allowed(

@@ -1,74 +1,66 @@
-"""What the extension keeps per application, in `app.extensions["cps_login"]`."""
+"""The state that the extension keeps per application, in `app.extensions["cps_login"]`."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
-from cps_auth.card.port import Card, CardSource
-from cps_auth.errors import CardBusy, HolderNotAllowed
+from cps_auth.errors import HolderNotAllowed
 from cps_auth.flask import audit
-from cps_auth.flask.sessions.model import EndReason, SessionRow, why_over
-from cps_auth.flask.sessions.recheck import Standing
-from cps_auth.flask.sessions.removal import RemovalWatch
+from cps_auth.flask.sessions.model import EndReason, SessionRow, why_too_old
+from cps_auth.flask.sessions.recheck import CertificateRecheck
 from cps_auth.flask.settings import FlaskSettings
 from cps_auth.flask.signals import session_ended
 from cps_auth.flask.stores.ports import Stores
 from cps_auth.model import Practitioner
 from cps_auth.pki.judge import Judge
 
+if TYPE_CHECKING:
+    from cps_auth.flask.methods.method import LoginMethod
+
 EXTENSION = "cps_login"
 
 LoadAccount = Callable[[Practitioner], object | None]
 """The application's own account of a holder; None means no access here."""
 
-CARD_WAIT_S = 10.0
 _TOUCH_EVERY = timedelta(seconds=20)
 
 
-@dataclass(frozen=True)
-class LocalReader:
-    """The readers of this machine, and the watcher that guards the sessions they opened."""
-
-    cards: CardSource
-    removal: RemovalWatch
-    reader: str | None  # name of the one that counts, None for any
-    _in_use: threading.Lock = field(default_factory=threading.Lock)
-
-    @contextmanager
-    def open_card(self) -> Iterator[Card]:
-        """Open the card, one request at a time.
-
-        Raises:
-            CardUnavailable, CardMisbehaved, ModuleUnusable: as in `CardSource.open_card`.
-        """
-        if not self._in_use.acquire(timeout=CARD_WAIT_S):
-            raise CardBusy
-        try:
-            with self.cards.open_card(self.reader) as card:
-                yield card
-        finally:
-            self._in_use.release()
-
-
-@dataclass(frozen=True)
 class LoginState:
-    """Everything the views need, made once by `CpsLogin.init_app`."""
+    """Everything that views and methods need, made once by `CpsLogin.init_app`."""
 
-    app: Flask
-    settings: FlaskSettings
-    local: LocalReader | None  # None: this machine has no reader for its visitors
-    judge: Judge
-    load_account: LoadAccount | None
-    stores: Stores
-    clock: Callable[[], datetime]
-    standing: Standing
+    def __init__(
+        self,
+        app: Flask,
+        settings: FlaskSettings,
+        *,
+        methods: Mapping[str, LoginMethod],
+        judge: Judge,
+        load_account: LoadAccount | None,
+        stores: Stores,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            app, settings: the application and its checked settings.
+            methods: the login methods by name, in the order of the login page.
+            judge: whom to trust.
+            load_account: the application's account mapping; None: every holder may come in.
+            stores: sessions, challenges, forms and rates.
+            clock: tells the time, aware UTC.
+        """
+        self.app = app
+        self.settings = settings
+        self.methods = methods
+        self.judge = judge
+        self.load_account = load_account
+        self.stores = stores
+        self.clock = clock
+        self._recheck = CertificateRecheck(judge)
 
     def account_of(self, practitioner: Practitioner) -> object | None:
         """Return the application's account; None where the application keeps none.
@@ -105,23 +97,25 @@ class LoginState:
         """
         at = self.clock()
         row = self.stores.sessions.find(session_id)
-        if row is None:
+        if row is None or row.ended_at is not None:
             return None
         reason = self._why_over(row, at)
         if reason is not None:
             self.end_session(session_id, reason)
             return None
         if touch and at - row.last_seen_at > _TOUCH_EVERY:
-            self.stores.sessions.touch(session_id, at=at)
+            self.stores.sessions.record_activity(session_id, at=at)
         return row
 
     def _why_over(self, row: SessionRow, at: datetime) -> EndReason | None:
-        guarded = self.local is not None and self.local.removal.guards(row.watch_id)
-        settings = self.settings
-        reason = why_over(
-            row, idle=settings.session_idle, silence=settings.heartbeat, guarded=guarded, at=at
+        method = self.methods.get(row.method)
+        if method is None:  # nobody here can say whether it may go on
+            return EndReason.METHOD_GONE
+        return (
+            method.why_over(row, at=at)
+            or why_too_old(row, idle=self.settings.session_idle, at=at)
+            or self._recheck.why_over(row, at=at)
         )
-        return reason or self.standing.why_over(row, at=at)
 
     def end_session(self, session_id: str, reason: EndReason) -> None:
         """End a session; the first reason stays.

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flask_login import UserMixin
 
-from cps_auth.flask.sessions.model import SessionHolder, SessionRow, WayIn
+from cps_auth.flask.sessions.model import SessionHolder, SessionRow
 from cps_auth.model import CardType
 
 
@@ -59,9 +59,9 @@ class CpsUser(UserMixin):
         return self.holder.practitioner.card_type
 
     @property
-    def way_in(self) -> WayIn:
-        """Return how the holder proved to be one."""
-        return self.session.way_in
+    def method(self) -> str:
+        """Return the name of the login method that verified the holder."""
+        return self.session.method
 
     @property
     def verified_at(self) -> datetime:

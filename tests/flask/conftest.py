@@ -185,7 +185,7 @@ def _add_pages(app: Flask) -> None:
             name=current_user.display_name,
             profession=current_user.profession,
             card_type=current_user.card_type.name,
-            way_in=current_user.way_in.value,
+            method=current_user.method,
             verified_at=current_user.verified_at.isoformat(),
             trust=current_user.holder.trust,
             account=current_user.account,

@@ -15,8 +15,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cps_auth.flask import cps_required
-from cps_auth.flask.guards.origin import is_loopback
-from cps_auth.flask.settings import read_flask_settings
+from cps_auth.flask.guards.addresses import is_loopback
+from cps_auth.flask.settings import fill_in_defaults, read_flask_settings
 from webdemo.desk import VirtualDesk
 
 NAVIGATION = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "empty"}
@@ -111,6 +111,7 @@ def test_durations_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
         "SECRET_KEY": "k",
         "CPS_ORIGIN": "http://127.0.0.1:5000",
         "CPS_SESSION_IDLE": 600,
+        "CPS_REVOCATION_GRACE": 3600.0,
         "CPS_MTLS_PROXIES": [],
     }
     for name, value in values.items():
@@ -118,7 +119,9 @@ def test_durations_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(f"FLASK_{name}", text)
     app = Flask("environment", instance_path=str(tmp_path))
     app.config.from_prefixed_env()
-    assert read_flask_settings(app).session_idle == timedelta(minutes=10)
+    reader = fill_in_defaults(app, {"CPS_MTLS_PROXIES": ()})
+    assert read_flask_settings(app, reader).session_idle == timedelta(minutes=10)
+    reader.finish()
 
 
 @pytest.mark.parametrize(

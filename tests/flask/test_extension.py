@@ -77,7 +77,16 @@ def test_a_wrong_setting_is_refused_at_start(make_app, config: dict[str, object]
         make_app(config=config)
 
 
-def test_an_extension_without_a_way_in_is_refused(make_app) -> None:
+def test_every_mistake_is_told_at_once(make_app) -> None:
+    """Nobody starts an application five times to learn of five mistakes."""
+    config = {"CPS_ORIGN": "x", "CPS_LANGUAGE": "de", "CPS_MTLS_PRESET": "nginx"}
+    with pytest.raises(ConfigurationError) as refused:
+        make_app(config={**config, "CPS_ORIGIN": None})
+    for key in (*config, "CPS_ORIGIN", "CPS_MTLS_PROXIES"):
+        assert key in refused.value.what
+
+
+def test_an_extension_without_a_login_method_is_refused(make_app) -> None:
     """Without cards nobody could ever log in."""
     with pytest.raises(ConfigurationError):
         make_app(cards=None)

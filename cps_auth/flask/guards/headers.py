@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from flask import Response, g
 from flask_login import AnonymousUserMixin
 
+from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.state import current_state
 
-_OWN_FORMS = "form-action 'self'"
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "font-src 'self'",
-        "connect-src 'self'",
-        _OWN_FORMS,
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
+_POLICY: Mapping[str, str] = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
 
 _HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     # "no-referrer" would turn the Origin header of our own forms into "null".
@@ -35,13 +33,25 @@ _HEADERS = {
 }
 
 
+def content_security_policy(methods: Iterable[LoginMethod]) -> str:
+    """Return the Content-Security-Policy of the login pages.
+
+    Args:
+        methods: whose sources are added, directive by directive.
+    """
+    sources = dict(_POLICY)
+    for method in methods:
+        for directive, more in method.policy.items():
+            sources[directive] = " ".join((sources.get(directive, ""), *more)).strip()
+    return "; ".join(f"{directive} {allowed}" for directive, allowed in sources.items())
+
+
 def protect(response: Response) -> Response:
     """Set the headers of the login pages; an application may use it on its own pages too."""
     response.headers.update(_HEADERS)
-    mtls = current_state().settings.mtls
-    if mtls is not None:  # browsers hold a form's redirections against its policy, too
-        policy = CONTENT_SECURITY_POLICY.replace(_OWN_FORMS, f"{_OWN_FORMS} {mtls.origin}")
-        response.headers["Content-Security-Policy"] = policy
+    response.headers["Content-Security-Policy"] = content_security_policy(
+        current_state().methods.values()
+    )
     if response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"
     return response

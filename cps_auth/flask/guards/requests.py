@@ -12,7 +12,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Request
 
 from cps_auth.errors import PeerNotAllowed
-from cps_auth.flask.guards.origin import is_loopback
+from cps_auth.flask.guards.addresses import is_loopback
 from cps_auth.flask.settings import FlaskSettings
 
 _FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED")

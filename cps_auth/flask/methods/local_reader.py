@@ -1,14 +1,21 @@
-"""The way in for the practice's own PC: card in its reader, PIN typed into its browser."""
+"""The login method of the practice's own PC: card in its reader, PIN typed into its browser."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Self
 
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from cps_auth.card.port import Card, CardSource
 from cps_auth.errors import (
     BadSignature,
+    CardBusy,
     CardRemoved,
     CertificateRefused,
     CpsAuthError,
@@ -19,27 +26,28 @@ from cps_auth.errors import (
     PinRefused,
     UnsupportedCard,
 )
-from cps_auth.flask.guards.csrf import browser_id
 from cps_auth.flask.guards.rate_limit import check_rate
 from cps_auth.flask.guards.requests import check_own_page, check_same_machine
 from cps_auth.flask.http_errors import http_status, may_be_explained
 from cps_auth.flask.methods.login_form import LoginForm, login_form
-from cps_auth.flask.methods.reader_fingerprint import presence_of
-from cps_auth.flask.pages.language import current_language
+from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.redirects import asked_or_after_login
 from cps_auth.flask.pages.refuse import answer_refusal
 from cps_auth.flask.pages.render import render_page
-from cps_auth.flask.sessions.model import EndReason, NewSession, WayIn
-from cps_auth.flask.sessions.start import let_in, make_session, note_refusal, user_of
-from cps_auth.flask.state import LocalReader, LoginState, current_state
-from cps_auth.flask.user import CpsUser
+from cps_auth.flask.sessions.browser import browser_id, current_language
+from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow, SessionStore
+from cps_auth.flask.sessions.removal import RemovalWatch
+from cps_auth.flask.sessions.start import let_in, note_refusal
+from cps_auth.flask.setting_reader import SettingReader
+from cps_auth.flask.state import LoginState, current_state
 from cps_auth.login.verify import admit, prove
-from cps_auth.model import Practitioner, VerifiedHolder
+from cps_auth.model import Practitioner
 from cps_auth.wording import attempts_left_text, explain
 
 NORMAL_ATTEMPTS = 3
 """Attempts of a CPS whose last PIN was right; fewer are worth a word (ANS, CPS3 guide)."""
 
+CARD_WAIT_S = 10.0
 _ABOUT_THE_CARD = (CertificateRefused, HolderNotAllowed, PinRefused, UnsupportedCard)
 
 
@@ -57,117 +65,170 @@ class CardOnPage:
         return self.attempts_left is None or self.attempts_left <= 1
 
 
-def add_local_reader(blueprint: Blueprint) -> None:
-    """Put the login form on the extension's blueprint."""
-    blueprint.add_url_rule("/login", "submit", submit, methods=["POST"])
+class LocalReader(LoginMethod):
+    """Login with a card in a reader of this machine; the card's removal ends the session."""
 
+    name = "local-reader"
+    settings: ClassVar[Mapping[str, object]] = {"CPS_READER": None}
+    asks_pin = True
+    has_page = True
 
-def show_local(state: LoginState, local: LocalReader) -> ResponseReturnValue:
-    """Show who is on the card and ask for the PIN, or what to do instead."""
-    return _page(state, local, request.args.get("next"), refusal=None)
+    def __init__(self, cards: CardSource, reader: str | None) -> None:
+        """Keep the parts; no card is touched.
 
+        Args:
+            cards: the readers of this machine.
+            reader: name of the one that counts, None for any.
+        """
+        self._cards = cards
+        self._reader = reader
+        self._in_use = threading.Lock()
+        self.removal: RemovalWatch
 
-def submit() -> ResponseReturnValue:
-    """Log in: every check of the request first, then the card, then the session."""
-    state = current_state()
-    local = _local(state)
-    asked = None
-    try:
-        check_same_machine(request.environ, state.settings)
-        check_own_page(request.environ, state.settings)
-        check_rate(state, WayIn.LOCAL_READER.value)
-        with login_form(request) as form:
-            asked = form.unverified_next
-            holder, user = _log_in(state, local, form)
-        let_in(state, holder, user)
-    except CpsAuthError as refusal:
-        note_refusal(state, refusal, WayIn.LOCAL_READER)
-        if not may_be_explained(refusal):
-            return answer_refusal(refusal)
-        return _page(state, local, asked, refusal=refusal)
-    return redirect(asked_or_after_login(asked), code=303)
+    @classmethod
+    def with_cards(cls, cards: CardSource, reader: SettingReader) -> Self:
+        """Return the method for the readers of this machine, as the settings have it."""
+        return cls(cards, reader.text_or_none("CPS_READER"))
 
+    def attach(
+        self,
+        *,
+        sessions: SessionStore,
+        clock: Callable[[], datetime],
+        on_end: Callable[[SessionRow], None],
+    ) -> None:
+        """Prepare the watcher; the first login starts it."""
+        self.removal = RemovalWatch(self._cards, sessions, clock, on_end)
 
-def _local(state: LoginState) -> LocalReader:
-    if state.local is None:
-        raise PeerNotAllowed("no-local-reader")
-    return state.local
+    def add_routes(self, blueprint: Blueprint) -> None:
+        """Put the login form on the extension's blueprint."""
+        blueprint.add_url_rule("/login", "submit", self.submit, methods=["POST"])
 
+    def check_usable(self) -> None:
+        """Check that the browser runs beside the reader.
 
-def _log_in(
-    state: LoginState, local: LocalReader, form: LoginForm
-) -> tuple[VerifiedHolder, CpsUser]:
-    shown = state.stores.forms.take(form.unverified_token, browser_id(), at=state.clock())
-    watch_id = local.removal.ensure_running()
-    with local.open_card() as card:
-        reader = card.description.reader
-        visit = local.removal.await_visit(reader)
-        admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
-        certificate = admission.judged.certificate
-        if certificate.sha256_hex != shown:
-            raise CardRemoved  # the PIN was typed for another card: it is not sent to this one
-        holder = prove(
-            card,
-            form.pin,
-            admission,
-            origin=state.settings.origin,
-            clock=state.clock,
-            last_attempt_allowed=form.last_attempt_confirmed,
-        )
-    new = NewSession(holder, certificate.der, WayIn.LOCAL_READER, reader, watch_id)
-    opened = make_session(state, new)
-    # Look again: a card that left meanwhile ends the session at once.
-    if not local.removal.still_there(reader, visit):
-        state.end_session(opened, EndReason.CARD_REMOVED)
-    return holder, user_of(state, opened, holder)
+        Raises:
+            PeerNotAllowed
+        """
+        check_same_machine(request.environ, current_state().settings)
 
+    def may_explain(self, error: CpsAuthError) -> bool:
+        """Return whether the person who holds the card is told what is wrong with it."""
+        return may_be_explained(error)
 
-def _look(state: LoginState, local: LocalReader) -> CardOnPage | CpsAuthError:
-    """Do what costs no PIN attempt, and return what came of it."""
-    try:
-        with local.open_card() as card:
+    def why_over(self, row: SessionRow, *, at: datetime) -> EndReason | None:
+        """Return whether the watcher that guards the card stopped, or runs in another process."""
+        del at
+        return None if self.removal.guards(row.watch_id) else EndReason.WATCHER_STOPPED
+
+    def status(self) -> Mapping[str, str | bool]:
+        """Return if a card is there; a remote page learns nothing about this machine's readers."""
+        try:
+            self.check_usable()
+        except PeerNotAllowed:
+            return {}
+        return self.removal.presence()
+
+    def stop(self) -> None:
+        """Stop watching the readers; every local session ends."""
+        self.removal.stop()
+
+    def page(self, *, has_others: bool) -> ResponseReturnValue:
+        """Show who is on the card and ask for the PIN, or what to do instead."""
+        return self._page(request.args.get("next"), refusal=None, has_others=has_others)
+
+    def submit(self) -> ResponseReturnValue:
+        """Log in: every check of the request first, then the card, then the session."""
+        state = current_state()
+        asked = None
+        try:
+            check_same_machine(request.environ, state.settings)
+            check_own_page(request.environ, state.settings)
+            check_rate(state, self.name)
+            with login_form(request) as form:
+                asked = form.unverified_next
+                self._log_in(state, form)
+        except CpsAuthError as refusal:
+            note_refusal(state, refusal, self.name)
+            if not self.may_explain(refusal):
+                return answer_refusal(refusal)
+            return self._page(asked, refusal=refusal, has_others=len(state.methods) > 1)
+        return redirect(asked_or_after_login(asked), code=303)
+
+    def _log_in(self, state: LoginState, form: LoginForm) -> None:
+        shown = state.stores.forms.take(form.unverified_token, browser_id(), at=state.clock())
+        watch_id = self.removal.ensure_running()
+        with self._open_card() as card:
+            reader = card.description.reader
+            visit = self.removal.await_visit(reader)
             admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
-            attempts_left = card.pin_attempts_left()
-    except CpsAuthError as error:
-        return error
-    if attempts_left == 0:
-        return PinBlocked()
-    certificate = admission.judged.certificate
-    return CardOnPage(certificate.practitioner, certificate.sha256_hex, attempts_left)
+            certificate = admission.judged.certificate
+            if certificate.sha256_hex != shown:
+                raise CardRemoved  # the PIN was typed for another card: not sent to this one
+            holder = prove(
+                card,
+                form.pin,
+                admission,
+                origin=state.settings.origin,
+                clock=state.clock,
+                last_attempt_allowed=form.last_attempt_confirmed,
+            )
+        new = NewSession(holder, certificate.der, self.name, reader, watch_id)
+        let_in(state, new, is_still_there=lambda: self.removal.still_there(reader, visit))
 
+    @contextmanager
+    def _open_card(self) -> Iterator[Card]:
+        """Open the card, one request at a time."""
+        if not self._in_use.acquire(timeout=CARD_WAIT_S):
+            raise CardBusy
+        try:
+            with self._cards.open_card(self._reader) as card:
+                yield card
+        finally:
+            self._in_use.release()
 
-def _page(
-    state: LoginState,
-    local: LocalReader,
-    unverified_next: str | None,
-    refusal: CpsAuthError | None,
-) -> ResponseReturnValue:
-    language = current_language()
-    presence = presence_of(local.cards)["presence"]  # before the card: a later change is seen
-    seen = _look(state, local)
-    card = seen if isinstance(seen, CardOnPage) else None
-    trouble = seen if isinstance(seen, CpsAuthError) else None
-    if trouble is not None and type(trouble) is type(refusal):
-        refusal, trouble = None, refusal
-    has_form = card is not None and (refusal is None or not isinstance(refusal, BadSignature))
-    asked = asked_or_after_login(unverified_next)
-    page = render_page(
-        "login.html",
-        card=card,
-        attempts=_attempts_text(card, language),
-        trouble=None if trouble is None else explain(trouble, language),
-        is_waiting=isinstance(trouble, NoCard),
-        is_card_refused=isinstance(trouble, _ABOUT_THE_CARD),
-        refusal=None if refusal is None else explain(refusal, language),
-        token=_token(state, card) if has_form else None,
-        next=asked,
-        here=url_for("cps.login", next=asked),
-        again=request.args.get("again") == "1",
-        has_other_ways=state.settings.has_remote_way_in,
-        presence=presence,
-        renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
-    )
-    return page, _page_status(refusal, trouble)
+    def _look(self, state: LoginState) -> CardOnPage | CpsAuthError:
+        """Do what costs no PIN attempt, and return what came of it."""
+        try:
+            with self._open_card() as card:
+                admission = admit(card, judge=state.judge, allow=state.allow, at=state.clock())
+                attempts_left = card.pin_attempts_left()
+        except CpsAuthError as error:
+            return error
+        if attempts_left == 0:
+            return PinBlocked()
+        certificate = admission.judged.certificate
+        return CardOnPage(certificate.practitioner, certificate.sha256_hex, attempts_left)
+
+    def _page(
+        self, unverified_next: str | None, refusal: CpsAuthError | None, *, has_others: bool
+    ) -> ResponseReturnValue:
+        state, language = current_state(), current_language()
+        presence = self.removal.presence()["presence"]  # before the card: later changes are seen
+        seen = self._look(state)
+        card = seen if isinstance(seen, CardOnPage) else None
+        trouble = seen if isinstance(seen, CpsAuthError) else None
+        if trouble is not None and type(trouble) is type(refusal):
+            refusal, trouble = None, refusal
+        has_form = card is not None and (refusal is None or not isinstance(refusal, BadSignature))
+        asked = asked_or_after_login(unverified_next)
+        page = render_page(
+            "login.html",
+            card=card,
+            attempts=_attempts_text(card, language),
+            trouble=None if trouble is None else explain(trouble, language),
+            is_waiting=isinstance(trouble, NoCard),
+            is_card_refused=isinstance(trouble, _ABOUT_THE_CARD),
+            refusal=None if refusal is None else explain(refusal, language),
+            token=_token(state, card) if has_form else None,
+            next=asked,
+            here=url_for("cps.login", next=asked),
+            again=request.args.get("again") == "1",
+            has_other_ways=has_others,
+            presence=presence,
+            renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
+        )
+        return page, _page_status(refusal, trouble)
 
 
 def _page_status(refusal: CpsAuthError | None, trouble: CpsAuthError | None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import request
 
-from cps_auth.flask.pages.next_page import next_or
+from cps_auth.flask.guards.addresses import next_or
 from cps_auth.flask.state import current_state
 
 

@@ -9,8 +9,10 @@ from cps_auth.errors import CpsAuthError, StoreUnavailable, TooManyRequests
 from cps_auth.flask import audit
 from cps_auth.flask.guards.requests import server_peer
 from cps_auth.flask.http_errors import http_status, may_be_explained
-from cps_auth.flask.pages.language import current_language
+from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.render import render_page
+from cps_auth.flask.sessions.browser import current_language
+from cps_auth.flask.sessions.start import note_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.wording import Explanation, explain
 
@@ -28,6 +30,12 @@ def answer_refusal(error: CpsAuthError) -> ResponseReturnValue:
     """Answer a refusal: with the one public message, unless it may be explained."""
     explanation = explain(error, current_language()) if may_be_explained(error) else None
     return _page(explanation), http_status(error), _headers(error)
+
+
+def refuse_login(method: LoginMethod, error: CpsAuthError) -> ResponseReturnValue:
+    """Write and answer a login that a method refused, telling as much as the method may."""
+    note_refusal(current_state(), error, method.name)
+    return answer_refusal(error) if method.may_explain(error) else answer_remotely(error)
 
 
 def answer_remotely(error: CpsAuthError) -> ResponseReturnValue:

@@ -8,15 +8,14 @@ from flask import render_template, url_for
 from flask_login import current_user
 from markupsafe import Markup
 
-from cps_auth.flask.guards.csrf import TOKEN_FIELD, form_token
-from cps_auth.flask.pages.language import current_language
 from cps_auth.flask.pages.redirects import this_page
+from cps_auth.flask.sessions.browser import TOKEN_FIELD, current_language, form_token
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
 from cps_auth.wording import LANGUAGES, translations
 
-LOGOUT, GUARD, WEB_EID, MTLS = "logout", "guard", "web-eid", "mtls"
-"""Purposes of form tokens."""
+LOGOUT = "logout"
+"""Purpose of the logout form's token."""
 
 
 def render_page(template: str, **context: Any) -> str:
@@ -48,7 +47,7 @@ def page_context() -> dict[str, Any]:
 def watch_script() -> Markup:
     """Return the script tag that makes an open page notice the end of its session."""
     tr = translations(current_language())
-    return _guard_script() + Markup(
+    return _script_of_method() + Markup(
         '<script src="{src}" defer data-page="session" data-status="{status}"'
         ' data-closed="{closed}" data-unknown="{unknown}"></script>'
     ).format(
@@ -59,22 +58,11 @@ def watch_script() -> Markup:
     )
 
 
-def _guard_script() -> Markup:
-    """Return what makes a page watch over a card in the browser's own machine, if it has to."""
+def _script_of_method() -> Markup:
     user = current_user._get_current_object()
-    if not isinstance(user, CpsUser) or user.session.heartbeat_at is None:
+    if not isinstance(user, CpsUser):
         return Markup("")
-    return Markup(
-        '<script src="{src}" defer data-heartbeat="{heartbeat}" data-removed="{removed}"'
-        ' data-token="{token}" data-closed="{closed}" data-every="{every}"></script>'
-    ).format(
-        src=url_for("cps.static", filename="cps-guard.js"),
-        heartbeat=url_for("cps.heartbeat"),
-        removed=url_for("cps.card_removed"),
-        token=form_token(GUARD),
-        closed=url_for("cps.closed", next=this_page()),
-        every=max(1, int(current_state().settings.heartbeat.total_seconds() / 5)),
-    )
+    return current_state().methods[user.method].watch_script(user.session)
 
 
 def token_field(purpose: str) -> Markup:

@@ -1,22 +1,16 @@
-"""Pages that every way in shares: status, closed, logout, refused."""
+"""Pages that all login methods share: login, status, closed, logout."""
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, redirect, request, session, url_for
+from collections.abc import Sequence
+
+from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
 from cps_auth.errors import CpsAuthError, PeerNotAllowed
-from cps_auth.flask.guards.csrf import TOKEN_FIELD, check_form_token, session_id
-from cps_auth.flask.guards.requests import (
-    check_document,
-    check_own_page,
-    check_same_machine,
-    opens_a_page,
-)
-from cps_auth.flask.methods.local_reader import show_local
-from cps_auth.flask.methods.reader_fingerprint import presence_of
-from cps_auth.flask.pages.language import LANGUAGE_KEY
+from cps_auth.flask.guards.requests import check_document, check_own_page, opens_a_page
+from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.redirects import (
     after_login,
     after_logout,
@@ -25,8 +19,14 @@ from cps_auth.flask.pages.redirects import (
 )
 from cps_auth.flask.pages.refuse import refused
 from cps_auth.flask.pages.render import LOGOUT, render_page
+from cps_auth.flask.sessions.browser import (
+    TOKEN_FIELD,
+    check_form_token,
+    empty_session,
+    session_id,
+)
 from cps_auth.flask.sessions.model import EndReason
-from cps_auth.flask.state import LocalReader, LoginState, current_state
+from cps_auth.flask.state import LoginState, current_state
 
 
 def add_pages(blueprint: Blueprint) -> None:
@@ -39,40 +39,44 @@ def add_pages(blueprint: Blueprint) -> None:
 
 
 def login() -> ResponseReturnValue:
-    """Show the way in that fits: the reader of this machine, or the card of another one."""
+    """Show the login methods that this browser may use: one with a page of its own first."""
     state = current_state()
-    local = _local_if_same_machine(state)
+    usable = _usable(state)
     check_document(request.environ)
     known, asked = session_id(), request.args.get("next")
     again = request.args.get("again") == "1"
     if known and not again and state.live_session(known, touch=False) is not None:
         return redirect(asked_or_after_login(asked))
-    if local is not None:
-        return show_local(state, local)
+    has_others = len(usable) > 1
+    with_page = next((method for method in usable if method.has_page), None)
+    if with_page is not None and not (has_others and "remote" in request.args):
+        return with_page.page(has_others=has_others)
     return render_page(
         "remote.html",
         next=asked_or_after_login(asked),
         again=again,
-        web_eid=state.settings.web_eid,
-        mtls=state.settings.mtls is not None and not again,
+        methods=[method for method in usable if method.template and (method.asks_pin or not again)],
     )
 
 
-def _local_if_same_machine(state: LoginState) -> LocalReader | None:
-    """Return the local reader where the browser runs beside it and it was not passed over.
+def _usable(state: LoginState) -> Sequence[LoginMethod]:
+    """Return the methods that this browser may use, in their order.
 
     Raises:
-        PeerNotAllowed: the browser is elsewhere, and there is no other way in.
+        PeerNotAllowed: none, for the reason that the last one gave.
     """
-    if state.local is None or (state.settings.has_remote_way_in and "remote" in request.args):
-        return None
-    try:
-        check_same_machine(request.environ, state.settings)
-    except PeerNotAllowed:
-        if not state.settings.has_remote_way_in:
-            raise
-        return None
-    return state.local
+    usable: list[LoginMethod] = []
+    refusal = PeerNotAllowed("no-login-method")
+    for method in state.methods.values():
+        try:
+            method.check_usable()
+        except PeerNotAllowed as error:
+            refusal = error
+        else:
+            usable.append(method)
+    if not usable:
+        raise refusal
+    return usable
 
 
 def status() -> ResponseReturnValue:
@@ -81,19 +85,15 @@ def status() -> ResponseReturnValue:
     check_own_page(request.environ, state.settings)
     known = session_id()
     is_open = known is not None and state.live_session(known, touch=False) is not None
-    answer = {"session": "open" if is_open else "closed"} | _presence_here(state)
+    answer = {"session": "open" if is_open else "closed"} | _status_of_methods(state)
     return answer, {"Cache-Control": "no-store"}
 
 
-def _presence_here(state: LoginState) -> dict[str, str | bool]:
-    """Return what the page may know; a remote one learns nothing about this machine's readers."""
-    if state.local is None:
-        return {}
-    try:
-        check_same_machine(request.environ, state.settings)
-    except PeerNotAllowed:
-        return {}
-    return presence_of(state.local.cards)
+def _status_of_methods(state: LoginState) -> dict[str, str | bool]:
+    answer: dict[str, str | bool] = {}
+    for method in state.methods.values():
+        answer.update(method.status())
+    return answer
 
 
 def closed() -> ResponseReturnValue:
@@ -108,7 +108,7 @@ def closed() -> ResponseReturnValue:
         reason=None if row is None else row.end_reason,
         reasons=EndReason,
         next=asked_or_after_login(request.args.get("next")),
-        presence=_presence_here(state).get("presence"),
+        presence=_status_of_methods(state).get("presence"),
     )
 
 
@@ -120,17 +120,9 @@ def logout() -> ResponseReturnValue:
     known = session_id()
     if known is not None:
         state.end_session(known, EndReason.LOGOUT)
-    forget_browser_session()
-    return redirect(after_logout(), code=303)
-
-
-def forget_browser_session() -> None:
-    """Empty the browser's session, but for its language."""
-    language = session.get(LANGUAGE_KEY)
     logout_user()
-    session.clear()
-    if language is not None:
-        session[LANGUAGE_KEY] = language
+    empty_session()
+    return redirect(after_logout(), code=303)
 
 
 def unauthorized() -> ResponseReturnValue:

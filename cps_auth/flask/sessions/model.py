@@ -25,14 +25,6 @@ KEEP_ENDED = timedelta(days=1)
 _HANDLE_CHARACTERS = 12
 
 
-class WayIn(enum.Enum):
-    """How a holder proved to be one."""
-
-    LOCAL_READER = "local-reader"
-    WEB_EID = "web-eid"
-    MTLS = "mtls"
-
-
 class EndReason(enum.Enum):
     """Why a session is over."""
 
@@ -47,6 +39,7 @@ class EndReason(enum.Enum):
     IDLE = "idle"
     EXPIRED = "expired"
     ACCOUNT_GONE = "account-gone"
+    METHOD_GONE = "method-gone"  # its login method is not in use here
     ADMINISTRATOR = "administrator"
 
 
@@ -71,7 +64,7 @@ class NewSession:
     Attributes:
         holder: of a verified login.
         certificate_der: judged again as long as the session lasts.
-        way_in: how the holder proved to be one.
+        method: name of the `LoginMethod` that verified the holder.
         reader: None: the card is not in a reader of this machine.
         watch_id: the watcher that guards it; None as for the reader.
         is_guarded_by_browser: the browser has to say again and again that the card is there.
@@ -79,7 +72,7 @@ class NewSession:
 
     holder: VerifiedHolder
     certificate_der: bytes = field(repr=False)
-    way_in: WayIn
+    method: str
     reader: str | None = None
     watch_id: str | None = None
     is_guarded_by_browser: bool = False
@@ -92,7 +85,7 @@ class SessionRow:
     handle: str  # how an administrator calls it; tells nothing of the identifier
     holder: SessionHolder
     certificate_der: bytes = field(repr=False)
-    way_in: WayIn
+    method: str
     reader: str | None
     watch_id: str | None
     created_at: datetime
@@ -112,11 +105,11 @@ class SessionStore(Protocol):
     def find(self, session_id: str) -> SessionRow | None:
         """Return the session, ended or not; None if there never was one, or long ago."""
 
-    def touch(self, session_id: str, *, at: datetime) -> None:
-        """Note that its person did something."""
+    def record_activity(self, session_id: str, *, at: datetime) -> None:
+        """Record that its person did something."""
 
-    def beat(self, session_id: str, *, at: datetime) -> None:
-        """Note that the browser which guards it says that the card is there."""
+    def record_heartbeat(self, session_id: str, *, at: datetime) -> None:
+        """Record that the browser which guards it says that the card is there."""
 
     def end(self, session_id: str, reason: EndReason, *, at: datetime) -> tuple[SessionRow, ...]:
         """End one session; return it, or nothing if it was over already."""
@@ -138,24 +131,14 @@ class SessionStore(Protocol):
         """End the session of that handle; return it, or nothing."""
 
 
-def why_over(
-    row: SessionRow, *, idle: timedelta, silence: timedelta, guarded: bool, at: datetime
-) -> EndReason | None:
-    """Return why a session must not go on; None if it may.
+def why_too_old(row: SessionRow, *, idle: timedelta, at: datetime) -> EndReason | None:
+    """Return why a session's age ends it; None if it may go on.
 
     Args:
-        row: the session.
+        row: a session that was not ended.
         idle: how long its person may do nothing.
-        silence: how long a browser that guards it may say nothing.
-        guarded: whether the watcher that guards its card is still running.
         at: now, aware UTC. A clock that was set back tells no age: the session is over.
     """
-    if row.ended_at is not None:
-        return row.end_reason or EndReason.LOGOUT
-    if row.watch_id is not None and not guarded:
-        return EndReason.WATCHER_STOPPED
-    if row.heartbeat_at is not None and at - row.heartbeat_at > silence:
-        return EndReason.HEARTBEAT_LOST
     times = (row.created_at, row.last_seen_at, row.heartbeat_at or row.created_at)
     if at >= row.expires_at or max(times) - at > CLOCK_STEP_BACK:
         return EndReason.EXPIRED

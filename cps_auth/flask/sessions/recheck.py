@@ -1,9 +1,8 @@
-"""Judges the certificates of open sessions again: a card may be revoked after the login."""
+"""Re-validates the certificates of open sessions: a card may be revoked after the login."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from cps_auth.errors import CertificateRefused, CertificateRevoked
@@ -14,16 +13,16 @@ JUDGE_AGAIN_AFTER = timedelta(seconds=5)
 """A new list counts within this time; one judgement serves every request of all the sessions
 of a card meanwhile."""
 
-_REMEMBERED = 4096
+_KEPT = 4096
 
 
-class Standing:
-    """Whether the cards of open sessions would still be let in."""
+class CertificateRecheck:
+    """Judges each certificate again, at most every `JUDGE_AGAIN_AFTER`; safe across threads."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._mutex = threading.Lock()
-        self._seen: dict[str, tuple[datetime, EndReason | None]] = {}
+        self._verdicts: dict[str, tuple[datetime, EndReason | None]] = {}
 
     def why_over(self, row: SessionRow, *, at: datetime) -> EndReason | None:
         """Return why a card is no longer good enough; None if it is.
@@ -34,22 +33,21 @@ class Standing:
         """
         name = row.holder.card.certificate_sha256_hex
         with self._mutex:
-            known = self._seen.get(name)
+            known = self._verdicts.get(name)
         if known is not None and timedelta(0) <= at - known[0] < JUDGE_AGAIN_AFTER:
             return known[1]
-        reason = _reason(lambda: self._judge.judge(row.certificate_der, at=at))
+        reason = self._judge_again(row.certificate_der, at)
         with self._mutex:
-            if len(self._seen) >= _REMEMBERED:
-                self._seen.clear()
-            self._seen[name] = (at, reason)
+            if len(self._verdicts) >= _KEPT:
+                self._verdicts.clear()
+            self._verdicts[name] = (at, reason)
         return reason
 
-
-def _reason(judge: Callable[[], object]) -> EndReason | None:
-    try:
-        judge()
-    except CertificateRevoked:
-        return EndReason.CARD_REVOKED
-    except CertificateRefused:
-        return EndReason.CARD_DOUBTFUL
-    return None
+    def _judge_again(self, certificate_der: bytes, at: datetime) -> EndReason | None:
+        try:
+            self._judge.judge(certificate_der, at=at)
+        except CertificateRevoked:
+            return EndReason.CARD_REVOKED
+        except CertificateRefused:
+            return EndReason.CARD_DOUBTFUL
+        return None

@@ -7,6 +7,7 @@ watcher itself has seen begin, so no removal can fall between the two.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -21,6 +22,8 @@ from cps_auth.model import CardEvent, CardEventKind
 
 WATCHER_SEES_CARD_WITHIN_S = 3.0
 """A watcher that has just been started tells of a present card within milliseconds."""
+
+UNKNOWN_PRESENCE = "unknown"
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +105,23 @@ class RemovalWatch:
             return False
         present = any(state.name == reader and state.atr is not None for state in states)
         return present and self._visits.get(reader) == visit
+
+    def presence(self) -> dict[str, str | bool]:
+        """Return what a waiting page may know of the readers.
+
+        Returns:
+            `presence`, a fingerprint that differs whenever a card came or went, and `card`,
+            whether one is there. Where nobody can tell, `UNKNOWN_PRESENCE` and no card.
+        """
+        try:
+            states = self._cards.readers()
+        except ReaderServiceLost:
+            return {"presence": UNKNOWN_PRESENCE, "card": False}
+        seen = repr([(state.name, state.atr, state.event_count) for state in states])
+        return {
+            "presence": hashlib.sha256(seen.encode()).hexdigest()[:16],
+            "card": any(state.atr is not None for state in states),
+        }
 
     def stop(self) -> None:
         """Stop the watcher; every session that it guarded ends. May be called twice."""

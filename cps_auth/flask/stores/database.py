@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, StoreUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Rises with every change of a table. Nothing in the file outlives a day: it is made anew."""
 
 _BUSY_TIMEOUT_S = 5.0

@@ -14,7 +14,6 @@ from cps_auth.flask.sessions.model import (
     NewSession,
     SessionHolder,
     SessionRow,
-    WayIn,
     ends_at,
     handle_of,
     new_session_id,
@@ -93,7 +92,7 @@ class RedisSessions:
             "handle": handle_of(key),
             "holder": msgspec.json.encode(new.holder),
             "certificate": new.certificate_der,
-            "way_in": new.way_in.value,
+            "method": new.method,
             "reader": json.dumps(new.reader),
             "watch_id": json.dumps(new.watch_id),
             "created_at": repr(now),
@@ -113,12 +112,12 @@ class RedisSessions:
         found = self._scripts.run(_FIND, args=(session_key(session_id).hex(),))
         return _session_row(found) if found else None
 
-    def touch(self, session_id: str, *, at: datetime) -> None:
-        """Note that its person did something."""
+    def record_activity(self, session_id: str, *, at: datetime) -> None:
+        """Record that its person did something."""
         self._note(session_id, "last_seen_at", at)
 
-    def beat(self, session_id: str, *, at: datetime) -> None:
-        """Note that the browser which guards it says that the card is there."""
+    def record_heartbeat(self, session_id: str, *, at: datetime) -> None:
+        """Record that the browser which guards it says that the card is there."""
         self._note(session_id, "heartbeat_at", at)
 
     def end(self, session_id: str, reason: EndReason, *, at: datetime) -> tuple[SessionRow, ...]:
@@ -167,7 +166,7 @@ def _session_row(flat: list[bytes]) -> SessionRow:
         handle=row[b"handle"].decode(),
         holder=msgspec.json.decode(row[b"holder"], type=SessionHolder),
         certificate_der=row[b"certificate"],
-        way_in=WayIn(row[b"way_in"].decode()),
+        method=row[b"method"].decode(),
         reader=_json(row[b"reader"]),
         watch_id=_json(row[b"watch_id"]),
         created_at=_utc(row[b"created_at"]),

@@ -13,7 +13,6 @@ from cps_auth.flask.sessions.model import (
     NewSession,
     SessionHolder,
     SessionRow,
-    WayIn,
     ends_at,
     handle_of,
     new_session_id,
@@ -27,7 +26,7 @@ CREATE TABLE IF NOT EXISTS cps_session (
     handle TEXT NOT NULL,
     holder TEXT NOT NULL,
     certificate BLOB NOT NULL,
-    way_in TEXT NOT NULL,
+    method TEXT NOT NULL,
     reader TEXT,
     watch_id TEXT,
     created_at REAL NOT NULL,
@@ -70,7 +69,7 @@ class SqliteSessions:
                     handle_of(key),
                     msgspec.json.encode(new.holder).decode(),
                     new.certificate_der,
-                    new.way_in.value,
+                    new.method,
                     new.reader,
                     new.watch_id,
                     now,
@@ -89,12 +88,12 @@ class SqliteSessions:
             ).fetchone()
         return None if row is None else _session_row(row)
 
-    def touch(self, session_id: str, *, at: datetime) -> None:
-        """Note that its person did something."""
+    def record_activity(self, session_id: str, *, at: datetime) -> None:
+        """Record that its person did something."""
         self._note("UPDATE cps_session SET last_seen_at = ? WHERE id_sha256 = ?", session_id, at)
 
-    def beat(self, session_id: str, *, at: datetime) -> None:
-        """Note that the browser which guards it says that the card is there."""
+    def record_heartbeat(self, session_id: str, *, at: datetime) -> None:
+        """Record that the browser which guards it says that the card is there."""
         self._note("UPDATE cps_session SET heartbeat_at = ? WHERE id_sha256 = ?", session_id, at)
 
     def end(self, session_id: str, reason: EndReason, *, at: datetime) -> tuple[SessionRow, ...]:
@@ -145,7 +144,7 @@ def _session_row(row: sqlite3.Row) -> SessionRow:
         handle=row["handle"],
         holder=msgspec.json.decode(row["holder"], type=SessionHolder),
         certificate_der=row["certificate"],
-        way_in=WayIn(row["way_in"]),
+        method=row["method"],
         reader=row["reader"],
         watch_id=row["watch_id"],
         created_at=_utc(row["created_at"]),

@@ -6,9 +6,9 @@ import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cps_auth.errors import PeerNotAllowed, RequestMalformed
+from cps_auth.flask.guards.addresses import is_safe_next, next_or
 from cps_auth.flask.guards.requests import check_same_machine
 from cps_auth.flask.methods.login_form import MAX_BODY_BYTES, login_form
-from cps_auth.flask.pages.next_page import is_safe_next, next_or
 from webdemo.desk import VirtualDesk
 
 PAGES = ["/cps/login", "/cps/closed", "/cps/login?lang=en"]

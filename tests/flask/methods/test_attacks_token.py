@@ -48,7 +48,7 @@ def refused(remote, caplog: pytest.LogCaptureFixture) -> Callable[..., None]:
         assert len(lines) == 1, lines
         assert lines[0].startswith("login refused code="), lines
         assert code in lines[0], lines
-        assert "way_in=web-eid" in lines[0]
+        assert "method=web-eid" in lines[0]
         assert not who.is_in()
 
     return check

@@ -40,7 +40,7 @@ def test_current_user_carries_the_verified_facts(make_app, visit, desk: VirtualD
         "name": "Éloïse AUBRAC",
         "profession": "Pharmacien",
         "card_type": "CPS",
-        "way_in": "local-reader",
+        "method": "local-reader",
         "trust": "IGC-Santé FICTIVE",
         "account": "account of AUBRAC",
     }

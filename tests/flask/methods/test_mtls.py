@@ -125,7 +125,7 @@ def refused(
         (line,) = [record.getMessage() for record in caplog.records]
         assert line.startswith("login refused code=")
         assert why in line
-        assert "way_in=mtls" in line
+        assert "method=mtls" in line
         assert len(told) == 1
         assert not visitor.is_in()
 
@@ -138,7 +138,7 @@ def test_a_certificate_that_the_proxy_verified_opens_a_session(visitor: RemoteVi
     assert (done.status_code, done.location) == (303, "/me")
     me = visitor.open("/me").json
     assert me["ps_idnat"] == "899900000011"
-    assert me["way_in"] == "mtls"
+    assert me["method"] == "mtls"
 
 
 def test_session_and_audit_line_say_how_it_was_proved(
@@ -148,7 +148,7 @@ def test_session_and_audit_line_say_how_it_was_proved(
     with caplog.at_level(logging.INFO, "cps_auth.audit"):
         visitor.log_in()
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "way_in=mtls proof=tls" in line
+    assert "method=mtls proof=tls" in line
     stores = visitor.app.extensions["cps_login"].stores
     (row,) = stores.sessions.live(at=visitor.app.extensions["cps_login"].clock())
     assert row.holder.proof.value == "tls"
@@ -406,7 +406,7 @@ def test_it_is_off_unless_a_proxy_is_named(make_app: Callable[..., Flask]) -> No
     """Without CPS_MTLS_PROXIES no header, whatever it says, is looked at."""
     app = make_app()
     answer = app.test_client().get("/cps/mtls/prove", base_url="https://cps.example.fr")
-    assert answer.status_code == 403
+    assert answer.status_code == 404
 
 
 def test_the_login_page_may_lead_to_the_other_host(visitor: RemoteVisitor) -> None:
@@ -464,7 +464,12 @@ def test_whom_the_settings_trust(
 ) -> None:
     """Addresses, networks and the Unix socket; an unknown peer is nobody."""
     app = make_app(config={**CONFIG, "CPS_MTLS_PROXIES": proxies}, cards=None)
-    assert app.extensions["cps_login"].settings.mtls.trusts(peer) is trusted
+    assert app.extensions["cps_login"].methods["mtls"].proxies.trusts(peer) is trusted
+
+
+def test_t47_a_link_starts_nothing(visitor: RemoteVisitor) -> None:
+    """T47: a login begins by a form of the login page only."""
+    assert visitor.open("/cps/mtls/start").status_code == 405
 
 
 @pytest.mark.parametrize("token", [None, "", "0" * 64])

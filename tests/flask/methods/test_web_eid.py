@@ -22,7 +22,7 @@ def test_a_holder_logs_in_from_elsewhere(remote, remote_app) -> None:
     assert heard == [None]
     me = remote.open("GET", "/me").json
     assert me["ps_idnat"] == "899900000011"
-    assert me["way_in"] == "web-eid"
+    assert me["method"] == "web-eid"
 
 
 def test_the_page_leads_back_to_where_one_came_from(remote) -> None:
@@ -153,7 +153,7 @@ def test_too_many_refusals_lock_an_address_out(
     with caplog.at_level(logging.WARNING, "cps_auth.audit"):
         locked = visitor.open("POST", "/cps/web-eid/challenge", headers=headers)
     assert locked.status_code == 429
-    assert "code=too-many-requests way_in=web-eid" in caplog.text
+    assert "code=too-many-requests method=web-eid" in caplog.text
     clock.ahead += timedelta(minutes=15)
     assert visitor.log_in().status_code == 200
 
@@ -163,7 +163,7 @@ def test_without_the_setting_there_is_no_such_way_in(make_app, remote_visit) -> 
     visitor = remote_visit(make_app("local", {"CPS_ORIGIN": "https://practice.test"}))
     assert visitor.open("GET", "/cps/login").status_code == 403
     for path in ("challenge", "login"):
-        assert visitor.open("POST", f"/cps/web-eid/{path}").status_code == 403
+        assert visitor.open("POST", f"/cps/web-eid/{path}").status_code == 404
 
 
 def _guard_token(remote) -> str:

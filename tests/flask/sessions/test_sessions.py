@@ -136,7 +136,7 @@ def test_a_card_that_left_and_came_back_during_the_login_opens_nothing(
     desk.insert("doctor")
     form = visitor.form()
     state = app.extensions["cps_login"]
-    create, removal = state.stores.sessions.create, state.local.removal
+    create, removal = state.stores.sessions.create, state.methods["local-reader"].removal
 
     def create_after_another_visit(*args: Any, **kwargs: Any) -> str:
         (visit,) = removal._visits.values()
@@ -162,7 +162,7 @@ def test_a_forked_process_guards_nothing(
 def test_a_watcher_that_stops_ends_what_it_guarded(app, visitor, desk: VirtualDesk) -> None:
     """Silence never means that the card is still there; the next login watches anew."""
     _logged_in(visitor, desk)
-    app.extensions["cps_login"].local.removal.stop()
+    app.extensions["cps_login"].methods["local-reader"].removal.stop()
     assert not visitor.is_in()
     visitor.log_in()
     assert visitor.is_in()
@@ -210,7 +210,7 @@ def _logout_token(app, visitor) -> str:
     with app.test_request_context("/"):
         from flask import session
 
-        from cps_auth.flask.guards.csrf import form_token
+        from cps_auth.flask.sessions.browser import form_token
 
         session.update(known)
         return form_token("logout")

@@ -19,7 +19,7 @@ from cps_auth.errors import (
     ConfigurationError,
     StoreUnavailable,
 )
-from cps_auth.flask.sessions.model import EndReason, NewSession, WayIn
+from cps_auth.flask.sessions.model import EndReason, NewSession
 from cps_auth.flask.stores.ports import Stores
 from cps_auth.flask.stores.redis_stores import open_redis_stores
 from cps_auth.flask.stores.sqlite_stores import open_sqlite_stores
@@ -53,7 +53,7 @@ def new_session(igc: FakeIgcSante, judge: Judge) -> Callable[..., NewSession]:
     holder = accept_tls_proof(proof, judge=judge, allow=lambda _: None, at=at)
 
     def make(**more: object) -> NewSession:
-        return NewSession(holder, der, WayIn.WEB_EID, **more)
+        return NewSession(holder, der, "web-eid", **more)
 
     return make
 
@@ -130,8 +130,8 @@ def test_a_session_is_kept_as_it_was_opened(stores: Stores, new_session) -> None
     assert row.holder.practitioner == new.holder.practitioner
     assert (row.certificate_der, row.reader, row.watch_id) == (new.certificate_der, "Reader é", "w")
     assert abs(row.expires_at - at - timedelta(hours=1)) < timedelta(milliseconds=1)
-    stores.sessions.touch(opened, at=at + MINUTE)
-    stores.sessions.beat(opened, at=at + 2 * MINUTE)
+    stores.sessions.record_activity(opened, at=at + MINUTE)
+    stores.sessions.record_heartbeat(opened, at=at + 2 * MINUTE)
     row = stores.sessions.find(opened)
     assert row is not None
     assert abs(row.last_seen_at - at - MINUTE) < timedelta(milliseconds=1)

@@ -202,8 +202,7 @@ def _serving(make: Callable[[int], Flask], context: ssl.SSLContext | None) -> It
         server.shutdown()
         thread.join()
         server.server_close()
-        local = server.app.extensions["cps_login"].local
-        local.removal.stop()
+        server.app.extensions["cps_login"].methods["local-reader"].stop()
 
 
 @pytest.fixture

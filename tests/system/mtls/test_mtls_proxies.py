@@ -52,7 +52,7 @@ def refused(site):
         assert answer.location is None
         (line,) = site.audit()[before:]
         assert line.startswith("login refused code=")
-        assert "way_in=mtls" in line
+        assert "method=mtls" in line
         assert any(reason in line for reason in why), line
         assert not browser.is_in()
 
@@ -77,7 +77,7 @@ def test_a_card_logs_in_through_both_workers(site, visit, persona_key, version) 
             break
     else:
         pytest.fail("one worker served everything")
-    assert "way_in=mtls proof=tls" in site.audit()[-1]
+    assert "method=mtls proof=tls" in site.audit()[-1]
 
 
 def test_without_a_certificate_nobody_is_let_in(visit, refused) -> None:

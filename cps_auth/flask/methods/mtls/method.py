@@ -1,4 +1,4 @@
-"""The way in for browsers that present the card's certificate in TLS, behind a proxy.
+"""The login method for browsers that present the card's certificate in TLS, behind a proxy.
 
 Three steps, because a browser is asked for a certificate once per host, at its first handshake:
 the application's own host starts, the host that asks for certificates (CPS_MTLS_ORIGIN) proves,
@@ -10,8 +10,9 @@ the browser that started. So a link that an attacker prepared logs nobody in, on
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from typing import ClassVar, Self
 from urllib.parse import urlencode
 
 import msgspec
@@ -19,89 +20,115 @@ from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from cps_auth.errors import CpsAuthError, PeerNotAllowed, RequestMalformed
-from cps_auth.flask.guards.csrf import TOKEN_FIELD, browser_id, check_form_token, known_browser_id
 from cps_auth.flask.guards.rate_limit import check_rate
 from cps_auth.flask.guards.requests import as_received, check_document, check_own_page, server_peer
+from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.methods.mtls.proxy_presets import read_forwarded_certificate
-from cps_auth.flask.methods.mtls.settings import MtlsSettings
+from cps_auth.flask.methods.mtls.settings import DEFAULTS, MtlsSettings, read_mtls_settings
 from cps_auth.flask.pages.redirects import asked_or_after_login
-from cps_auth.flask.pages.refuse import answer_remotely
-from cps_auth.flask.pages.render import MTLS
-from cps_auth.flask.sessions.model import NewSession, WayIn
-from cps_auth.flask.sessions.start import let_in, make_session, note_refusal, user_of
+from cps_auth.flask.pages.refuse import refuse_login
+from cps_auth.flask.sessions.browser import (
+    TOKEN_FIELD,
+    browser_id,
+    check_form_token,
+    known_browser_id,
+)
+from cps_auth.flask.sessions.model import NewSession
+from cps_auth.flask.sessions.start import let_in
+from cps_auth.flask.setting_reader import SettingReader
 from cps_auth.flask.state import LoginState, current_state
 from cps_auth.login.verify import accept_tls_proof
 from cps_auth.model import TlsProof
 
 SECRET_HEADER = "X-CPS-Proxy-Secret"  # noqa: S105 (the name of a header)
+PAGE = "mtls"
+"""Purpose of the form token of the login page's button."""
+
 _MAX_TOKEN_CHARACTERS = 128
 
-Step = Callable[[LoginState, MtlsSettings], ResponseReturnValue]
+Step = Callable[[LoginState], ResponseReturnValue]
 
 
-def add_mtls(blueprint: Blueprint) -> None:
-    """Put the three steps on the extension's blueprint."""
-    blueprint.add_url_rule("/mtls/start", "mtls_start", _view(start), methods=["POST"])
-    blueprint.add_url_rule("/mtls/prove", "mtls_prove", _view(prove), methods=["GET"])
-    blueprint.add_url_rule("/mtls/finish", "mtls_finish", _view(finish), methods=["GET"])
+class Mtls(LoginMethod):
+    """Login by a TLS client certificate that a trusted proxy reports."""
 
+    name = "mtls"
+    settings: ClassVar[Mapping[str, object]] = DEFAULTS
+    template = "cps/method_mtls.html"
 
-def _view(step: Step) -> Callable[[], ResponseReturnValue]:
-    @wraps(step)
-    def checked() -> ResponseReturnValue:
-        state = current_state()
-        try:
-            if state.settings.mtls is None:
-                raise PeerNotAllowed("no-mtls")
-            return step(state, state.settings.mtls)
-        except CpsAuthError as refusal:
-            note_refusal(state, refusal, WayIn.MTLS)
-            return answer_remotely(refusal)
+    def __init__(self, proxies: MtlsSettings) -> None:
+        """Keep whose word counts, and on which host.
 
-    return checked
+        Browsers hold a form's redirections against its policy, too.
+        """
+        self.proxies = proxies
+        self.policy = {"form-action": (proxies.origin,)}
 
+    @classmethod
+    def from_settings(cls, reader: SettingReader) -> Self | None:
+        """Return the method if CPS_MTLS_PROXIES names a proxy."""
+        settings = read_mtls_settings(reader)
+        return None if settings is None else cls(settings)
 
-def start(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
-    """Begin in the browser that wants to log in."""
-    check_own_page(request.environ, state.settings)
-    check_form_token(request.form.get(TOKEN_FIELD), MTLS)
-    check_rate(state, "mtls-start")
-    asked = asked_or_after_login(request.form.get("next"))
-    started = state.stores.forms.issue(browser_id(), asked, at=state.clock())
-    return _lead_to(mtls.origin, "cps.mtls_prove", started=started)
+    def add_routes(self, blueprint: Blueprint) -> None:
+        """Put the three steps on the extension's blueprint."""
+        for path, step, verb in (
+            ("start", self.start, "POST"),
+            ("prove", self.prove, "GET"),
+            ("finish", self.finish, "GET"),
+        ):
+            view = self._view(step)
+            blueprint.add_url_rule(f"/mtls/{path}", f"mtls_{path}", view, methods=[verb])
 
+    def _view(self, step: Step) -> Callable[[], ResponseReturnValue]:
+        @wraps(step)
+        def checked() -> ResponseReturnValue:
+            state = current_state()
+            try:
+                return step(state)
+            except CpsAuthError as refusal:
+                return refuse_login(self, refusal)
 
-def prove(state: LoginState, mtls: MtlsSettings) -> ResponseReturnValue:
-    """Judge the certificate that the proxy passes on, on the host that asks for one."""
-    check_document(request.environ)
-    check_rate(state, "mtls-prove")
-    check_proxy(mtls)
-    started = _token("started")
-    at = state.clock()
-    proof = TlsProof(
-        unverified_certificate_der=read_forwarded_certificate(request.environ, mtls.preset),
-        reported_by=f"{mtls.preset.name} at {server_peer(request.environ) or 'unix'}",
-        reported_at=at,
-    )
-    accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
-    content = msgspec.json.encode(proof).decode()
-    code = state.stores.forms.issue(_owner_of_code(started), content, at=at)
-    return _lead_to(state.settings.origin, "cps.mtls_finish", started=started, code=code)
+        return checked
 
+    def start(self, state: LoginState) -> ResponseReturnValue:
+        """Begin in the browser that wants to log in."""
+        check_own_page(request.environ, state.settings)
+        check_form_token(request.form.get(TOKEN_FIELD), PAGE)
+        check_rate(state, "mtls-start")
+        asked = asked_or_after_login(request.form.get("next"))
+        started = state.stores.forms.issue(browser_id(), asked, at=state.clock())
+        return _lead_to(self.proxies.origin, "cps.mtls_prove", started=started)
 
-def finish(state: LoginState, _mtls: MtlsSettings) -> ResponseReturnValue:
-    """Open the session, in the browser that started and came back with the code."""
-    check_document(request.environ)
-    check_rate(state, "mtls-finish")
-    started, code = _token("started"), _token("code")
-    at = state.clock()
-    content = state.stores.forms.take(code, _owner_of_code(started), at=at)
-    asked = state.stores.forms.take(started, known_browser_id(), at=at)
-    proof = msgspec.json.decode(content, type=TlsProof)
-    holder = accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
-    new = NewSession(holder, proof.unverified_certificate_der, WayIn.MTLS)
-    let_in(state, holder, user_of(state, make_session(state, new), holder))
-    return redirect(asked, code=303)
+    def prove(self, state: LoginState) -> ResponseReturnValue:
+        """Judge the certificate that the proxy passes on, on the host that asks for one."""
+        check_document(request.environ)
+        check_rate(state, "mtls-prove")
+        check_proxy(self.proxies)
+        started = _token("started")
+        at, preset = state.clock(), self.proxies.preset
+        proof = TlsProof(
+            unverified_certificate_der=read_forwarded_certificate(request.environ, preset),
+            reported_by=f"{preset.name} at {server_peer(request.environ) or 'unix'}",
+            reported_at=at,
+        )
+        accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
+        content = msgspec.json.encode(proof).decode()
+        code = state.stores.forms.issue(_owner_of_code(started), content, at=at)
+        return _lead_to(state.settings.origin, "cps.mtls_finish", started=started, code=code)
+
+    def finish(self, state: LoginState) -> ResponseReturnValue:
+        """Open the session, in the browser that started and came back with the code."""
+        check_document(request.environ)
+        check_rate(state, "mtls-finish")
+        started, code = _token("started"), _token("code")
+        at = state.clock()
+        content = state.stores.forms.take(code, _owner_of_code(started), at=at)
+        asked = state.stores.forms.take(started, known_browser_id(), at=at)
+        proof = msgspec.json.decode(content, type=TlsProof)
+        holder = accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
+        let_in(state, NewSession(holder, proof.unverified_certificate_der, self.name))
+        return redirect(asked, code=303)
 
 
 def check_proxy(mtls: MtlsSettings) -> None:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from cps_auth.errors import ConfigurationError
-from cps_auth.flask.guards.origin import read_origin
 from cps_auth.flask.methods.mtls.proxy_presets import PRESETS, ProxyPreset
+from cps_auth.flask.setting_reader import SettingReader
 
 UNIX_PEER = "unix"
 """In CPS_MTLS_PROXIES: whoever may connect to the server's Unix socket."""
@@ -59,69 +58,67 @@ class MtlsSettings:
         return any((mapped or address) in network for network in self.networks)
 
 
-def read_mtls_settings(config: Mapping[str, object]) -> MtlsSettings | None:
-    """Check the `CPS_MTLS_…` keys.
+DEFAULTS: Mapping[str, object] = {
+    "CPS_MTLS_PROXIES": (),
+    "CPS_MTLS_PRESET": None,
+    "CPS_MTLS_ORIGIN": None,
+    "CPS_MTLS_SECRET": None,
+}
+
+
+def read_mtls_settings(reader: SettingReader) -> MtlsSettings | None:
+    """Read the `CPS_MTLS_…` keys.
 
     Args:
-        config: of the application, defaults filled in.
+        reader: of the configuration; keeps what is missing, too wide, or set without
+            CPS_MTLS_PROXIES.
 
     Returns:
-        The settings; None when no proxy is trusted, and this way in is off.
-
-    Raises:
-        ConfigurationError: a key is missing, too wide, or set without CPS_MTLS_PROXIES.
+        The settings; None when no proxy is trusted, and this login method is off.
     """
-    proxies = config["CPS_MTLS_PROXIES"]
+    proxies = reader.value("CPS_MTLS_PROXIES")
     if not isinstance(proxies, (tuple, list)):
-        raise ConfigurationError("CPS_MTLS_PROXIES must be a list of addresses")
-    if not proxies:
-        _check_none_set(config)
+        reader.note("CPS_MTLS_PROXIES must be a list of addresses")
         return None
+    if not proxies:
+        for key in ("CPS_MTLS_PRESET", "CPS_MTLS_ORIGIN", "CPS_MTLS_SECRET"):
+            if reader.value(key) is not None:
+                reader.note(f"{key} is set, and CPS_MTLS_PROXIES names no proxy")
+        return None
+    networks = [_network(reader, proxy) for proxy in proxies if proxy != UNIX_PEER]
     return MtlsSettings(
-        preset=_preset(config["CPS_MTLS_PRESET"]),
-        origin=_own_host(config),
-        networks=tuple(_network(proxy) for proxy in proxies if proxy != UNIX_PEER),
+        preset=PRESETS[reader.choice("CPS_MTLS_PRESET", tuple(PRESETS))],
+        origin=_own_host(reader),
+        networks=tuple(network for network in networks if network is not None),
         allows_unix=UNIX_PEER in proxies,
-        secret=_secret(config["CPS_MTLS_SECRET"]),
+        secret=_secret(reader),
     )
 
 
-def _check_none_set(config: Mapping[str, object]) -> None:
-    for key in ("CPS_MTLS_PRESET", "CPS_MTLS_ORIGIN", "CPS_MTLS_SECRET"):
-        if config[key] is not None:
-            raise ConfigurationError(f"{key} is set, and CPS_MTLS_PROXIES names no proxy")
-
-
-def _preset(name: object) -> ProxyPreset:
-    if not isinstance(name, str) or name not in PRESETS:
-        raise ConfigurationError(f"CPS_MTLS_PRESET must be one of {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
-def _own_host(config: Mapping[str, object]) -> str:
+def _own_host(reader: SettingReader) -> str:
     """Browsers ask for a certificate once per host, at the first handshake (RFC 8740)."""
-    origin = read_origin(config["CPS_MTLS_ORIGIN"], "CPS_MTLS_ORIGIN")
-    main = read_origin(config["CPS_ORIGIN"], "CPS_ORIGIN")
+    origin = reader.origin("CPS_MTLS_ORIGIN")
     if not origin.startswith("https:"):
-        raise ConfigurationError("CPS_MTLS_ORIGIN must be https")
-    if urlsplit(origin).hostname == urlsplit(main).hostname:
-        raise ConfigurationError("CPS_MTLS_ORIGIN must have a host name of its own")
+        reader.note("CPS_MTLS_ORIGIN must be https")
+    elif urlsplit(origin).hostname == urlsplit(str(reader.value("CPS_ORIGIN"))).hostname:
+        reader.note("CPS_MTLS_ORIGIN must have a host name of its own")
     return origin
 
 
-def _network(proxy: object) -> IPv4Network | IPv6Network:
+def _network(reader: SettingReader, proxy: object) -> IPv4Network | IPv6Network | None:
     try:
         network = ip_network(proxy if isinstance(proxy, str) else "")
     except ValueError:
-        raise ConfigurationError(
-            f"CPS_MTLS_PROXIES: {proxy!r} is no address, network or {UNIX_PEER!r}"
-        ) from None
+        reader.note(f"CPS_MTLS_PROXIES: {proxy!r} is no address, network or {UNIX_PEER!r}")
+        return None
     if network.num_addresses > _MAX_ADDRESSES[network.version]:
-        raise ConfigurationError(f"CPS_MTLS_PROXIES: {proxy!r} trusts too many addresses")
+        reader.note(f"CPS_MTLS_PROXIES: {proxy!r} trusts too many addresses")
     return network
 
 
-def _secret(value: object) -> str:
+def _secret(reader: SettingReader) -> str:
+    value = reader.value("CPS_MTLS_SECRET")
     if not isinstance(value, str) or not _SECRET.fullmatch(value):
-        raise ConfigurationError("CPS_MTLS_SECRET: 32 characters at least of A-Z a-z 0-9 _ -")
+        reader.note("CPS_MTLS_SECRET: 32 characters at least of A-Z a-z 0-9 _ -")
+        return ""
     return value

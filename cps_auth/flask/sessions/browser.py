@@ -1,7 +1,7 @@
-"""Tokens for forms that need no memory of their own: logout, and the application's own.
+"""The browser's own session: what its cookie carries of the login, and form tokens made of it.
 
-Derived from a secret that only the browser's cookie carries, for one purpose each. The login
-form has a stronger one: `stores`, single use.
+Derived from a secret that only the cookie carries, a form token needs no store. The login form
+has a stronger one: `stores`, single use.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import hashlib
 import hmac
 import secrets
 
-from flask import session
+from flask import request, session
 
 from cps_auth.errors import ChallengeUnknown, RequestMalformed
+from cps_auth.flask.state import current_state
+from cps_auth.wording import LANGUAGES
 
 TOKEN_FIELD = "cps_token"  # noqa: S105 (the name of a form field)
 _BROWSER_ID = "cps_browser"
+_LANGUAGE = "cps_language"
 _USER_ID = "_user_id"  # Flask-Login's key
 
 
@@ -45,6 +48,31 @@ def session_id() -> str | None:
     """Return the session identifier that the browser's cookie carries, live or not."""
     value = session.get(_USER_ID)
     return value if isinstance(value, str) else None
+
+
+def current_language() -> str:
+    """Return "fr" or "en": `?lang=`, then this browser's last choice, then Accept-Language."""
+    asked = request.args.get("lang")
+    if asked in LANGUAGES:
+        if session.get(_LANGUAGE) != asked:
+            session[_LANGUAGE] = asked
+        return asked
+    kept = session.get(_LANGUAGE)
+    if kept in LANGUAGES:
+        return str(kept)
+    best = request.accept_languages.best_match(LANGUAGES)
+    return best or current_state().settings.language
+
+
+def empty_session() -> None:
+    """Empty the browser's session, but for its language; its identifier is renewed."""
+    language = session.get(_LANGUAGE)
+    regenerate = getattr(current_state().app.session_interface, "regenerate", None)
+    if regenerate is not None:
+        regenerate(session)  # Flask-Session: before clear(), it does nothing to an empty one
+    session.clear()
+    if language is not None:
+        session[_LANGUAGE] = language
 
 
 def form_token(purpose: str) -> str:
