@@ -13,6 +13,8 @@ from cps_auth import errors as e
 YES = 0
 UNFORESEEN = 1
 USAGE = 2
+RESULT_LOST = 3
+"""Standard output did not take the result: a full disk, a pipe that nobody reads."""
 INTERRUPTED = 130
 
 EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -10,6 +12,7 @@ import click
 
 from cps_auth.cli.errors import language_of_environment, surface, to_json
 from cps_auth.config import read_settings
+from cps_auth.errors import ConfigurationError
 from cps_auth.native_host import manifests
 from cps_auth.native_host.manifests import BROWSERS, Browser, Place, Registration
 from cps_auth.native_host.pin_window import can_open_where_there_is_a_display
@@ -33,7 +36,22 @@ def _common(command: click.decorators.FC) -> click.decorators.FC:
 
 
 def _place(root: Path, system: bool) -> Place:
-    return Place.of_system(root) if system else Place.of_user(Path.home(), root)
+    return Place.of_system(root) if system else Place.of_user(_home(), root)
+
+
+def _home() -> Path:
+    """Return this user's folder.
+
+    Raises:
+        ConfigurationError: neither HOME nor the passwd file names one.
+    """
+    try:
+        home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        raise ConfigurationError("HOME is not set") from None
+    if not home.is_absolute():
+        raise ConfigurationError(f"HOME is {home}, which is no absolute path")
+    return home
 
 
 @browser.command()

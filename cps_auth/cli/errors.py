@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import os
@@ -11,18 +12,33 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 import click
-import msgspec
 
+from cps_auth.cli.streams import visible
 from cps_auth.errors import CpsAuthError
 from cps_auth.exit_codes import EXIT_CODES, INTERRUPTED, UNFORESEEN, USAGE
-from cps_auth.wording import explain, translations
+from cps_auth.wording import explain, language_of, translations
 
 _log = logging.getLogger(__name__)
 
 
 def to_json(value: object) -> str:
-    """Return a value as one line of JSON."""
-    return msgspec.json.encode(value, enc_hook=str).decode()
+    """Return a value as one line of JSON, in ASCII where standard output is not UTF-8."""
+    import json  # here: neither is needed for --help
+
+    import msgspec
+
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    plain = _without_stray_bytes(msgspec.to_builtins(value, enc_hook=str))
+    return json.dumps(plain, ensure_ascii=not is_utf8, separators=(",", ":"))
+
+
+def _without_stray_bytes(value: object) -> object:
+    """Return a JSON value whose texts can be encoded: file names and arguments are bytes."""
+    if isinstance(value, dict):
+        return {key: _without_stray_bytes(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_stray_bytes(one) for one in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def now() -> datetime:
@@ -31,9 +47,8 @@ def now() -> datetime:
 
 
 def language_of_environment() -> str:
-    """Return "fr" where the environment asks for French, "en" otherwise (POSIX order)."""
-    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "fr" if next(filter(None, names), "").lower().startswith("fr") else "en"
+    """Return "fr" where the environment asks for French, "en" otherwise."""
+    return language_of(os.environ)
 
 
 @contextlib.contextmanager
@@ -44,10 +59,7 @@ def surface(as_json: bool) -> Iterator[None]:
     except CpsAuthError as error:
         refuse(error, as_json)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens any more
-        sys.exit(UNFORESEEN)
+        interrupted(as_json)
     except Exception:
         _log.debug("unforeseen", exc_info=True)
         words = translations(language_of_environment()).gettext(
@@ -71,6 +83,14 @@ def misused(error: click.ClickException, as_json: bool) -> NoReturn:
     if as_json:
         _say_no("usage", {}, error.format_message(), as_json)
     sys.exit(USAGE)
+
+
+def interrupted(as_json: bool) -> NoReturn:
+    """Exit as after Ctrl-C; a program that reads JSON is told."""
+    if as_json:
+        words = translations(language_of_environment()).gettext("Interrupted.")
+        _say_no("interrupted", {}, words, as_json)
+    sys.exit(INTERRUPTED)
 
 
 def _say_no(code: str, data: Mapping[str, object], words: str, as_json: bool) -> None:

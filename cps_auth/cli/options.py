@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,9 @@ from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
 from cps_auth.cli.errors import language_of_environment, surface, to_json
 from cps_auth.config import TrustSettings, read_settings
-from cps_auth.pki.judge import Judge
-from cps_auth.pki.open import open_judge
+
+if TYPE_CHECKING:
+    from cps_auth.pki.judge import Judge
 
 _TRACE = "cps_auth.card.native.apdu.trace"
 
@@ -47,6 +48,8 @@ class Options:
         Raises:
             TrustStoreUnusable
         """
+        from cps_auth.pki.open import open_judge  # here: it reads certificates, `readers` does not
+
         settings = self.trust_settings
         return open_judge(
             self.trust, grace_hours=settings.grace_hours, ask_responders=settings.ocsp

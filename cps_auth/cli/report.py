@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cps_auth.card.native.models import kind_of
 from cps_auth.model import (
     CardDescription,
@@ -12,8 +14,10 @@ from cps_auth.model import (
     Practitioner,
     ReaderState,
 )
-from cps_auth.pki.judge import JudgedCertificate
 from cps_auth.wording import attempts_left_text, translations
+
+if TYPE_CHECKING:
+    from cps_auth.pki.judge import JudgedCertificate
 
 
 def _(message: str) -> str:

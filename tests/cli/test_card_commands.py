@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from cps_auth import errors
 from cps_auth.card.native.source import NativeCards
 from cps_auth.cli import options as command
+from cps_auth.cli.main import COMMANDS as COMMAND_TABLE
 from cps_auth.cli.main import cli
 from cps_auth.cli.report import event_line
 from cps_auth.exit_codes import EXIT_CODES, UNFORESEEN, USAGE
@@ -166,8 +168,9 @@ def test_a_trust_folder_that_is_a_file(tmp_path: Path) -> None:
     _refused(done, "trust-store-unusable")
 
 
-def test_nobody_reads_the_answer() -> None:
-    """A pipe that was closed ends the command quietly, and not with a yes."""
-    script = "from cps_auth.cli.errors import surface\nwith surface(True): raise BrokenPipeError"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (UNFORESEEN, b"", b"")
+def test_the_help_of_every_command() -> None:
+    """The table that `--help` shows has the commands' own first lines."""
+    for name, (_, line) in COMMAND_TABLE.items():
+        command_of_name = cli.get_command(click.Context(cli), name)
+        assert command_of_name is not None
+        assert (command_of_name.help or "").partition("\n")[0].startswith(line)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,8 @@ def test_status_is_good_only_if_every_list_is(folder: Path) -> None:
 
 def test_status_says_what_to_do(igc: FakeIgcSante, folder: Path) -> None:
     """A list that is too old is told from one that is missing, in French too."""
-    old = igc.made_at.replace(year=igc.made_at.year - 1)
-    stale = igc.crl(this_update=old, next_update=old.replace(year=old.year, month=12))
+    old = igc.made_at - timedelta(days=365)
+    stale = igc.crl(this_update=old, next_update=old + timedelta(days=30))
     (folder / "crl" / "ACI-FO-PP.crl").write_bytes(stale)
     (folder / "crl" / "ACR-FO.crl").unlink()
     shown = _run("status", "--trust", str(folder), language="fr_FR.UTF-8")

@@ -13,7 +13,6 @@ from cps_auth.card.native.layout import Profile, read_label, read_public_objects
 from cps_auth.card.native.pin_pad import PinPad
 from cps_auth.card.native.pkcs15 import Password
 from cps_auth.card.pin import PIN, PUK, PinKind, check_attempts, check_shape
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,
@@ -282,6 +281,9 @@ class NativeCard:
         """
         if self._certificate_der is None:
             return
+        # Here, since who only lists readers does without cryptography's start
+        from cps_auth.card.signature_check import is_signature_of
+
         if not is_signature_of(self._certificate_der, challenge.message(), signature):
             self._memory.forget()
             raise CardMisbehaved("signature not made by the certificate's key")
