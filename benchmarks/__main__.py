@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks import browser, hops, removal, trust, unlock, web, web_workers
+from benchmarks import browser, hops, removal, start, trust, unlock, web, web_workers
 from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
@@ -102,6 +102,7 @@ FIGURES: tuple[Callable[[FakeIgcSante, Path], object], ...] = (
     *unlock.FIGURES,
     *removal.FIGURES,
     *hops.FIGURES,
+    *start.FIGURES,
 )
 """Each is given a fake IGC-Santé and the folder that it was written to; printed, it is a table."""
 

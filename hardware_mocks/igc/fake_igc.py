@@ -26,10 +26,9 @@ from hardware_mocks.igc.certificates import (
 )
 from hardware_mocks.igc.crls import Revocation, sign_crl
 from hardware_mocks.igc.making import (
-    CARD_AGE,
-    CARD_LIFETIME,
     FILES,
     ROOTS,
+    card_validity,
     generate_keys,
     issuer_of,
     make_authorities,
@@ -141,13 +140,14 @@ class FakeIgcSante:
         """Return a sound request for a persona, with a new serial; tests spoil it and `issue`."""
         person = PERSONAS[persona]
         issuer = issuer_of(person)
+        not_before, not_after = card_validity(self.made_at)
         return card_request(
             person,
             use,
             self.cards[persona].authentication_key,
             self.authorities[issuer],
-            not_before=self.made_at - CARD_AGE,
-            not_after=self.made_at - CARD_AGE + CARD_LIFETIME,
+            not_before=not_before,
+            not_after=not_after,
             issuer_file=FILES[issuer],
             category=category,
         )

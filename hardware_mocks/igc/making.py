@@ -105,6 +105,15 @@ def make_card(
     return CardCredentials(ders[0], keys[0], ders[1], keys[1])
 
 
+def card_validity(made_at: datetime, age: timedelta = CARD_AGE) -> tuple[datetime, datetime]:
+    """Return from when to when a card of this age is valid.
+
+    Both at midnight: a time of the day may look like a PIN to whoever searches a log for one.
+    """
+    not_before = (made_at - age).replace(hour=0, minute=0, second=0, microsecond=0)
+    return not_before, not_before + CARD_LIFETIME
+
+
 def _make_card_certificate(
     persona: Persona,
     use: CertificateUse,
@@ -118,14 +127,15 @@ def _make_card_certificate(
     age = CARD_AGE
     if persona.defect is CertificateDefect.EXPIRED:
         age += CARD_LIFETIME
+    not_before, not_after = card_validity(made_at, age)
     is_test = persona.defect is CertificateDefect.TEST_CATEGORY
     request = card_request(
         persona,
         use,
         key,
         issuer,
-        not_before=made_at - age,
-        not_after=made_at - age + CARD_LIFETIME,
+        not_before=not_before,
+        not_after=not_after,
         issuer_file=FILES[issuer_name],
         category=CATEGORY_TEST_CARD if is_test else CATEGORY_CARD,
     )

@@ -401,9 +401,10 @@ def test_swapped_behind_pcscd(private_pcscd: Pcscd, slot: VpcdSlot, moment: Mome
 
 def test_restarted_behind_pcscd(private_pcscd: Pcscd) -> None:
     """pcscd is killed and started at the chosen command; the card that stayed in is found."""
-    is_back = threading.Event()
+    is_answered, is_back = threading.Event(), threading.Event()
 
     def restart() -> None:
+        is_answered.wait(DEADLINE_S)  # pcscd has the answer, and passes it on when it likes
         private_pcscd.kill()
         private_pcscd.start()
         is_back.set()
@@ -414,6 +415,7 @@ def test_restarted_behind_pcscd(private_pcscd: Pcscd) -> None:
     try:
         wire = talk(private_pcscd.readers[0])
         assert len(wire.transmit(bytes.fromhex(CHALLENGE))) == 10
+        is_answered.set()
         assert is_back.wait(DEADLINE_S)
         with pytest.raises(ConnectionError):
             wire.transmit(bytes.fromhex("00B09C000C"))
