@@ -1,4 +1,4 @@
-"""The root of the tree of errors, and how its classes are made; see `cps_auth.errors`."""
+"""The tree of errors without its leaves: what is caught and never raised; see `cps_auth.errors`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,38 @@ class CpsAuthError(Exception):
 
     def __str__(self) -> str:
         return ", ".join([self.code, *(f"{name}={value}" for name, value in self.data().items())])
+
+
+class CardUnavailable(CpsAuthError):
+    """The person can act on the hardware."""
+
+
+class ReaderServiceUnavailable(CardUnavailable):
+    """The PC/SC service tells nothing of readers and cards."""
+
+    reason: str = ""  # what the service or the system said, for the log
+
+
+class PinRefused(CpsAuthError):
+    """About the code porteur."""
+
+
+class CertificateRefused(CpsAuthError):
+    """About the card's authentication certificate."""
+
+    sha256_hex: str  # SHA-256 of the certificate as it was read, lower-case hexadecimal
+
+
+class ProofRefused(CpsAuthError):
+    """The signature does not prove what it should."""
+
+
+class RequestRefused(CpsAuthError):
+    """The program that asks may not ask this, or not so often."""
+
+
+class InstallationError(CpsAuthError):
+    """For the administrator or the programmer."""
 
 
 def leaves(root: type[CpsAuthError] = CpsAuthError) -> tuple[type[CpsAuthError], ...]:

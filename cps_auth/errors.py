@@ -12,19 +12,27 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from cps_auth.error_root import CardUnavailable as CardUnavailable
+from cps_auth.error_root import CertificateRefused as CertificateRefused
 from cps_auth.error_root import CpsAuthError as CpsAuthError
+from cps_auth.error_root import InstallationError as InstallationError
+from cps_auth.error_root import PinRefused as PinRefused
+from cps_auth.error_root import ProofRefused as ProofRefused
+from cps_auth.error_root import ReaderServiceUnavailable as ReaderServiceUnavailable
+from cps_auth.error_root import RequestRefused as RequestRefused
 from cps_auth.error_root import leaves as leaves
 
 
-class CardUnavailable(CpsAuthError):
-    """The person can act on the hardware. Never raised itself."""
-
-
-class ReaderServiceLost(CardUnavailable):
-    """The PC/SC service is not running, died, or refuses us."""
+class ReaderServiceLost(ReaderServiceUnavailable):
+    """The PC/SC service is not running, died, or does not answer."""
 
     code = "reader-service-lost"
-    reason: str = ""  # what the service or the system said, for the log
+
+
+class ReaderServiceRefused(ReaderServiceUnavailable):
+    """The PC/SC service runs, and polkit does not let this program use it."""
+
+    code = "reader-service-refused"
 
 
 class NoReader(CardUnavailable):
@@ -78,10 +86,6 @@ class CardMisbehaved(CpsAuthError):
     code = "card-misbehaved"
     what: str  # the operation, in technical words
     status_word_hex: str | None = None  # None when there was no status word
-
-
-class PinRefused(CpsAuthError):
-    """About the code porteur. Never raised itself."""
 
 
 class WrongPin(PinRefused):
@@ -142,12 +146,6 @@ class PinEntryCancelled(PinRefused):
     code = "pin-entry-cancelled"
 
 
-class CertificateRefused(CpsAuthError):
-    """About the card's authentication certificate. Never raised itself."""
-
-    sha256_hex: str  # SHA-256 of the certificate as it was read, lower-case hexadecimal
-
-
 class CertificateMalformed(CertificateRefused):
     """Not a certificate, or one that breaks the rules of X.509 or of the CPS profile."""
 
@@ -203,10 +201,6 @@ class RevocationUnknown(CertificateRefused):
     issuer: str = ""  # common name of the authority whose list is missing
 
 
-class ProofRefused(CpsAuthError):
-    """The signature does not prove what it should. Never raised itself."""
-
-
 class ChallengeUnknown(ProofRefused):
     """Never issued, issued to another session, or used already."""
 
@@ -234,10 +228,6 @@ class HolderNotAllowed(CpsAuthError):
     reason: str = "no-account"  # stable reason code given by the account mapping
 
 
-class RequestRefused(CpsAuthError):
-    """The program that asks may not ask this, or not so often. Never raised itself."""
-
-
 class PeerNotAllowed(RequestRefused):
     """The asking process or machine has no right to ask this."""
 
@@ -259,10 +249,6 @@ class RequestMalformed(RequestRefused):
     reason: str = ""  # stable reason code, for the log
 
 
-class InstallationError(CpsAuthError):
-    """For the administrator or the programmer. Never raised itself."""
-
-
 class ConfigurationError(InstallationError):
     """A setting is missing, unknown, unsafe or contradictory."""
 
@@ -282,6 +268,13 @@ class ModuleUnusable(InstallationError):
 
     code = "module-unusable"
     what: str  # what happened, in technical words
+
+
+class ModuleCannotLogIn(InstallationError):
+    """This version of the PKCS#11 module is known to fail at every login; no PIN was sent."""
+
+    code = "module-cannot-log-in"
+    module: str  # its name and version
 
 
 class DaemonUnreachable(InstallationError):

@@ -26,6 +26,7 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.SeveralCards: 15,
     e.UnsupportedCard: 16,
     e.ContactlessNotEnough: 17,
+    e.ReaderServiceRefused: 18,
     e.CardMisbehaved: 20,
     e.WrongPin: 30,
     e.PinMalformed: 31,
@@ -55,4 +56,5 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.ModuleUnusable: 72,
     e.DaemonUnreachable: 73,
     e.StoreUnavailable: 74,
+    e.ModuleCannotLogIn: 75,
 }

@@ -48,6 +48,10 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
         _("The smart card service of this computer does not answer."),
         _("Wait a few seconds; if nothing changes, restart the computer or start pcscd."),
     ),
+    e.ReaderServiceRefused: (
+        _("The smart card service of this computer does not let this program use the reader."),
+        _("Sit at this computer to use it, or have its administrator allow the program (polkit)."),
+    ),
     e.NoReader: (
         _("No card reader was found."),
         _("Plug the reader in and check its light."),
@@ -186,6 +190,10 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     e.ModuleUnusable: (
         _("The card software (PKCS#11 module) cannot be used: {what}."),
         _("Install it again, or leave the module out to read the card directly."),
+    ),
+    e.ModuleCannotLogIn: (
+        _("{module} has a defect: it cannot log in with this card. Your PIN was not sent to it."),
+        _("Leave the module out to use the card directly, or name another one."),
     ),
     e.StoreUnavailable: (
         _("The login service cannot reach its memory, so nobody can be logged in."),

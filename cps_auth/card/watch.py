@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cps_auth.card.port import CardListener, ReaderService
-from cps_auth.errors import ReaderServiceLost
+from cps_auth.errors import ReaderServiceUnavailable
 from cps_auth.model import CardEvent, CardEventKind, ReaderState, Snapshot
 
 _log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class CardWatcher:
         while not self._stopping.is_set():
             try:
                 self._watch_one_service()
-            except ReaderServiceLost as lost:
+            except ReaderServiceUnavailable as lost:
                 retry_s = _FIRST_RETRY_S if self._told.service_up else retry_s
                 self._tell(Snapshot(service_up=False), lost.reason)
             self._stopping.wait(retry_s)

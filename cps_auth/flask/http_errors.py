@@ -13,6 +13,7 @@ from cps_auth import errors as e
 
 HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.ReaderServiceLost: 503,
+    e.ReaderServiceRefused: 503,
     e.NoReader: 409,
     e.NoCard: 409,
     e.CardRemoved: 409,
@@ -47,6 +48,7 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.ConfigurationError: 500,
     e.TrustStoreUnusable: 503,
     e.ModuleUnusable: 503,
+    e.ModuleCannotLogIn: 503,
     e.DaemonUnreachable: 503,
     e.StoreUnavailable: 503,
 }

@@ -29,6 +29,7 @@ PamResult = Literal[
 PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     # Nothing to authenticate with is there.
     e.ReaderServiceLost: "PAM_AUTHINFO_UNAVAIL",
+    e.ReaderServiceRefused: "PAM_AUTHINFO_UNAVAIL",
     e.NoReader: "PAM_AUTHINFO_UNAVAIL",
     e.NoCard: "PAM_AUTHINFO_UNAVAIL",
     e.CardRemoved: "PAM_AUTHINFO_UNAVAIL",
@@ -66,6 +67,7 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.ConfigurationError: "PAM_SYSTEM_ERR",
     e.TrustStoreUnusable: "PAM_SYSTEM_ERR",
     e.ModuleUnusable: "PAM_SYSTEM_ERR",
+    e.ModuleCannotLogIn: "PAM_SYSTEM_ERR",
     e.DaemonUnreachable: "PAM_SYSTEM_ERR",
     e.StoreUnavailable: "PAM_AUTHINFO_UNAVAIL",
 }

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from smartcard import scard
 
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from tests.opensc import needs_login
 
 pytestmark = pytest.mark.system
 
@@ -101,20 +102,27 @@ def test_pkcs15_is_read_without_a_pin(private_pcscd: Pcscd) -> None:
     assert "rror" not in done.stdout + done.stderr
 
 
-def test_pkcs11_lists_certificates_and_keys(private_pcscd: Pcscd, igc: FakeIgcSante) -> None:
-    """Both certificates and public keys before login, both private keys after it."""
+def test_pkcs11_lists_certificates(private_pcscd: Pcscd, igc: FakeIgcSante) -> None:
+    """Both certificates before login, and no private key."""
     private_pcscd.insert("cps3", "doctor")
     before = run(private_pcscd, "pkcs11-tool", "-O")
-    after = run(private_pcscd, "pkcs11-tool", "--login", "--pin", "1234", "-O")
     assert len(re.findall("Certificate Object", before.stdout)) == 2, before
     assert "Private Key Object" not in before.stdout
-    assert len(re.findall("Private Key Object", after.stdout)) == 2, after
     certificate = x509.load_der_x509_certificate(
         igc.credentials("doctor").authentication_certificate_der
     )
     assert f"{certificate.serial_number:X}" in before.stdout
 
 
+@needs_login
+def test_pkcs11_lists_keys(private_pcscd: Pcscd) -> None:
+    """Both private keys after login."""
+    private_pcscd.insert("cps3", "doctor")
+    after = run(private_pcscd, "pkcs11-tool", "--login", "--pin", "1234", "-O")
+    assert len(re.findall("Private Key Object", after.stdout)) == 2, after
+
+
+@needs_login
 def test_the_authentication_key_signs(
     private_pcscd: Pcscd, igc: FakeIgcSante, tmp_path: Path
 ) -> None:
@@ -129,6 +137,7 @@ def test_the_authentication_key_signs(
     key.verify(signature, MESSAGE, padding.PKCS1v15(), hashes.SHA256())
 
 
+@needs_login
 def test_three_wrong_pins_then_the_puk(private_pcscd: Pcscd, tmp_path: Path) -> None:
     """Incorrect, incorrect, locked; the right PIN is locked too; the PUK sets a new one."""
     private_pcscd.insert("cps3", "doctor")
@@ -141,6 +150,7 @@ def test_three_wrong_pins_then_the_puk(private_pcscd: Pcscd, tmp_path: Path) -> 
     assert "CKR_PIN_INCORRECT" in sign(private_pcscd, tmp_path, "1234").stderr
 
 
+@needs_login
 def test_the_pin_is_changed(private_pcscd: Pcscd, tmp_path: Path) -> None:
     """The new PIN outlives a restart of pcscd, which takes the card's power."""
     private_pcscd.insert("cps3", "doctor")

@@ -22,6 +22,7 @@ from cps_auth.card.pkcs11.source import Pkcs11Cards
 from cps_auth.errors import (
     CardRemoved,
     LastAttempt,
+    ModuleCannotLogIn,
     ModuleUnusable,
     NoCard,
     NoReader,
@@ -36,6 +37,7 @@ from cps_auth.model import CardEvent, CardEventKind, CardKind, Challenge
 from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
+from tests.opensc import LOGS_IN, needs_login
 
 pytestmark = pytest.mark.system
 
@@ -93,6 +95,7 @@ def make_card(igc: FakeIgcSante) -> Callable[..., WatchedCard]:
     return lambda persona="doctor": WatchedCard(igc, persona)
 
 
+@needs_login
 def test_the_same_holder_as_natively(private_pcscd, challenge) -> None:
     """OpenSC finds the certificate that we find without it, and its key signs."""
     inserted = private_pcscd.insert("cps3", "doctor")
@@ -108,6 +111,27 @@ def test_the_same_holder_as_natively(private_pcscd, challenge) -> None:
     key.verify(signature.value, challenge.message(), PKCS1v15(), SHA256())
 
 
+@pytest.mark.skipif(LOGS_IN, reason="this OpenSC logs in")
+def test_an_opensc_that_cannot_log_in(private_pcscd, make_card, challenge) -> None:
+    """It is said to be the module's fault, the card sees no PIN, and its certificate can be read.
+
+    Once this fails, OpenSC can log in again: `tests.opensc` and docs/card.md are to say since when.
+    """
+    watched = make_card()
+    private_pcscd.insert(persona=watched)
+    with open_cards(OPENSC).open_card() as card:
+        assert card.read_authentication_certificate()
+        for use in (
+            lambda: card.verify_pin_and_sign(bytearray(b"1234"), challenge),
+            lambda: card.change_pin(bytearray(b"1234"), bytearray(b"4321")),
+        ):
+            with pytest.raises(ModuleCannotLogIn, match=r"OpenSC 0\.\d\d"):
+                use()
+    assert watched.presentations() == 0
+    assert watched.pin_attempts_left == 3
+
+
+@needs_login
 def test_nothing_stays_verified(private_pcscd, make_card, challenge) -> None:
     """The PIN is presented once, and after the proof the card has forgotten it."""
     watched = make_card()
@@ -118,6 +142,7 @@ def test_nothing_stays_verified(private_pcscd, make_card, challenge) -> None:
     assert watched.presentations() == 1
 
 
+@needs_login
 def test_a_wrong_pin_spends_one_attempt(private_pcscd, make_card, challenge) -> None:
     """Each refusal costs exactly one, the last is asked for, and the right PIN restores all."""
     watched = make_card()
@@ -137,6 +162,7 @@ def test_a_wrong_pin_spends_one_attempt(private_pcscd, make_card, challenge) -> 
     assert watched.presentations() == 3
 
 
+@needs_login
 def test_the_last_attempt_can_be_lost(private_pcscd, make_card, challenge) -> None:
     """On an explicit word the last attempt is used; then the card is blocked and left alone."""
     watched = make_card("last-attempt")
@@ -151,6 +177,7 @@ def test_the_last_attempt_can_be_lost(private_pcscd, make_card, challenge) -> No
     assert watched.presentations() == 1
 
 
+@needs_login
 def test_a_blocked_card_is_left_alone(private_pcscd, make_card, challenge) -> None:
     """The flags say locked: no PIN is sent, whatever the caller says."""
     watched = make_card("pin-blocked")
@@ -162,6 +189,7 @@ def test_a_blocked_card_is_left_alone(private_pcscd, make_card, challenge) -> No
     assert watched.presentations() == 0
 
 
+@needs_login
 @pytest.mark.parametrize("when", ["pull_before", "pull_after"])
 @pytest.mark.parametrize("ins", [VERIFY, INTERNAL_AUTHENTICATE])
 def test_a_card_pulled_during_the_proof(private_pcscd, make_card, challenge, when, ins) -> None:
@@ -181,6 +209,7 @@ def test_a_card_pulled_during_the_proof(private_pcscd, make_card, challenge, whe
         card.verify_pin_and_sign(bytearray(b"1234"), challenge)
 
 
+@needs_login
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_child_struck_during_the_proof(private_pcscd, make_card, challenge, number) -> None:
     """Killed or stopped with the card verified: refused in time, the card has forgotten the PIN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.contract.cycles import CyclePromises
 from tests.contract.pcscd_bench import PcscdBench
 from tests.contract.promises import NEW_PIN, PUK, CardPromises, MakeCard
 from tests.contract.pulls import OPERATIONS, PullPromises
+from tests.opensc import DEFECT, LOGS_IN
 
 pytestmark = pytest.mark.system
 
@@ -40,9 +41,25 @@ class OpenScBench(PcscdBench):
         return sorted({1, first // 2, first, len(commands)})
 
 
+WITHOUT_LOGIN: Final = frozenset(
+    {
+        "test_no_card",
+        "test_identity_and_certificate",
+        "test_free_objects",
+        "test_malformed_codes",
+        "test_last_puk_attempt",
+        "test_swapped",
+        "test_closed",
+    }
+)
+
+
 @pytest.fixture
-def bench(private_pcscd: Any) -> Any:
+def bench(request: pytest.FixtureRequest, private_pcscd: Any) -> Any:
     """An empty slot of a private pcscd."""
+    is_look = request.cls is TestOpenSc and request.function.__name__ in WITHOUT_LOGIN
+    if not (LOGS_IN or is_look):
+        pytest.skip(DEFECT)
     bench = OpenScBench(private_pcscd)
     yield bench
     bench.close()

@@ -40,6 +40,7 @@ from hardware_mocks.readers.faults import (
 from hardware_mocks.transcripts.cards import check_card
 from hardware_mocks.transcripts.transcript import Transcript
 from hardware_mocks.vpcd.slot import VpcdSlot
+from tests.opensc import needs_login
 
 pytestmark = pytest.mark.system
 
@@ -118,6 +119,7 @@ def openssl_verifies(folder: Path, der: bytes, message: bytes, signature: Path) 
 TOKEN = "Code porteur de la carte CPS"
 
 
+@needs_login
 def test_openssl_verifies_what_opensc_signed(
     private_pcscd: Pcscd, igc: FakeIgcSante, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def token_label(pcscd: Pcscd) -> str:
     return found[1]
 
 
+@needs_login
 def test_two_cards_three_processes(private_pcscd: Pcscd, igc: FakeIgcSante, tmp_path: Path) -> None:
     """Three processes sign at once on two cards; each signature is by the card it was asked of."""
     private_pcscd.insert("cps3", "doctor", slot=0)
@@ -171,40 +174,62 @@ def test_two_cards_three_processes(private_pcscd: Pcscd, igc: FakeIgcSante, tmp_
 # --- GnuTLS, NSS -------------------------------------------------------------------
 
 
-def test_gnutls_lists_the_card(private_pcscd: Pcscd) -> None:
-    """p11tool finds the token, its two certificates and, logged in, its two private keys."""
-    private_pcscd.insert("cps3", "doctor")
-    provider = ["p11tool", f"--provider={MODULE}"]
-    tokens = run(private_pcscd, *provider, "--list-token-urls")
+P11TOOL = ("p11tool", f"--provider={MODULE}")
+
+
+def token_url(pcscd: Pcscd) -> str:
+    """Return what GnuTLS calls the doctor's token."""
+    tokens = run(pcscd, *P11TOOL, "--list-token-urls")
     urls = [line for line in tokens.stdout.splitlines() if "serial=00000199000001" in line]
     assert len(urls) == 1, tokens
-    everything = run(private_pcscd, *provider, "--list-all-certs", urls[0])
+    return urls[0]
+
+
+def test_gnutls_lists_the_card(private_pcscd: Pcscd) -> None:
+    """p11tool finds the token and its two certificates."""
+    private_pcscd.insert("cps3", "doctor")
+    everything = run(private_pcscd, *P11TOOL, "--list-all-certs", token_url(private_pcscd))
     assert everything.stdout.count("Label: ") == 2, everything
     assert "Certificat d'Authentification CPS" in everything.stdout
-    keys = run(private_pcscd, *provider, "--login", "--list-privkeys", urls[0], pin="1234")
+
+
+@needs_login
+def test_gnutls_lists_the_keys(private_pcscd: Pcscd) -> None:
+    """Logged in, p11tool finds the two private keys."""
+    private_pcscd.insert("cps3", "doctor")
+    login = (*P11TOOL, "--login", "--list-privkeys", token_url(private_pcscd))
+    keys = run(private_pcscd, *login, pin="1234")
     assert {"CPS_PRIV_AUT", "CPS_PRIV_SIG"} <= set(re.findall(r"Label: (\S+)", keys.stdout)), keys
 
 
-def test_nss_lists_the_card(private_pcscd: Pcscd, tmp_path: Path) -> None:
-    """modutil takes OpenSC's module; certutil lists both certificates and both keys."""
-    private_pcscd.insert("cps3", "doctor")
-    base, word = f"sql:{tmp_path}", tmp_path / "pin"
+def nss_options(pcscd: Pcscd, folder: Path) -> list[str]:
+    """Make a database with OpenSC's module in it; return certutil's options, with the PIN."""
+    base, word = f"sql:{folder}", folder / "pin"
     word.write_text("1234\n")
-    run(private_pcscd, "certutil", "-N", "-d", base, "--empty-password")
-    added = run(
-        private_pcscd, "modutil", "-force", "-dbdir", base, "-add", "CPS", "-libfile", MODULE
-    )
+    run(pcscd, "certutil", "-N", "-d", base, "--empty-password")
+    added = run(pcscd, "modutil", "-force", "-dbdir", base, "-add", "CPS", "-libfile", MODULE)
     assert added.returncode == 0, added
-    assert "CPS" in run(private_pcscd, "modutil", "-dbdir", base, "-list").stdout
-    listing = ["-d", base, "-h", "all", "-f", word]
-    certificates = run(private_pcscd, "certutil", "-L", *listing)
+    assert "CPS" in run(pcscd, "modutil", "-dbdir", base, "-list").stdout
+    return ["-d", base, "-f", str(word)]
+
+
+def test_nss_lists_the_card(private_pcscd: Pcscd, tmp_path: Path) -> None:
+    """modutil takes OpenSC's module; certutil lists both certificates."""
+    private_pcscd.insert("cps3", "doctor")
+    options = nss_options(private_pcscd, tmp_path)
+    certificates = run(private_pcscd, "certutil", "-L", "-h", "all", *options)
     found = re.findall(
         r"Certificat (?:de Signature|d'Authentification) CPS\s+u,u,u", certificates.stdout
     )
     assert len(found) == 2, certificates
-    keys = run(
-        private_pcscd, "certutil", "-K", "-d", base, "-h", token_label(private_pcscd), "-f", word
-    )
+
+
+@needs_login
+def test_nss_lists_the_keys(private_pcscd: Pcscd, tmp_path: Path) -> None:
+    """Logged in, certutil lists both private keys."""
+    private_pcscd.insert("cps3", "doctor")
+    options = nss_options(private_pcscd, tmp_path)
+    keys = run(private_pcscd, "certutil", "-K", "-h", token_label(private_pcscd), *options)
     assert keys.stdout.count("rsa") == 2, keys
 
 

@@ -27,7 +27,7 @@ from cps_auth.errors import (
     CpsAuthError,
     NoCard,
     NoReader,
-    ReaderServiceLost,
+    ReaderServiceUnavailable,
     SeveralCards,
     UnsupportedCard,
 )
@@ -134,7 +134,7 @@ class NativeCards:
         with ExitStack() as owned:
             try:
                 return self._connect(service, state, owned).description.serial
-            except ReaderServiceLost:
+            except ReaderServiceUnavailable:
                 raise
             except CpsAuthError:
                 return None

@@ -14,6 +14,7 @@ from cps_auth.errors import (
     NoCard,
     NoReader,
     ReaderServiceLost,
+    ReaderServiceRefused,
 )
 
 SUCCESS = 0x00000000
@@ -24,6 +25,7 @@ TIMEOUT = 0x8010000A
 NO_READERS_AVAILABLE = 0x8010002E
 RESET_CARD = 0x80100068
 
+_REFUSED = 0x8010006A  # SECURITY_VIOLATION: polkit said no. Elsewhere, pcscd died with us in it
 _BUSY = 0x8010000B  # SHARING_VIOLATION
 _NO_CARD = 0x8010000C  # NO_SMARTCARD
 _READER_UNAVAILABLE = 0x80100017
@@ -42,6 +44,7 @@ _GONE = frozenset(
         _READER_UNAVAILABLE,
     }
 )
+_ASKS_POLKIT = frozenset({"SCardEstablishContext", "SCardConnect"})
 _CARD = frozenset(
     {
         0x8010000F,  # PROTO_MISMATCH
@@ -63,7 +66,9 @@ def unsigned(code: int) -> int:
 
 def service_error(code: int, call: str) -> CpsAuthError:
     """Return the error for a failed call about the service or about all readers."""
-    return ReaderServiceLost(f"{call}: {unsigned(code):08X}")
+    code = unsigned(code)
+    refused = code == _REFUSED and call in _ASKS_POLKIT
+    return (ReaderServiceRefused if refused else ReaderServiceLost)(f"{call}: {code:08X}")
 
 
 def card_error(code: int, call: str) -> CpsAuthError:

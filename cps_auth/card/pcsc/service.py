@@ -18,7 +18,7 @@ from cps_auth.card.pcsc import errors as codes
 from cps_auth.card.pcsc.deadline import DeadlineThread, nothing
 from cps_auth.card.pcsc.library import PROTOCOLS, scard
 from cps_auth.card.pcsc.transport import BUSY_AFTER_S, PcscTransport
-from cps_auth.errors import CardBusy, ReaderServiceLost
+from cps_auth.errors import CardBusy, ReaderServiceLost, ReaderServiceUnavailable
 from cps_auth.model import ReaderState, Snapshot
 
 _PNP = "\\\\?PnP?\\Notification"
@@ -40,13 +40,14 @@ class PcscService:
         """Connect.
 
         Raises:
-            ReaderServiceLost: pcscd does not run, or refuses us.
+            ReaderServiceLost: pcscd does not run, or does not answer.
+            ReaderServiceRefused: polkit lets this program not use it.
         """
         self._thread = DeadlineThread("cps-auth-pcsc")
         self._is_closed = False
         try:
             self._context = self._establish()
-        except ReaderServiceLost:
+        except ReaderServiceUnavailable:
             self._thread.stop()
             raise
         self._cancelled = threading.Event()

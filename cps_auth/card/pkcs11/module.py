@@ -26,6 +26,9 @@ _NOT_THIS_MECHANISM: Final = (
     pkcs11.FunctionNotSupported,
 )
 
+_CANNOT_LOG_IN_SINCE: Final = {"OpenSC Project": ("OpenSC", (0, 24))}
+"""By manufacturer: name, first version that fails at a login, before the card sees the PIN."""
+_NO_LOGIN: Final = (pkcs11.GeneralError, pkcs11.DataInvalid)  # what it is then, by the card's SW
 
 _OfOneToken = wire.ReadPublicObjects | wire.VerifyAndSign | wire.ChangePin | wire.Unblock
 
@@ -83,6 +86,8 @@ class Module:
             session = token.open(user_pin=pin)
         except pkcs11.PinIncorrect as refusal:
             return wire.Failed(type(refusal).__name__, token=self._after_refusal(request))
+        except _NO_LOGIN as failure:
+            return self._login_failed(failure)
         try:
             signed = _sign(_private_key(session, request), token, request.digest_info)
         finally:
@@ -95,12 +100,21 @@ class Module:
             return _token_seen(self._token_of(request), with_certificates=False)
         return None
 
-    def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Done:
+    def _login_failed(self, failure: pkcs11.PKCS11Error) -> wire.Failed:
+        library = self._library
+        name, since = _CANNOT_LOG_IN_SINCE.get(library.manufacturer_id, ("", (0, 0)))
+        known = f"{name} {'.'.join(map(str, library.library_version))}"
+        is_known = bool(name) and library.library_version >= since
+        return wire.Failed(type(failure).__name__, cannot_log_in=known if is_known else "")
+
+    def change_pin(self, request: wire.ChangePin, codes: list[bytearray]) -> wire.Reply:
         """Replace the PIN; the module compares the old one."""
         with self._token_before_and_after(request) as token:
             session = token.open(rw=True)
             try:
                 session.set_pin(_Pin(codes[0]), _Pin(codes[1]))  # type: ignore[arg-type]  # see _Pin
+            except _NO_LOGIN as failure:
+                return self._login_failed(failure)
             finally:
                 _close(session)
         return wire.Done()

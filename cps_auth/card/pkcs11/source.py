@@ -34,7 +34,7 @@ from cps_auth.card.pkcs11.token import TokenSession
 from cps_auth.card.port import CardListener, ReaderService, Watch
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
-from cps_auth.errors import ConfigurationError, ModuleUnusable, ReaderServiceLost
+from cps_auth.errors import ConfigurationError, ModuleUnusable, ReaderServiceUnavailable
 from cps_auth.model import ReaderState, Snapshot
 
 OPEN_DEADLINE_S: Final = 10.0  # OpenSC takes 3 s to give up on an unknown card
@@ -121,10 +121,10 @@ class Pkcs11Cards:
         """Start telling `listener` what PC/SC sees: see `cps_auth.card.watch`."""
         return CardWatcher(self._services, listener)
 
-    def _look(self) -> tuple[Snapshot, ReaderServiceLost | None]:
+    def _look(self) -> tuple[Snapshot, ReaderServiceUnavailable | None]:
         try:
             return self._presence.snapshot(), None
-        except ReaderServiceLost as lost:
+        except ReaderServiceUnavailable as lost:
             return Snapshot(service_up=False), lost
 
     def _require_none_left(self, before: Snapshot, reader: str | None) -> None:

@@ -20,6 +20,7 @@ from cps_auth.errors import (
     CardRemoved,
     ContactlessNotEnough,
     CpsAuthError,
+    ModuleCannotLogIn,
     ModuleUnusable,
     PinEntryCancelled,
 )
@@ -136,6 +137,7 @@ class TokenSession:
         Raises:
             WrongPin, PinBlocked, WrongPuk, PukBlocked, PinEntryCancelled: the card, or the
                 person, refused.
+            ModuleCannotLogIn: this version of the module never can; the card saw no PIN.
             CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
         """
         try:
@@ -222,6 +224,8 @@ class TokenSession:
             self._require_after_doubt(0)  # PC/SC may know better: it can be lost itself
             return CardRemoved()
         self._require_after_doubt()
+        if failed.cannot_log_in:
+            return ModuleCannotLogIn(failed.cannot_log_in)
         if failed.name == "FunctionNotSupported":
             return ModuleUnusable(f"{operation}: {failed.name}")
         return CardMisbehaved(f"{operation}: {failed.name}")

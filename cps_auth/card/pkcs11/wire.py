@@ -166,6 +166,7 @@ class Failed(Message, frozen=True, tag=True):
     detail: str = ""  # only for a module that could not be loaded
     before_pin: bool = False  # the module has not seen the PIN that came with the request
     token: TokenSeen | None = None  # as it was after it had refused the PIN
+    cannot_log_in: str = ""  # the module and its version, where they are known for that
 
 
 Reply = Ready | SlotsSeen | TokenSeen | ObjectsSeen | Signed | Done | Failed

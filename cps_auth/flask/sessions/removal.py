@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from cps_auth.card.port import CardSource, Watch
-from cps_auth.errors import CardRemoved, ReaderServiceLost
+from cps_auth.errors import CardRemoved, ReaderServiceUnavailable
 from cps_auth.flask.sessions.model import EndReason, SessionRow, SessionStore
 from cps_auth.model import CardEvent, CardEventKind
 
@@ -101,7 +101,7 @@ class RemovalWatch:
         """Return whether that visit goes on, for the watcher and for the service asked anew."""
         try:
             states = self._cards.readers()
-        except ReaderServiceLost:
+        except ReaderServiceUnavailable:
             return False
         present = any(state.name == reader and state.atr is not None for state in states)
         return present and self._visits.get(reader) == visit
@@ -115,7 +115,7 @@ class RemovalWatch:
         """
         try:
             states = self._cards.readers()
-        except ReaderServiceLost:
+        except ReaderServiceUnavailable:
             return {"presence": UNKNOWN_PRESENCE, "card": False}
         seen = repr([(state.name, state.atr, state.event_count) for state in states])
         return {

@@ -13,6 +13,7 @@ from cps_auth.errors import (
     NoCard,
     NoReader,
     ReaderServiceLost,
+    ReaderServiceRefused,
 )
 
 
@@ -31,7 +32,7 @@ from cps_auth.errors import (
         (0x8010001D, ReaderServiceLost, ReaderServiceLost),  # NO_SERVICE
         (0x80100013, ReaderServiceLost, ReaderServiceLost),  # COMM_ERROR: pcscd died
         (0x80100003, ReaderServiceLost, ReaderServiceLost),  # INVALID_HANDLE: another pcscd
-        (0x8010006A, ReaderServiceLost, ReaderServiceLost),  # SECURITY_VIOLATION: polkit
+        (0x8010006A, ReaderServiceLost, ReaderServiceRefused),  # SECURITY_VIOLATION: polkit
         (0xDEADBEEF, ReaderServiceLost, ReaderServiceLost),  # nobody knows
     ],
 )
@@ -41,6 +42,14 @@ def test_codes(code: int, in_use: type[CpsAuthError], connecting: type[CpsAuthEr
         assert type(card_error(written, "SCardTransmit")) is in_use
         assert type(connect_error(written, "reader")) is connecting
     assert unsigned(code - 0x100000000) == code
+
+
+def test_a_refusal_by_polkit() -> None:
+    """Asked when a program connects to the service; later the same code is a pcscd that died."""
+    refused = service_error(0x8010006A, "SCardEstablishContext")
+    assert type(refused) is ReaderServiceRefused
+    assert refused.data() == {"reason": "SCardEstablishContext: 8010006A"}
+    assert type(service_error(0x8010006A, "SCardListReaders")) is ReaderServiceLost
 
 
 def test_errors_say_what_was_called() -> None:

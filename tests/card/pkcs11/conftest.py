@@ -98,7 +98,10 @@ _SHIM = """
 /* CK_FUNCTION_LIST of PKCS#11 v2.20: a version, then 68 pointers in a fixed order. */
 typedef unsigned long word;
 typedef struct {{ unsigned char version[2]; void *call[68]; }} list;
-enum {{ GET_TOKEN_INFO = 6, LOGIN = 18, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43 }};
+enum {{
+    GET_INFO = 2, GET_TOKEN_INFO = 6, LOGIN = 18,
+    GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN = 43,
+}};
 static list *real, ours;
 /* True once per file name, which then holds our process id. */
 static int first_time(const char *file) {{

@@ -18,6 +18,7 @@ from cps_auth.errors import (
     ContactlessNotEnough,
     CpsAuthError,
     LastAttempt,
+    ModuleCannotLogIn,
     ModuleUnusable,
     NoCard,
     PinBlocked,
@@ -53,6 +54,18 @@ LOGIN = """
 static word login(word session, word user, void *pin, word length) {{ {body} }}
 static void override(void) {{ ours.call[LOGIN] = login; }}
 """
+
+LIBRARY_INFO = """
+static word login(word session, word user, void *pin, word length) {{ return {code}; }}
+static word library_info(unsigned char *info) {{
+    word rv = ((word (*)(unsigned char *))real->call[GET_INFO])(info);
+    memcpy(info + 2, "{manufacturer}", 32);
+    info[80] = 0, info[81] = {minor};
+    return rv;
+}}
+static void override(void) {{ ours.call[LOGIN] = login; ours.call[GET_INFO] = library_info; }}
+"""
+"""CK_INFO: a version, manufacturer 32 bytes, flags, description 32, then the library's version."""
 
 
 def _prove(module: Path, challenge: Challenge, *, last_attempt_allowed: bool = False) -> None:
@@ -197,6 +210,29 @@ def test_what_a_failed_login_means(compile_shim, challenge, code, error) -> None
     with pytest.raises(error) as raised:
         _prove(module, challenge)
     assert "1234" not in str(raised.value).replace("80001234", "")
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "minor", "code", "error"),
+    [
+        ("OpenSC Project", 26, 0x05, ModuleCannotLogIn),  # CKR_GENERAL_ERROR
+        ("OpenSC Project", 27, 0x20, ModuleCannotLogIn),  # CKR_DATA_INVALID
+        ("OpenSC Project", 26, 0xA0, WrongPin),
+        ("OpenSC Project", 23, 0x05, CardMisbehaved),
+        ("Somebody", 26, 0x05, CardMisbehaved),
+    ],
+)
+def test_a_module_that_is_known_to_fail_at_every_login(
+    compile_shim, challenge, manufacturer, minor, code, error
+) -> None:
+    """Its name and version are told, not a fault of the card; of others nothing is known."""
+    module = compile_shim(
+        LIBRARY_INFO.format(manufacturer=manufacturer.ljust(32), minor=minor, code=code)
+    )
+    with pytest.raises(error) as raised:
+        _prove(module, challenge)
+    if error is ModuleCannotLogIn:
+        assert raised.value.module == f"OpenSC 0.{minor}"
 
 
 @pytest.mark.parametrize("code", [0x32, 0x05, 0x101])
