@@ -51,8 +51,13 @@ class Screen:
         """Press one key."""
         subprocess.run(["xdotool", "key", key], env=self._env, check=True, timeout=30)
 
-    def picture(self, name: str) -> bytes:
-        """Take a picture; return its pixels, none if a window went as it was taken."""
+    def picture(self, name: str, *options: str) -> bytes:
+        """Take a picture; return its pixels, none if a window went as it was taken.
+
+        Args:
+            name: of its file.
+            options: of convert(1), for the pixels only.
+        """
         path = self._folder / f"{self._prefix}-{name}.png"
         command = ["import", "-silent", "-window", "root", str(path)]
         taken = subprocess.run(
@@ -61,13 +66,16 @@ class Screen:
         if taken.returncode != 0:
             return b""
         done = subprocess.run(
-            ["convert", str(path), "rgb:-"], capture_output=True, check=True, timeout=30
+            ["convert", str(path), *options, "rgb:-"], capture_output=True, check=True, timeout=30
         )
         return done.stdout
 
     def shows(self, name: str, *, error: bool) -> bool:
-        """Take a picture; whether it shows words, and those of an error: in red."""
-        pixels = self.picture(name)
+        """Take a picture; whether it shows words, and those of an error: in red.
+
+        Only in its middle: at the sides, xsecurelock 1.9 leaves rests of longer lines before.
+        """
+        pixels = self.picture(name, "-gravity", "center", "-crop", "30%x100%+0+0")
         colours = {pixels[i : i + 3] for i in range(0, len(pixels), 3)}
         red = any(colour[0] > 150 and colour[1] < 60 for colour in colours)
         return len(colours) > 1 and red is error
