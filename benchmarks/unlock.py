@@ -24,11 +24,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+import pam_helper
 from benchmarks.timing import Figure, compare
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
-from pam_helper.setup import pam_module
-from pam_helper.setup.system_files import HELPER, SHARE, PamSide
 
 ACCOUNT, HOME, RUN = "games", "/usr/games", Path("/run/cps-auth")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -132,17 +131,14 @@ class Pc:
         (self._folder / "pkcs11.conf").write_text(_PAM_PKCS11.format(**configuration))
 
     def _make_services(self) -> None:
-        module, helper = self._folder / "pam_cps.so", self._folder / "helper"
-        module.write_bytes(pam_module.build())
-        helper.write_bytes((SHARE / "cps-auth-pam").read_bytes())
-        helper.chmod(0o755)
+        module = self._folder / "pam_cps.so"
+        sources = Path(pam_helper.__file__).parent / "share/pam_cps"
+        _run("make", "-s", "-C", sources, f"OUT={module}")
         pkcs11, p11 = (
             next(self._folder.glob(f"peers/**/{name}.so")) for name in ("pam_pkcs11", "pam_p11")
         )
-        lines = PamSide(None, "", "en").attempt("die")
         stacks = {
             "pam_cps.so": [f"required {module} lang=en"],
-            "pam_exec": [line.replace(HELPER, str(helper)) for line in lines],
             "pam_pkcs11": [f"required {pkcs11} config_file={self._folder}/pkcs11.conf"],
             "pam_p11": [f"required {p11} {MODULE}"],
         }
@@ -236,9 +232,5 @@ def _beside(
 FIGURES = tuple(
     _beside(title, ours, peer, typed)
     for title, typed in (("right PIN", b"1234\n"), ("wrong PIN", b"9999\n"))
-    for ours, peer in (
-        ("pam_cps.so", "pam_pkcs11"),
-        ("pam_cps.so", "pam_p11"),
-        ("pam_exec", "pam_pkcs11"),
-    )
+    for ours, peer in (("pam_cps.so", "pam_pkcs11"), ("pam_cps.so", "pam_p11"))
 )

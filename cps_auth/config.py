@@ -58,7 +58,7 @@ class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What PAM asks for."""
 
     # Services in which no password counts (card-required); in all others it does
-    # (card-or-password). For the profile of pam-auth-update: run `install` again after a change.
+    # (card-or-password). For the profile of pam-auth-update: set by `cps-auth pc setup`.
     card_required: tuple[
         Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][\w.@+-]*\Z")], ...
     ] = ()

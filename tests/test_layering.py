@@ -84,6 +84,8 @@ ALLOWED = {
         "cps_auth.native_host.manifests",
         "cps_auth.native_host.pin_window",
     ),
+    "cps_auth.cli.pc": ("cps_auth", "pam_helper"),
+    "cps_auth.cli.pc_setup": ("cps_auth", "pam_helper"),
     "cps_auth.__main__": ("cps_auth.cli.main",),
     "cps_auth": ("cps_auth",),
     "pam_helper": (

@@ -41,8 +41,7 @@ def test_the_product_holds_what_is_not_python(product: set[str]) -> None:
         "cps_auth/locale/fr/LC_MESSAGES/cps_auth.mo",
         "cps_auth/flask/pages/templates/cps/login.html",
         "cps_auth/share/systemd/cps-auth-trust-update.timer",
-        "pam_helper/share/cps-auth-pam",
-        "pam_helper/share/pam.d/cps-auth.head",
+        "pam_helper/share/pam.d/cps-auth",
         "pam_helper/share/pam_cps/pam_cps.c",
     } <= product
 

@@ -1,6 +1,6 @@
 """Walks a chain of things that must work, link by link, and says of each whether it does.
 
-`cps-auth doctor` and `python -m pam_helper check` are such walks. No PIN attempt is spent.
+`cps-auth doctor` and `cps-auth pc check` are such walks. No PIN attempt is spent.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ def doctor(options: Options) -> None:
     with surface(options.json):
         findings = list(look_at(_links(options), options.language))
         broken = [finding.error for finding in findings if finding.error is not None]
-        value = {"ok": not broken, "findings": [_as_json(finding) for finding in findings]}
-        options.print(value, [_line(finding) for finding in findings])
+        value = {"ok": not broken, "findings": [finding_as_json(finding) for finding in findings]}
+        options.print(value, [finding_line(finding) for finding in findings])
         if broken:
             raise SystemExit(EXIT_CODES[type(broken[0])])
 
@@ -49,11 +49,13 @@ def _settings(language: str) -> str:
     return str(CONFIG_PATH) if CONFIG_PATH.exists() else none.format(path=CONFIG_PATH)
 
 
-def _as_json(finding: Finding) -> dict[str, object]:
+def finding_as_json(finding: Finding) -> dict[str, object]:
+    """Return a finding for programs."""
     found = {"link": finding.link, "ok": finding.ok, "text": finding.text}
     error = finding.error
     return found if error is None else found | {"error": error.code, **error.data()}
 
 
-def _line(finding: Finding) -> str:
+def finding_line(finding: Finding) -> str:
+    """Return a finding for people."""
     return f"{'✓' if finding.ok else '✗'} {finding.link}: {finding.text}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pwd
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from cps_auth.card.port import Card, CardSource
@@ -42,6 +42,7 @@ def enrol(
     language: str,
     pin_from_stdin: bool,
     use_last_attempt: bool,
+    until: date | None = None,
 ) -> tuple[VerifiedHolder, bool]:
     """Verify the card in the reader by a whole login, then map its holder to the account.
 
@@ -54,6 +55,7 @@ def enrol(
         language: of the prompt, "fr" or "en".
         pin_from_stdin: the PIN comes on standard input, else from the terminal.
         use_last_attempt: the person was told that it may be the last, and said yes.
+        until: the last day on which the card opens the account, None for no end.
 
     Returns:
         The verified holder, and whether the accounts file changed.
@@ -74,7 +76,8 @@ def enrol(
                 clock=_now,
                 last_attempt_allowed=use_last_attempt,
             )
-    return holder, add_holder(holder.practitioner, account, accounts_path, at=_now())
+    changed = add_holder(holder.practitioner, account, accounts_path, at=_now(), until=until)
+    return holder, changed
 
 
 def _ask_pin(

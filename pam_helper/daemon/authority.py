@@ -243,7 +243,7 @@ class Authority:
             return False
 
     def _allow(self, request: Request, trace: Trace) -> AccountCheck:
-        in_accounts = accounts.allow(request.account, self.accounts_path)
+        in_accounts = accounts.allow(request.account, self.accounts_path, at=self.clock())
         in_session = self.sessions.may_open(request.account)
 
         def check(practitioner: Practitioner) -> None:

@@ -1,7 +1,6 @@
 """The PAM surface's table: the PAM result of every error. Never success, never PAM_IGNORE.
 
-`pam_exec` can only pass on success or PAM_SYSTEM_ERR; the exact results below travel in the
-protocol, for the log and for clients that can return them.
+They travel in the protocol, for the log and for the client, which returns them.
 
 Source: Linux-PAM, _pam_types.h and pam_sm_authenticate(3).
 """

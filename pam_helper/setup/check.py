@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from cps_auth.cli.diagnostics import Finding, find_card, find_lists, find_readers, look_at
 from cps_auth.config import Settings, read_settings
 from cps_auth.errors import ConfigurationError, DaemonUnreachable
+from cps_auth.files import is_protected
 from cps_auth.pki.judge import Judge
 from cps_auth.wording import explain, translations
 from pam_helper.accounts.accounts import read_accounts
@@ -24,9 +26,7 @@ from pam_helper.daemon.run import DaemonOptions, cards_of, trust_folder
 from pam_helper.locking.locker_order import locking_of
 from pam_helper.locking.lockers import DesktopSession
 from pam_helper.locking.logind import Logind
-from pam_helper.setup.command import services_that_use_us
-from pam_helper.setup.manifest import read_manifest
-from pam_helper.setup.system_files import pam_side, planned_files
+from pam_helper.setup import profile
 
 _DAEMON_WITHIN_S = 2.0
 
@@ -42,10 +42,10 @@ _NO_ACCOUNT = _("{path}: there is no account {account}")
 _ACCOUNTS = _("{count} accounts enrolled")
 _NOT_ROOTS = _("{path} is served by uid {uid}, not by root")
 _SERVED = _("{path}, process {pid}")
-_NOT_INSTALLED = _("nothing is installed: python -m pam_helper install")
-_MISSING = _("{path} is missing: install again")
-_OTHER_VERSION = _("{path} is not this version's: install again")
-_UNUSED = _("installed, and no service in /etc/pam.d uses it")
+_OTHERS_PROGRAM = _("{path}: others than root could change it, and root runs what is there")
+_NO_MODULE = _("{path} is missing: install the package cps-auth again")
+_UNUSED = _("no service in /etc/pam.d uses the card: cps-auth pc setup")
+_NOT_REQUIRED = _("common-auth does not require the card in exactly {services}: cps-auth pc setup")
 _USED_BY = _("{side}, used by {services}")
 _NO_LOGIND = _("logind does not answer on the system bus: nothing can be locked")
 _ANSWERS = _("it answers")
@@ -88,6 +88,7 @@ class _Chain:
     def links(self, lock: str | None) -> dict[str, Callable[[], str]]:
         """Return by name what looks at each link."""
         links = {
+            "program": self._program,
             "settings": self._settings,
             "reader": lambda: find_readers(
                 cards_of(self.settings), self.settings.card.reader, self.language
@@ -151,25 +152,25 @@ class _Chain:
             raise self._broken(_NOT_ROOTS, path=path, uid=uid)
         return self._text(_SERVED, path=path, pid=pid)
 
+    def _program(self) -> str:
+        """Look whether anybody else could change what root runs: the files, and the way there."""
+        for path in (Path(sys.prefix), Path(__file__).parent):
+            for place in (path, *path.parents):
+                if not is_protected(place):
+                    raise self._broken(_OTHERS_PROGRAM, path=place)
+        return sys.prefix
+
     def _pam(self) -> str:
-        """Compare what is installed with what this version installs, and say who uses it."""
-        root = Path("/")
-        manifest = read_manifest(root)
-        if not manifest.files:
-            raise self._broken(_NOT_INSTALLED)
-        has_module = any("pam_cps" in path for path in manifest.files)
-        side = pam_side(root, self.settings, want_module=has_module)
-        for file in planned_files(side, self.settings):
-            path = Path(file.place)
-            if not path.is_file():
-                raise self._broken(_MISSING, path=path)
-            if not file.is_settings and path.read_bytes() != file.content:
-                raise self._broken(_OTHER_VERSION, path=path)
-        used_by = sorted(services_that_use_us(root))
+        """Look whether the module is there, who uses it, and where no password counts."""
+        if not any(Path("/usr/lib").glob(f"*/security/{profile.MODULE}")):
+            raise self._broken(_NO_MODULE, path=profile.MODULE)
+        used_by = sorted(profile.services_that_use_us())
         if not used_by:
             raise self._broken(_UNUSED)
-        name = "pam_cps.so" if side.module else "pam_exec"
-        return self._text(_USED_BY, side=name, services=", ".join(used_by))
+        required = self.settings.pam.card_required
+        if profile.COMMON_AUTH in used_by and not profile.is_required(required):
+            raise self._broken(_NOT_REQUIRED, services=", ".join(required) or "-")
+        return self._text(_USED_BY, side=profile.MODULE, services=", ".join(used_by))
 
     def _logind(self) -> str:
         if Logind().sessions(pwd.getpwuid(os.getuid()).pw_name) is None:

@@ -1,139 +1,147 @@
-"""Switches our profile of pam-auth-update(8) on and off, with no other trace on the system.
-
-debconf works on private copies of its database meanwhile: the tool keeps its own record of
-profiles in /var/lib/pam, and debconf's backups would be the one thing that stays different.
-"""
+"""Switches the card login on and off wherever the password is asked for: pam-auth-update(8)."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.files import as_configuration_error, replace_file
+from pam_helper.setup import stack_trial
 
-TOOL = "usr/sbin/pam-auth-update"
-PROFILE_NAME = "cps-auth"
+TOOL = Path("/usr/sbin/pam-auth-update")
+PROFILES = Path("/usr/share/pam-configs")
+CARD, CARD_REQUIRED = "cps-auth", "cps-auth-required"
+"""The package's profile, and ours beside it where no password counts in some services."""
+MODULE = "pam_cps.so"
+COMMON_AUTH = "common-auth"
+_OWN_STACKS = frozenset(("cps-auth", "cps-auth-or-password"))
+STACK_FOLDERS = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"))
 _WITHIN_S = 120.0
-_COMMON_AUTH = "etc/pam.d/common-auth"
-_DEBCONF = """Config: configdb
-Templates: templatedb
 
-Name: configdb
-Driver: File
-Filename: {0}/config.dat
-
-Name: templatedb
-Driver: File
-Filename: {0}/templates.dat
-"""
+LOGIN_SERVICES = (
+    *("login", "gdm-password", "gdm-smartcard", "sddm", "lightdm", "kde", "kde-smartcard"),
+    *("xscreensaver", "xfce4-screensaver", "mate-screensaver", "cinnamon-screensaver"),
+    *("xsecurelock", "i3lock", "swaylock", "vlock", "light-locker", "xlock"),
+)
+"""Services by which somebody in front of a PC logs in or unlocks; the name that each asks with."""
 
 
-def is_there(root: Path) -> bool:
-    """Whether the system has pam-auth-update (Debian and its descendants)."""
-    return (root / TOOL).is_file()
+def installed_services() -> tuple[str, ...]:
+    """Return the login services that this PC has, in alphabetical order."""
+    return tuple(sorted(s for s in LOGIN_SERVICES if any((f / s).exists() for f in STACK_FOLDERS)))
 
 
-def is_on(root: Path) -> bool:
-    """Whether our profile is part of the system's logins."""
+def services_that_use_us() -> set[str]:
+    """Return the PAM services that name our stacks or module."""
+    found = set()
+    for path in STACK_FOLDERS[0].glob("*"):
+        if path.name in _OWN_STACKS or not path.is_file():
+            continue
+        lines = path.read_text(errors="replace").splitlines()
+        used = [line for line in lines if not line.lstrip().startswith("#")]
+        if any("cps-auth" in line or MODULE in line for line in used):
+            found.add(path.name)
+    return found
+
+
+def required_profile(services: tuple[str, ...]) -> bytes:
+    """Return the profile that ends in a refusal for some services, directly after the card's."""
+    return (
+        "Name: CPS card: services in which no password counts\n"
+        "Default: no\nPriority: 299\nAuth-Type: Primary\nAuth:\n"
+        f"\t[success=1 default=ignore] pam_succeed_if.so quiet service notin {':'.join(services)}\n"
+        "\trequisite pam_deny.so\n"
+    ).encode()
+
+
+def is_required(services: tuple[str, ...]) -> bool:
+    """Return whether exactly these services end in a refusal here."""
+    path = PROFILES / CARD_REQUIRED
+    if not services:
+        return not path.exists()
     with contextlib.suppress(OSError):
-        text = (root / _COMMON_AUTH).read_text()
-        return "pam_cps.so" in text or "cps-auth-pam" in text
+        return path.read_bytes() == required_profile(services) and all(
+            line.strip() in _common_auth_lines()
+            for line in path.read_text().split("Auth:\n")[1].splitlines()
+        )
     return False
 
 
-def preview(root: Path, profile: bytes) -> str:
-    """Return the change of common-auth as a unified diff, made in a private copy.
+def switch_on(required: tuple[str, ...]) -> None:
+    """Try the lines that ask for the card aside, then use them; the logins change last.
 
     Args:
-        root: "/" or the root folder of another system.
-        profile: our profile's content.
+        required: services in which no password counts.
 
     Raises:
-        ConfigurationError: the tool cannot be run or does not use the profile.
+        ConfigurationError: the lines are not safe, or the tool did not use them; then they are
+            switched off again.
     """
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name)
-        for folder in ("etc/pam.d", "var/lib/pam", "usr/share/pam-configs"):
-            if (root / folder).is_dir():
-                shutil.copytree(root / folder, copy / folder, symlinks=True)
-        (copy / "usr/share/pam-configs" / PROFILE_NAME).write_bytes(profile)
-        _run(root, Path("/"), "--root", name, "--enable", PROFILE_NAME)
-        if not is_on(copy):
-            raise ConfigurationError(
-                "pam-auth-update leaves common-auth as it is: it was changed by hand"
-            )
-        before = (root / _COMMON_AUTH).read_text().splitlines(keepends=True)
-        after = (copy / _COMMON_AUTH).read_text().splitlines(keepends=True)
-    return "".join(difflib.unified_diff(before, after, f"/{_COMMON_AUTH}", f"/{_COMMON_AUTH}"))
-
-
-def switch_on(root: Path) -> None:
-    """Use our profile, which is in its place.
-
-    Raises:
-        ConfigurationError: the tool failed; what it had changed is switched off again.
-    """
+    stack_trial.try_lines(_lines_of(CARD))
+    path = PROFILES / CARD_REQUIRED
+    if required:
+        with as_configuration_error(path):
+            replace_file(path, required_profile(required))
+    elif path.exists():
+        _run("--package", "--remove", CARD_REQUIRED)
+        path.unlink()
     try:
-        _run(root, root, "--enable", PROFILE_NAME)
+        _run("--enable", CARD, *([CARD_REQUIRED] if required else []))
     finally:
-        if not is_on(root):
-            switch_off(root)
-    if not is_on(root):
-        raise ConfigurationError("pam-auth-update did not use the profile")
+        if not _is_on() or not is_required(required):
+            switch_off()
+    if not _is_on():
+        raise ConfigurationError(
+            "pam-auth-update leaves common-auth as it is: it was changed by hand"
+        )
 
 
-def switch_off(root: Path) -> None:
-    """Use our profile no more; it is still in its place.
+def switch_off() -> None:
+    """Use neither profile any more.
 
     Raises:
-        ConfigurationError: the tool failed, or left the profile in use.
+        ConfigurationError: the tool failed, or left them in use.
     """
-    _run(root, root, "--package", "--remove", PROFILE_NAME)
-    if is_on(root):
+    _run("--package", "--remove", CARD, CARD_REQUIRED)
+    (PROFILES / CARD_REQUIRED).unlink(missing_ok=True)
+    if _is_on():
         raise ConfigurationError("pam-auth-update left the profile in use")
 
 
-def _run(tool_root: Path, chroot: Path, *arguments: str) -> None:
-    """Run the tool in a system, or (for a private copy) this system's tool on that."""
-    with _private_debconf(tool_root, chroot) as environment:
-        command = [f"/{TOOL}", *arguments]
-        if chroot != Path("/"):
-            command = ["chroot", str(chroot), *command]
-        try:
-            done = subprocess.run(  # noqa: S603 - fixed words, no shell
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_WITHIN_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigurationError(f"pam-auth-update: {error}") from None
+def _is_on() -> bool:
+    return any(MODULE in line for line in _common_auth_lines())
+
+
+def _common_auth_lines() -> list[str]:
+    """Return the lines of common-auth as a profile has them."""
+    lines = (STACK_FOLDERS[0] / COMMON_AUTH).read_text(errors="replace").splitlines()
+    return [line.removeprefix("auth").strip() for line in lines if line.startswith("auth")]
+
+
+def _lines_of(profile: str) -> list[str]:
+    try:
+        text = (PROFILES / profile).read_text()
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    return [line.strip() for line in text.split("Auth:\n")[1].splitlines()]
+
+
+def _run(*arguments: str) -> None:
+    environment = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words, no shell
+            [str(TOOL), *arguments],
+            env={"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigurationError(f"pam-auth-update: {error}") from None
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace")[:500]
         raise ConfigurationError(f"pam-auth-update ended with {done.returncode}: {said}")
-
-
-@contextlib.contextmanager
-def _private_debconf(root: Path, chroot: Path) -> Iterator[Mapping[str, str]]:
-    """Copy debconf's database, and give the environment in which it uses the copy."""
-    with tempfile.TemporaryDirectory(dir=chroot / "tmp", prefix="cps-auth-") as name:
-        folder = Path(name)
-        for database in ("config.dat", "templates.dat"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(root / "var/cache/debconf" / database, folder / database)
-        inside = Path("/", folder.relative_to(chroot))
-        (folder / "debconf.conf").write_text(_DEBCONF.format(inside))
-        yield {
-            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            "LC_ALL": "C.UTF-8",
-            "DEBIAN_FRONTEND": "noninteractive",
-            "DEBCONF_SYSTEMRC": str(inside / "debconf.conf"),
-        }

@@ -1,4 +1,4 @@
-"""What `cps-auth doctor` and `pam_helper check` find, link by link, on virtual readers."""
+"""What `cps-auth doctor` and `pc check` find, link by link, on virtual readers."""
 
 from __future__ import annotations
 

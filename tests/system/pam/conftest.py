@@ -30,6 +30,7 @@ from jeepney import (
 from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import open_dbus_connection
 
+import pam_helper
 from hardware_mocks.personas import PERSONAS
 from tests.x_server import x_server
 
@@ -37,7 +38,8 @@ PrivatePcscd = Any  # the fixture's class lives in conftest.py, which is no modu
 
 ACCOUNT = "games"
 """An ordinary account that every Debian has."""
-HELPER_FOLDER, RUN_FOLDER, STACKS = Path("/usr/lib/cps-auth"), Path("/run/cps-auth"), "/etc/pam.d"
+RUN_FOLDER, STACKS = Path("/run/cps-auth"), "/etc/pam.d"
+SHARE = Path(pam_helper.__file__).parent / "share"
 DEADLINE_S = 20.0
 _LOGIND, _MANAGER = "org.freedesktop.login1", "/org/freedesktop/login1"
 _SESSION = "org.freedesktop.login1.Session"
@@ -47,7 +49,6 @@ SECURITY = str(next(Path("/usr/lib").glob("*/security/pam_unix.so")).parent)
 _IN_PRIVATE_MOUNTS = (
     f"SECURITY={SECURITY}"
     + """
-mount --bind "$1/usr/lib/cps-auth" /usr/lib/cps-auth &&
 mount --bind "$1/etc/pam.d" /etc/pam.d &&
 mount --bind "$1/run" /run/cps-auth &&
 mount --bind "$1$SECURITY" "$SECURITY" &&
@@ -60,23 +61,29 @@ _PRIVATE_MOUNTS = ("unshare", "-m", "sh", "-c", _IN_PRIVATE_MOUNTS, "sh")
 class InstalledPc:
     """What `install` puts on a PC, in a folder, with the daemon running on it."""
 
-    def __init__(
-        self, root: Path, trust: Path, env: dict[str, str], *, with_module: bool = False
-    ) -> None:
+    def __init__(self, root: Path, trust: Path, env: dict[str, str]) -> None:
         self.root = root
-        self.env = env | {"PYTHONDONTWRITEBYTECODE": "1"}
+        self.env = env | {"PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
         self.trust = trust
         self._daemon: subprocess.Popen[bytes] | None = None
         self.output = b""  # of everything that ran
         self.state = root / "run"
         shutil.copytree(STACKS, root / "etc/pam.d")
-        (root / "run").mkdir()
+        for folder in ("run", "etc/cps-auth", "var/lib/cps-auth"):
+            (root / folder).mkdir(parents=True)
         root.chmod(0o755)
         shutil.copytree(SECURITY, root / SECURITY[1:])
-        (root / "etc/cps-auth").mkdir()
-        (root / "etc/cps-auth/config.toml").write_text('language = "en"\n')
-        options = [] if with_module else ["--no-module"]
-        assert self.run("install", "--root", str(root), *options).returncode == 0, self.output
+        make = ["make", "-s", "-C", str(SHARE / "pam_cps"), f"OUT={root}{SECURITY}/pam_cps.so"]
+        subprocess.run(make, check=True, timeout=60)
+        self.speak("en")
+
+    def speak(self, language: str, settings: str = "") -> None:
+        """Write the settings and the two stacks in a language."""
+        text = f'language = "{language}"\n{settings}'
+        (self.root / "etc/cps-auth/config.toml").write_text(text)
+        for stack in (SHARE / "pam.d").iterdir():
+            lines = stack.read_text().replace("pam_cps.so", f"pam_cps.so lang={language}")
+            (self.root / "etc/pam.d" / stack.name).write_text(lines)
 
     @property
     def daemon_pid(self) -> int:
@@ -92,10 +99,12 @@ class InstalledPc:
             *("--trust", str(self.trust)),
         ]
 
-    def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run `python -m pam_helper`."""
+    def run(
+        self, *arguments: str, stdin: bytes = b"", module: str = "cps_auth"
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `cps-auth`, or another module of the product."""
         done = subprocess.run(
-            [sys.executable, "-m", "pam_helper", "--debug", *arguments],
+            [sys.executable, "-m", module, "--debug", *arguments],
             input=stdin,
             env=self.env,
             capture_output=True,
@@ -107,7 +116,7 @@ class InstalledPc:
 
     def enrol(self, account: str = ACCOUNT, pin: bytes = b"1234\n") -> int:
         """Enrol the card in the reader."""
-        return self.run("enrol", account, *self._paths(), "--pin-stdin", stdin=pin).returncode
+        return self.run("pc", "enrol", account, *self._paths(), "--pin-stdin", stdin=pin).returncode
 
     def allow(self, persona: str, account: str = ACCOUNT) -> None:
         """Map a persona whose card cannot be enrolled."""
@@ -118,9 +127,9 @@ class InstalledPc:
     def check(self, *options: str) -> dict[str, bool]:
         """Return what `check` found, by link."""
         socket_path = str(self.root / "run/auth.sock")
-        done = self.run("check", *self._paths(), "--socket", socket_path, *options)
-        rows = [line.split() for line in done.stdout.decode().splitlines()]
-        return {row[1]: row[0] == "ok" for row in rows}
+        words = ("pc", "check", *self._paths(), "--socket", socket_path, "--json", *options)
+        (line,) = self.run(*words).stdout.splitlines()
+        return {found["link"]: found["ok"] for found in json.loads(line)["findings"]}
 
     def daemon_arguments(self) -> list[str]:
         """Return what makes the daemon this PC's own."""
@@ -244,37 +253,17 @@ class InstalledPc:
         return done.returncode == 0, said
 
 
-@contextlib.contextmanager
-def _installed(pcscd: PrivatePcscd, trust: Path, *, with_module: bool) -> Iterator[InstalledPc]:
-    for folder in (HELPER_FOLDER, RUN_FOLDER):
-        folder.mkdir(exist_ok=True)  # something to mount upon
+@pytest.fixture
+def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
+    """An installed PC; its daemon does not run yet."""
+    RUN_FOLDER.mkdir(exist_ok=True)  # something to mount upon
     bus = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
     with tempfile.TemporaryDirectory(prefix="pc-") as name:
-        pc = InstalledPc(Path(name), trust, pcscd.env | bus, with_module=with_module)
+        pc = InstalledPc(Path(name), igc_dir, private_pcscd.env | bus)
         try:
             yield pc
         finally:
             pc.abandon_daemon()
-
-
-@pytest.fixture
-def exec_pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
-    """An installed PC whose stack uses pam_exec; its daemon does not run yet."""
-    with _installed(private_pcscd, igc_dir, with_module=False) as pc:
-        yield pc
-
-
-@pytest.fixture
-def pc(exec_pc: InstalledPc) -> InstalledPc:
-    """The PC of a test that does not say which."""
-    return exec_pc
-
-
-@pytest.fixture
-def module_pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
-    """An installed PC whose stack uses pam_cps.so; its daemon does not run yet."""
-    with _installed(private_pcscd, igc_dir, with_module=True) as pc:
-        yield pc
 
 
 @pytest.fixture

@@ -74,12 +74,6 @@ class Fault:
 
 
 @pytest.fixture
-def pc(module_pc: InstalledPc) -> InstalledPc:
-    """A PC whose stack uses pam_cps.so."""
-    return module_pc
-
-
-@pytest.fixture
 def fault(pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind) -> Fault:
     """An open session."""
     return Fault(pc, private_pcscd, logind)

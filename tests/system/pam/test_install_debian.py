@@ -1,118 +1,271 @@
-"""Install and uninstall on a whole Debian 12 tree, by its own pam-auth-update and its own su."""
+"""The package on a bare tree of this release of Debian: its dpkg, its pam-auth-update, its su."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
-import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pam_helper.setup.command import SetupOptions, install, uninstall
+ROOT = Path(__file__).parents[3]
+PASSWORD = "un-mot-de-passe"
+INCLUDED = "python3,pcscd"
+"""What the package depends on, but for polkitd, which debootstrap cannot configure."""
+INSTALL = ("--force-depends", "-i", "/cps-auth.deb")
+SETUP = ("cps-auth", "pc", "setup", "--language", "en", "--no-enrol", "--no-fetch")
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]  # the first one fetches a Debian
 
-PASSWORD = "un-mot-de-passe"
 
-
-class Interrupted(BaseException):
-    """Whoever pulls the plug."""
+def _release() -> str:
+    if os.geteuid() != 0:
+        pytest.skip("a Debian tree can be made by root only")
+    lines = dict(x.split("=", 1) for x in Path("/etc/os-release").read_text().splitlines() if x)
+    if lines.get("ID") != "debian" or shutil.which("debootstrap") is None:
+        pytest.skip("not a Debian with debootstrap")
+    return lines["VERSION_CODENAME"]
 
 
 @pytest.fixture(scope="module")
-def debian_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bare Debian 12, from where this machine gets its packages."""
-    folder = tmp_path_factory.mktemp("debootstrap")
-    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
-    mirrors = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
-    command = ["debootstrap", "--variant=minbase", "bookworm", str(folder / "root"), *mirrors[:1]]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode != 0:
-        pytest.skip("debootstrap fetched no Debian tree: " + done.stdout.decode()[-200:])
-    with tarfile.open(folder / "debian.tar", "w") as tar:
-        tar.add(folder / "root", ".")
-    return folder / "debian.tar"
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, built by `packaging/build` for this release."""
+    _release()
+    folder = tmp_path_factory.mktemp("package")
+    subprocess.run([ROOT / "packaging/build", folder], check=True, capture_output=True, timeout=800)
+    (package,) = folder.glob("cps-auth_*.deb")
+    return package
+
+
+@pytest.fixture(scope="module")
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare Debian of this release, from where this machine gets its packages; kept as a tar."""
+    release = _release()
+    assert request.config.cache is not None
+    kept = request.config.cache.mkdir("debian") / f"{release}-{INCLUDED.replace(',', '-')}.tar"
+    if not kept.exists():
+        asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
+        mirrors = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+        root = tmp_path_factory.mktemp("debootstrap") / "root"
+        command = ["debootstrap", "--variant=minbase", f"--include={INCLUDED}", release, str(root)]
+        done = subprocess.run([*command, *mirrors[:1]], capture_output=True, check=False)
+        if done.returncode != 0:
+            pytest.skip("debootstrap fetched no Debian tree: " + done.stdout.decode()[-200:])
+        subprocess.run(["tar", "-cf", f"{kept}.new", "-C", root, "."], check=True)
+        Path(f"{kept}.new").rename(kept)
+    return kept
+
+
+class Debian:
+    """A Debian in a folder, with an account that has a password."""
+
+    def __init__(self, root: Path, base: Path, package: Path) -> None:
+        self.root = root
+        root.mkdir()
+        subprocess.run(["tar", "-xf", base, "--numeric-owner", "-C", root], check=True)
+        root.chmod(0o755)
+        self.run("useradd", "-m", "camille")
+        self.run("chpasswd", typed=f"camille:{PASSWORD}")
+        shutil.copy(package, root / "cps-auth.deb")
+
+    def command(self, *words: str) -> list[str]:
+        """Return what runs a command in it, with a /proc of its own; killed, all of it ends."""
+        namespaces = ["unshare", "-m", "-p", "--fork", "--kill-child", "--mount-proc"]
+        inside = f'mount -t proc proc {self.root}/proc && exec chroot {self.root} "$@"'
+        return [*namespaces, "sh", "-c", inside, "sh", *words]
+
+    def run(
+        self, *words: str, typed: str = "", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it."""
+        done = subprocess.run(
+            self.command(*words),
+            input=typed,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+            | {"DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, (words, done.stdout[-2000:], done.stderr[-2000:])
+        return done
+
+    def run_until(self, line: int, *words: str) -> bool:
+        """Run dpkg and kill it with its children at its n-th report; return if it came so far."""
+        command = self.command("dpkg", "--status-fd", "1", *words)
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"},
+        ) as dpkg:
+            assert dpkg.stdout is not None
+            reports = 0
+            for said in dpkg.stdout:
+                reports += said.startswith((b"status:", b"processing:"))
+                if reports == line:
+                    dpkg.kill()
+                    return True
+        return False
+
+    def install(self) -> None:
+        """Install the package, or upgrade it."""
+        self.run("dpkg", *INSTALL)
+
+    def can_log_in(self, password: str = PASSWORD) -> bool:
+        """Return whether the account gets in by its password, as an ordinary user's su asks."""
+        words = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        done = self.run(
+            *words, "su", "camille", "-c", "echo in", typed=f"{password}\n", check=False
+        )
+        return done.stdout.strip() == "in"
+
+    def tree(self) -> dict[str, tuple[int, int, str]]:
+        """Return mode, owner and content of every file, but for what dpkg and logins write."""
+        found = {}
+        for top in ("etc", "usr", "var", "run"):
+            for folder, folders, files in os.walk(self.root / top):
+                if folder.endswith(("var/log", "var/cache", "var/lib/dpkg")):
+                    folders.clear()
+                    continue
+                for name in folders + files:
+                    path = Path(folder, name)
+                    status = path.lstat()
+                    content = path.read_bytes() if path.is_file() else b""
+                    digest = hashlib.sha256(content).hexdigest()
+                    place = str(path.relative_to(self.root))
+                    found[place] = (status.st_mode, status.st_uid, digest)
+        return found
+
+    def common_auth(self) -> str:
+        """Return the stack that every login includes."""
+        return (self.root / "etc/pam.d/common-auth").read_text()
 
 
 @pytest.fixture
-def debian(tmp_path: Path, debian_tar: Path) -> Path:
-    """A fresh Debian 12 with an account that has a password."""
-    root = tmp_path / "debian"
-    root.mkdir()
-    subprocess.run(["tar", "-xf", debian_tar, "--numeric-owner", "-C", root], check=True)
-    root.chmod(0o755)
-    in_it = ["chroot", str(root)]
-    subprocess.run([*in_it, "useradd", "-m", "camille"], check=True, capture_output=True)
-    subprocess.run([*in_it, "chpasswd"], input=f"camille:{PASSWORD}".encode(), check=True)
-    return root
+def debian(tmp_path: Path, base: Path, package: Path) -> Iterator[Debian]:
+    """A fresh Debian."""
+    yield (debian := Debian(tmp_path / "debian", base, package))
+    shutil.rmtree(debian.root)
 
 
-def _tree(root: Path) -> dict[str, tuple[int, int, str]]:
-    found = {}
-    for top in ("etc", "usr", "var"):
-        for folder, folders, files in os.walk(root / top):
-            for name in folders + files:
-                path = Path(folder, name)
-                if "var/log" in folder:
-                    continue  # where our own tries to log in are written
-                status = path.lstat()
-                content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-                digest = hashlib.sha256(content).hexdigest()
-                found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, digest)
-    return found
+def _difference(before: dict[str, object], after: dict[str, object]) -> set[str]:
+    return {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
 
 
-def _can_log_in(root: Path, password: str = PASSWORD) -> bool:
-    """Whether the account gets in by its password, as an ordinary user's su asks for it."""
-    done = subprocess.run(
-        ["chroot", "--userspec=65534:65534", str(root), "su", "camille", "-c", "echo in"],
-        input=f"{password}\n".encode(),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    return done.stdout.strip() == b"in"
+def test_installed_upgraded_removed_and_purged(debian: Debian) -> None:
+    """No login changes by the package alone; purge leaves nothing but accounts and settings."""
+    before = debian.tree()
+    debian.install()
+    installed = debian.tree()
+    for place in ("etc/pam.d/common-auth", "etc/pam.d/su", "etc/shadow"):
+        assert installed[place] == before[place]
+    for place in (
+        *("usr/share/man/man1/cps-auth.1.gz", "usr/share/man/fr/man1/cps-auth.1.gz"),
+        *("usr/share/bash-completion/completions/cps-auth", "usr/bin/cps-auth-native-host"),
+        "etc/systemd/system/timers.target.wants/cps-auth-trust-update.timer",
+        "etc/systemd/system/sockets.target.wants/cps-auth.socket",
+        "usr/share/polkit-1/rules.d/50-cps-auth.rules",
+    ):
+        assert place in installed, place
+    debian.install()
+    assert _difference(installed, debian.tree()) == set()
+    for name in ("accounts.toml", "config.toml"):
+        (debian.root / "etc/cps-auth" / name).write_text("# the practice's own\n")
+    debian.run("dpkg", "-r", "cps-auth")
+    assert not (debian.root / "usr/lib/cps-auth").exists()
+    assert {place for place in _difference(before, debian.tree()) if "pam.d" in place} == {
+        *("etc/pam.d/cps-auth", "etc/pam.d/cps-auth-or-password"),  # conffiles
+    }
+    debian.run("dpkg", "-P", "cps-auth")
+    own = {"etc/cps-auth", "etc/cps-auth/accounts.toml", "etc/cps-auth/config.toml"}
+    assert _difference(before, debian.tree()) == own
+    assert debian.can_log_in()
 
 
-@pytest.mark.parametrize("want_module", [True, False], ids=["pam_cps.so", "pam_exec"])
-def test_install_then_uninstall_leaves_no_difference(debian: Path, want_module: bool) -> None:
-    """With the profile switched on and off again, every file of the system is as it was."""
-    before = _tree(debian)
-    options = SetupOptions(debian, profile=True, want_module=want_module)
-    shown = list(install(SetupOptions(debian, dry_run=True, profile=True, want_module=want_module)))
-    assert _tree(debian) == before
-    assert any("common-auth" in step.diff and "+auth" in step.diff for step in shown)
-    list(install(options))
-    common = (debian / "etc/pam.d/common-auth").read_text()
-    assert ("pam_cps.so" if want_module else "cps-auth-pam verify") in common
-    assert _can_log_in(debian), "the password is a way in, with no daemon at all"
-    assert not _can_log_in(debian, "wrong")
-    list(uninstall(SetupOptions(debian)))
-    assert _tree(debian) == before
-    assert _can_log_in(debian)
+def test_the_practitioners_own_command_works(debian: Debian) -> None:
+    """It is on the PATH and finds its libraries; what the daemon keeps of trust may be read."""
+    debian.install()
+    trust = debian.root / "var/lib/cps-auth/trust"
+    trust.mkdir()
+    as_camille = ("setpriv", "--reuid=camille", "--regid=camille", "--clear-groups")
+    assert "version" in debian.run(*as_camille, "cps-auth", "--version").stdout
+    assert debian.run(*as_camille, "ls", "/var/lib/cps-auth/trust").stdout == ""
+    done = debian.run(*as_camille, "cps-auth", "doctor", "--json", check=False)
+    assert '"ok":false' in done.stdout
+    assert "unforeseen" not in done.stdout, "missing authorities and readers are told as such"
+    accounts = debian.run(*as_camille, "cps-auth", "pc", "accounts", check=False)
+    assert "cps-auth[cabinet]" not in accounts.stderr
 
 
-def test_interrupted_at_any_step_one_can_log_in(debian: Path) -> None:
-    """The plug is pulled after each step of install: the password lets in, uninstall undoes it."""
-    before, steps = _tree(debian), 0
-    while True:
-        told: list[str] = []
+def test_the_login_is_switched_on_by_setup_and_off_by_removal(debian: Debian) -> None:
+    """The password stays a way in, but for services in which the card is required."""
+    before = debian.common_auth()
+    debian.install()
+    done = debian.run(*SETUP, "--required", "none", check=False)
+    assert "pam_cps.so" in debian.common_auth(), done.stdout + done.stderr
+    assert "BAD" not in done.stdout
+    assert debian.can_log_in(), "with no daemon at all"
+    assert not debian.can_log_in("wrong")
+    on = debian.common_auth()
+    debian.install()
+    assert debian.common_auth() == on, "an upgrade leaves it on"
+    debian.run(*SETUP, "--required", "su", check=False)
+    lines = [x.split() for x in debian.common_auth().splitlines() if x.startswith("auth")]
+    modules = [next(word for word in line if word.endswith(".so")) for line in lines]
+    assert modules[:4] == ["pam_cps.so", "pam_succeed_if.so", "pam_deny.so", "pam_unix.so"]
+    assert lines[0][1] == f"[success={modules.index('pam_permit.so') - 1}"
+    assert "try_first_pass" in lines[3]
+    assert not debian.can_log_in(), "a card is required, and the daemon is not even there"
+    debian.run(*SETUP, "--required", "none", check=False)
+    assert debian.common_auth() == on
+    assert debian.can_log_in()
+    debian.run("dpkg", "-r", "cps-auth")
+    assert debian.common_auth() == before
+    assert not (debian.root / "usr/share/pam-configs/cps-auth-required").exists()
 
-        def pull_the_plug(step: str, told: list[str] = told, at: int = steps) -> None:
-            told.append(step)
-            if len(told) > at:
-                raise Interrupted
 
-        try:
-            list(install(SetupOptions(debian, profile=True), pull_the_plug))
-        except Interrupted:
-            assert _can_log_in(debian), told[-1]
-            list(uninstall(SetupOptions(debian)))
-            assert _tree(debian) == before, told[-1]
-            steps += 4 if steps < 12 else 1
-        else:
-            break
-    assert steps > 12
-    assert _can_log_in(debian)
+def test_a_service_that_uses_a_stack_keeps_it(debian: Debian) -> None:
+    """Removal is refused, and names the service: without its stack it would let nobody in."""
+    debian.install()
+    login = debian.root / "etc/pam.d/login"
+    login.write_text("@include cps-auth-or-password\n" + login.read_text())
+    done = debian.run("dpkg", "-r", "cps-auth", check=False)
+    assert done.returncode != 0
+    assert "/etc/pam.d/login" in done.stderr
+    assert (debian.root / "etc/pam.d/cps-auth-or-password").exists()
+    assert "install ok" in debian.run("dpkg", "-s", "cps-auth").stdout
+
+
+def test_an_earlier_installation_is_not_covered_up(debian: Debian) -> None:
+    """What `python -m pam_helper install` of 0.1.0 wrote would win over the package's files."""
+    old = debian.root / "var/lib/cps-auth/installed.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}")
+    done = debian.run("dpkg", *INSTALL, check=False)
+    assert done.returncode != 0
+    assert "python -m pam_helper uninstall" in done.stderr
+    assert not (debian.root / "usr/bin/cps-auth").exists()
+
+
+def test_interrupted_anywhere_one_can_log_in(debian: Debian) -> None:
+    """dpkg is killed at each report of an upgrade and of a removal; then it is finished."""
+    before = debian.common_auth()
+    debian.install()
+    debian.run(*SETUP, "--required", "none", check=False)
+    for words in (INSTALL, ("-r", "cps-auth")):
+        reports = 1
+        while debian.run_until(reports, *words):
+            assert debian.can_log_in(), (words, reports)
+            assert not debian.can_log_in("wrong"), (words, reports)
+            debian.install()
+            debian.run(*SETUP, "--required", "none", check=False)
+            assert debian.can_log_in()
+            reports += 1
+        assert reports > 2
+    assert debian.common_auth() == before

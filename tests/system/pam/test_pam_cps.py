@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import pam_helper
+
 pytestmark = pytest.mark.system
 
 PrivatePcscd = Any  # the fixtures' classes live in conftest.py, which is no module to import
@@ -20,13 +22,8 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--clear-groups")
 SUCCESS, SYSTEM_ERR, PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 6, 7, 9
 USER_UNKNOWN, MAXTRIES, CRED_EXPIRED, CONV_ERR = 10, 11, 16, 19
 """Linux-PAM 1.5, _pam_types.h."""
+SOURCES = Path(pam_helper.__file__).parent / "share/pam_cps"
 PROMPT = "CPS card PIN (3 attempts left): "
-
-
-@pytest.fixture
-def pc(module_pc: InstalledPc) -> InstalledPc:
-    """A PC whose stack uses pam_cps.so."""
-    return module_pc
 
 
 def test_card_and_pin_authenticate_silently(enrolled: InstalledPc) -> None:
@@ -180,8 +177,6 @@ def test_card_or_password_leads_on(enrolled: InstalledPc) -> None:
 @pytest.fixture
 def sanitised() -> Iterator[Path]:
     """The reading of replies, built with the address and undefined-behaviour sanitisers."""
-    import pam_helper.setup.pam_module as pam_module
-
     driver = """
 #include "reply.h"
 #include <stdio.h>
@@ -217,10 +212,10 @@ int main(void) {  /* frames on stdin: two bytes of length, then the reply */
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "driver.c").write_text(driver)
-        sources = [str(pam_module.SOURCES / "reply.c"), str(folder / "driver.c")]
+        sources = [str(SOURCES / "reply.c"), str(folder / "driver.c")]
         flags = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
         sanitisers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-        command = ["gcc", *flags, *sanitisers, f"-I{pam_module.SOURCES}"]
+        command = ["gcc", *flags, *sanitisers, f"-I{SOURCES}"]
         subprocess.run([*command, "-o", str(folder / "driver"), *sources], check=True, timeout=60)
         yield folder / "driver"
 
@@ -265,13 +260,11 @@ def test_rubbish_replies_under_the_sanitisers(sanitised: Path) -> None:
 @pytest.mark.parametrize("verb", ["probe", "verify"])
 def test_the_whole_module_under_the_sanitisers(enrolled: InstalledPc, verb: str) -> None:
     """The module itself, instrumented, in a login program: right, wrong and rubbish answers."""
-    import pam_helper.setup.pam_module as pam_module
-
     library = enrolled.root / pam_place()
     subprocess.run(
         ["gcc", "-std=c11", "-g", "-O1", "-fPIC", "-shared", "-fsanitize=address,undefined"]
         + ["-fno-sanitize-recover=all", "-fvisibility=hidden", "-o", str(library)]
-        + [str(path) for path in sorted(pam_module.SOURCES.glob("*.c"))]
+        + [str(path) for path in sorted(SOURCES.glob("*.c"))]
         + ["-lpam"],
         check=True,
         timeout=60,
@@ -309,12 +302,9 @@ def pam_place() -> str:
 
 def test_the_compiler_has_nothing_to_say(tmp_path: Path) -> None:
     """No warning, gcc's own analysis of the paths included."""
-    import pam_helper.setup.pam_module as pam_module
-
     asked = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wformat=2 -Wcast-qual -fanalyzer"
-    sources = [str(path) for path in sorted(pam_module.SOURCES.glob("*.c"))]
     done = subprocess.run(
-        ["gcc", *pam_module.FLAGS, *asked.split(), "-o", str(tmp_path / "x.so"), *sources, "-lpam"],
+        ["make", "-s", "-C", str(SOURCES), f"OUT={tmp_path / 'x.so'}", f"EXTRA={asked}"],
         capture_output=True,
         timeout=100,
         check=True,

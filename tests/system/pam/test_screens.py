@@ -82,12 +82,6 @@ class Screen:
 
 
 @pytest.fixture
-def pc(module_pc: InstalledPc) -> InstalledPc:
-    """A PC whose stack uses pam_cps.so."""
-    return module_pc
-
-
-@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Where the pictures go."""
     folder = Path(os.environ.get("CPS_AUTH_SCREENSHOTS", tmp_path / "screens"))
@@ -100,11 +94,8 @@ def _open_session(
 ) -> Any:
     """Install with a locker, enrol and log in; return the card that is in the reader."""
     argv = ", ".join(f'"{word}"' for word in LOCKERS[locker])
-    (pc.root / "etc/cps-auth/config.toml").write_text(
-        f'language = "fr"\n[lock]\nlockers = ["command"]\ncommand = [{argv}]\n'
-        "confirm_within_s = 10.0\n"
-    )
-    assert pc.run("install", "--root", str(pc.root)).returncode == 0, pc.output
+    settings = f'[lock]\nlockers = ["command"]\ncommand = [{argv}]\nconfirm_within_s = 10.0\n'
+    pc.speak("fr", settings)
     (pc.root / "etc/pam.d/i3lock").write_text("@include cps-auth\n")
     card = pcscd.insert()
     assert pc.enrol() == 0

@@ -1,4 +1,4 @@
-"""pam_cps.so and pam_exec's helper alike: one-time codes, and what a bad daemon cannot do."""
+"""One-time codes, and what a bad daemon cannot do to a login program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +21,30 @@ SUCCESS, SYSTEM_ERR, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 7, 9
 """Linux-PAM 1.5, _pam_types.h."""
 
 
-@pytest.fixture(params=["pam_cps.so", "pam_exec"])
-def side(request: pytest.FixtureRequest) -> str:
-    """The one, then the other."""
-    return str(request.param)
-
-
-@pytest.fixture
-def pc(request: pytest.FixtureRequest, side: str) -> InstalledPc:
-    """A PC whose stack uses it."""
-    return request.getfixturevalue("module_pc" if side == "pam_cps.so" else "exec_pc")
-
-
-@pytest.fixture
-def told(side: str) -> Callable[[int], int]:
-    """Return what the program is told of a code of pam_cps.so's: pam_exec has but one."""
-    return lambda code: code if side == "pam_cps.so" else SYSTEM_ERR
-
-
-def test_a_one_time_code_lets_in_once(
-    pc: InstalledPc, side: str, told: Callable[[int], int]
-) -> None:
+def test_a_one_time_code_lets_in_once(pc: InstalledPc) -> None:
     """Without a card the person is asked for the administrator's code, and told of its use."""
     pc.allow("doctor")
     pc.start_daemon()
     place = str(pc.root / "var/lib/cps-auth/codes.json")
-    code = pc.run("code", "games", "--codes", place).stdout.decode().split()[0]
+    code = pc.run("pc", "code", "games", "--codes", place).stdout.decode().split()[0]
     seen = pc.pam(code.lower())
     assert seen["authenticate"] == SUCCESS, seen
-    if side == "pam_cps.so":
-        assert seen["said"][-2] == ["prompt", "One-time code: "]
-    else:
-        assert seen["said"][-3:-1] == [["info", "One-time code:"], ["prompt", "Password: "]]
+    assert seen["said"][-2] == ["prompt", "One-time code: "]
     assert seen["said"][-1][0] == "info"
     assert "ONE-TIME CODE USED for account games" in pc.log()
     assert code.replace("-", "") not in pc.log()
-    assert pc.pam(code)["authenticate"] == told(AUTHINFO_UNAVAIL)
+    assert pc.pam(code)["authenticate"] == AUTHINFO_UNAVAIL
 
 
 def test_who_comes_from_afar_is_not_in_front_of_the_reader(
-    pc: InstalledPc, private_pcscd: PrivatePcscd, told: Callable[[int], int]
+    pc: InstalledPc, private_pcscd: PrivatePcscd
 ) -> None:
     """The card in the reader is another's then; nobody is asked, and nothing is told."""
     private_pcscd.insert()
     pc.allow("doctor")
     pc.start_daemon()
     afar = pc.pam("1234", host="192.0.2.1")
-    assert afar["authenticate"] == told(AUTHINFO_UNAVAIL)
+    assert afar["authenticate"] == AUTHINFO_UNAVAIL
     assert afar["said"] == []
     assert "verb=" not in pc.log()
     assert pc.pam("1234", host="localhost")["authenticate"] == SUCCESS
@@ -130,9 +106,7 @@ def test_no_other_words_open(pc: InstalledPc, reply: bytes) -> None:
     assert seen["authenticate"] in (SYSTEM_ERR, AUTHINFO_UNAVAIL, AUTH_ERR)
 
 
-def test_what_does_not_say_first_that_it_runs_is_no_daemon(
-    pc: InstalledPc, told: Callable[[int], int]
-) -> None:
+def test_what_does_not_say_first_that_it_runs_is_no_daemon(pc: InstalledPc) -> None:
     """Nobody is asked for a PIN by one that answers a greeting with anything else."""
     reply = b"PAM_SUCCESS usable 3 pin\nPIN\n"
     for alive, code in ((False, AUTHINFO_UNAVAIL), (True, AUTH_ERR)):
@@ -143,11 +117,11 @@ def test_what_does_not_say_first_that_it_runs_is_no_daemon(
         finally:
             impostor.stop()
             (pc.root / "run/auth.sock").unlink()
-        assert seen["authenticate"] == told(code)
+        assert seen["authenticate"] == code
         assert any(style == "prompt" for style, _ in seen["said"]) is alive
 
 
-def test_another_users_socket_sees_no_pin(pc: InstalledPc, told: Callable[[int], int]) -> None:
+def test_another_users_socket_sees_no_pin(pc: InstalledPc) -> None:
     """Who listens is asked of the kernel before anything is sent."""
     (pc.root / "run").chmod(0o777)
     script = (
@@ -162,29 +136,25 @@ def test_another_users_socket_sees_no_pin(pc: InstalledPc, told: Callable[[int],
         assert impostor.stdout is not None
         assert impostor.stdout.readline() == b"up\n"
         (pc.root / "run/auth.sock").chmod(0o666)
-        assert pc.pam("1234")["authenticate"] == told(AUTHINFO_UNAVAIL)
+        assert pc.pam("1234")["authenticate"] == AUTHINFO_UNAVAIL
         assert impostor.stdout.readline() == b"b''\n"
     finally:
         impostor.kill()
         impostor.communicate()
 
 
-def test_a_daemon_that_never_answers_is_given_up(
-    pc: InstalledPc, told: Callable[[int], int]
-) -> None:
+def test_a_daemon_that_never_answers_is_given_up(pc: InstalledPc) -> None:
     """One whose card never answers holds a login program for its deadline, not for ever."""
     impostor = Impostor(pc.root / "run/auth.sock", b"", linger=True)
     started_s = time.monotonic()
     try:
-        assert pc.pam("1234")["authenticate"] == told(AUTHINFO_UNAVAIL)
+        assert pc.pam("1234")["authenticate"] == AUTHINFO_UNAVAIL
     finally:
         impostor.stop()
     assert 20 < time.monotonic() - started_s < 30
 
 
-def test_a_stopped_daemon_holds_nobody_up(
-    enrolled: InstalledPc, side: str, told: Callable[[int], int]
-) -> None:
+def test_a_stopped_daemon_holds_nobody_up(enrolled: InstalledPc) -> None:
     """It is asked whether it is there before anything else; once it goes on, all is as before."""
     os.kill(enrolled.daemon_pid, signal.SIGSTOP)
     started_s = time.monotonic()
@@ -193,8 +163,7 @@ def test_a_stopped_daemon_holds_nobody_up(
     finally:
         took_s = time.monotonic() - started_s
         os.kill(enrolled.daemon_pid, signal.SIGCONT)
-    assert seen["authenticate"] == told(AUTHINFO_UNAVAIL)
-    style = "error" if side == "pam_cps.so" else "info"
-    assert seen["said"] == [[style, "The CPS card service does not answer."]]
+    assert seen["authenticate"] == AUTHINFO_UNAVAIL
+    assert seen["said"] == [["error", "The CPS card service does not answer."]]
     assert took_s < 10, "as long as a card may take"
     assert enrolled.pam("1234")["authenticate"] == SUCCESS
