@@ -22,8 +22,15 @@ from xml.etree import ElementTree
 SYSTEM = Path("tests/system")
 AT_ONCE = 3
 WORKERS = ("-n", "4", "--dist", "worksteal")
-LONGEST_FIRST = ("test_virtual_cards.py", "test_chromium_web_eid.py", "test_desktop.py")
-"""Files that take a minute or more: begun last, they would be waited for alone."""
+LONGEST_FIRST = (
+    "test_pam_cps.py",
+    "test_stack.py",
+    "test_install_debian.py",
+    "test_pcsc_promises.py",
+    "test_mtls_proxies.py",
+    "test_screens.py",
+)
+"""Files that take minutes: begun last, they would be waited for alone."""
 NO_TESTS_FOUND = 5
 """Exit code of pytest when a file holds no test; what fails is counted by its report."""
 

@@ -2,7 +2,7 @@
 
 CPS_AUTH_FUZZ_MESSAGES sets how many messages the parser gets (20 000 in the suite), and
 CPS_AUTH_FUZZ_CONNECTIONS how many another user's processes send through the real socket (2000 in
-the suite); the campaign in docs/campaign.md ran 1 000 000 of both.
+the suite); the campaign in docs/appendix/fuzzing.md ran 1 000 000 of both.
 """
 
 from __future__ import annotations
