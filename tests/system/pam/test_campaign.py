@@ -1,6 +1,6 @@
 """The fault campaign: each fault ends locked or refused within two seconds, and is recovered from.
 
-CPS_AUTH_CAMPAIGN names the file that gets the measured table (docs/appendix/faults.md is such a run's).
+CPS_AUTH_CAMPAIGN names the file that gets the measured table, as in docs/appendix/faults.md.
 """
 
 from __future__ import annotations
