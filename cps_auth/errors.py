@@ -1,9 +1,7 @@
-"""Every error of cps-auth, as one tree.
+"""Every error of cps-auth, as one tree, split by what the person at the reader can do about it.
 
-The tree is split by what the person in front of the reader can do about it. Data is on the
-exception, words are in `cps_auth.wording`, and each surface translates the tree with one table:
-`cps_auth.exit_codes`, `cps_auth.flask.http_errors`, `pam_helper.daemon.pam_results`.
-A test walks all three.
+Data is on the exception, words are in `cps_auth.wording`, and each surface has one table, which
+a test walks: `cps_auth.exit_codes`, `cps_auth.flask.http_errors`, `pam_helper.daemon.pam_results`.
 
 No exception carries a PIN, and no message carries the name of a person.
 """
@@ -21,6 +19,11 @@ from cps_auth.error_root import ProofRefused as ProofRefused
 from cps_auth.error_root import ReaderServiceUnavailable as ReaderServiceUnavailable
 from cps_auth.error_root import RequestRefused as RequestRefused
 from cps_auth.error_root import leaves as leaves
+from cps_auth.provider_errors import ProviderIdentityRefused as ProviderIdentityRefused
+from cps_auth.provider_errors import ProviderLevelTooLow as ProviderLevelTooLow
+from cps_auth.provider_errors import ProviderLoginDeclined as ProviderLoginDeclined
+from cps_auth.provider_errors import ProviderTokenRefused as ProviderTokenRefused
+from cps_auth.provider_errors import ProviderUnavailable as ProviderUnavailable
 
 
 class ReaderServiceLost(ReaderServiceUnavailable):

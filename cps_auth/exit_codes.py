@@ -47,6 +47,10 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.ChallengeUnknown: 50,
     e.ChallengeExpired: 51,
     e.BadSignature: 52,
+    e.ProviderTokenRefused: 53,
+    e.ProviderIdentityRefused: 54,
+    e.ProviderLevelTooLow: 55,
+    e.ProviderLoginDeclined: 56,
     e.HolderNotAllowed: 60,
     e.PeerNotAllowed: 61,
     e.TooManyRequests: 62,
@@ -57,4 +61,5 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.DaemonUnreachable: 73,
     e.StoreUnavailable: 74,
     e.ModuleCannotLogIn: 75,
+    e.ProviderUnavailable: 76,
 }

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from cps_auth.provider_model import LoginMeans, PscLogin
+
 HashName = Literal["sha256", "sha384", "sha512"]
 
 # --- The card and its reader -----------------------------------------------------
@@ -219,10 +221,16 @@ class TlsProof:
 
 
 class ProofKind(enum.Enum):
-    """What proved that a holder has the card's key."""
+    """What proved who a holder is."""
 
     CHALLENGE = "challenge"  # the card signed our nonce, with a PIN typed for it
     TLS = "tls"  # a trusted proxy saw the key in a TLS handshake, see `TlsProof`
+    PROVIDER = "provider"  # Pro Santé Connect said so, see `PscLogin`; no card was seen here
+
+    @property
+    def is_of_card(self) -> bool:
+        """Whether the card's own key proved it, to us or to a proxy of ours."""
+        return self is not ProofKind.PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +248,22 @@ class RevocationEvidence:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedHolder:
-    """A login. Made only by `cps_auth.login.verify`, as its last act; a test holds that."""
+    """A login. Made only by `cps_auth.login.verify`, as its last act; a test holds that.
+
+    Card, certificate and revocation are absent (None, empty) where no card was seen here.
+    """
 
     practitioner: Practitioner
-    card: CardIdentity
-    certificate_serial_hex: str
-    certificate_not_after: datetime
-    trust: str  # name of the trust store under which the chain was verified
+    card: CardIdentity | None
+    certificate_serial_hex: str | None
+    certificate_not_after: datetime | None
+    trust: str  # name of the trust store under which the chain was verified, or of the provider
     revocation: tuple[RevocationEvidence, ...]  # one per certificate below the anchor, leaf first
     verified_at: datetime
     proof: ProofKind
+    psc: PscLogin | None = None  # only for ProofKind.PROVIDER
+
+    @property
+    def means(self) -> LoginMeans:
+        """Return what the holder had in hand."""
+        return LoginMeans.CARD if self.psc is None else self.psc.means

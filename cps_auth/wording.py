@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from cps_auth import errors as e
+from cps_auth.provider_wording import PROVIDER_WORDS
 
 LOCALE_FOLDER = Path(__file__).parent / "locale"
 DOMAIN = "cps_auth"
@@ -44,6 +45,7 @@ _TRY_AGAIN = _("Please try again.")
 _SUPPORT = _("Contact the card's issuer (ANS) to replace it.")
 
 _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
+    **PROVIDER_WORDS,
     e.ReaderServiceLost: (
         _("The smart card service of this computer does not answer."),
         _("Wait a few seconds; if nothing changes, restart the computer or start pcscd."),

@@ -17,9 +17,12 @@ FLOOR = ("cps_auth.files", "cps_auth.der", "cps_auth.cache")
 ALLOWED = {
     # a module or folder of modules: what of the project it may import, besides its own folder
     "cps_auth.error_root": (),
-    "cps_auth.errors": ("cps_auth.error_root",),
-    "cps_auth.model": (),
-    "cps_auth.wording": ("cps_auth.errors",),
+    "cps_auth.errors": ("cps_auth.error_root", "cps_auth.provider_errors"),
+    "cps_auth.provider_errors": ("cps_auth.error_root",),
+    "cps_auth.model": ("cps_auth.provider_model",),
+    "cps_auth.provider_model": (),
+    "cps_auth.wording": ("cps_auth.errors", "cps_auth.provider_wording"),
+    "cps_auth.provider_wording": ("cps_auth.errors",),
     "cps_auth.exit_codes": ("cps_auth.errors",),
     "cps_auth.config": ("cps_auth.errors", "cps_auth.files", "cps_auth.pki.revocation.policy"),
     "cps_auth.files": ("cps_auth.errors",),
@@ -34,6 +37,7 @@ ALLOWED = {
     "cps_auth.login": (
         *FLOOR,
         "cps_auth.model",
+        "cps_auth.provider_model",
         "cps_auth.errors",
         "cps_auth.pki",
         "cps_auth.card.port",
@@ -41,6 +45,7 @@ ALLOWED = {
     "cps_auth.flask": (
         *FLOOR,
         "cps_auth.model",
+        "cps_auth.provider_model",
         "cps_auth.errors",
         "cps_auth.wording",
         "cps_auth.pin_entry",
@@ -114,13 +119,22 @@ ONE_MODULE_EACH = {
     "pkcs11": "cps_auth.card.pkcs11.module",
     "subprocess": ("cps_auth.card.pkcs11.process_starters", "cps_auth.native_host.pin_window"),
     "tkinter": "cps_auth.native_host.pin_window_program",
-    "http": "cps_auth.pki.upkeep.fetch",
+    "http": ("cps_auth.pki.upkeep.fetch", "cps_auth.login.pro_sante_connect.transport"),
     "socket": (
         "cps_auth.pki.upkeep.fetch",
         "cps_auth.card.pkcs11.process_starters",
         "cps_auth.card.pkcs11.fork_server",
     ),
     "termios": "cps_auth.pin_entry",
+    "authlib": (
+        "cps_auth.login.pro_sante_connect.client",
+        "cps_auth.login.pro_sante_connect.credentials",
+    ),
+    "joserfc": (
+        "cps_auth.login.pro_sante_connect.credentials",
+        "cps_auth.login.pro_sante_connect.provider",
+        "cps_auth.login.pro_sante_connect.tokens",
+    ),
 }
 """Foreign libraries that touch the world, and the one module of `cps_auth` that may; two start
 a process, a vendor's module and the PIN window."""
@@ -128,6 +142,7 @@ a process, a vendor's module and the PIN window."""
 ONLY_MADE_IN = {
     "Challenge": "cps_auth.login.challenge",
     "Admission": "cps_auth.login.verify",
+    "PscIdentity": "cps_auth.login.pro_sante_connect.identity",
     "VerifiedHolder": "cps_auth.login.verify",
 }
 """Values whose existence means something, and the module that may construct them."""

@@ -19,9 +19,10 @@ def logged_in(new: NewSession) -> None:
     """Write that a holder logged in, and on which evidence."""
     holder = new.holder
     _log.info(
-        "login accepted holder=%s card=%s method=%s proof=%s reader=%s trust=%s",
+        "login accepted holder=%s card=%s means=%s method=%s proof=%s reader=%s trust=%s",
         holder.practitioner.ps_idnat,
-        holder.card.serial,
+        "-" if holder.card is None else holder.card.serial,
+        holder.means.value,
         new.method,
         holder.proof.value,
         _one_line(new.reader),

@@ -41,6 +41,10 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.ChallengeUnknown: 403,
     e.ChallengeExpired: 403,
     e.BadSignature: 403,
+    e.ProviderTokenRefused: 403,
+    e.ProviderIdentityRefused: 403,
+    e.ProviderLevelTooLow: 403,
+    e.ProviderLoginDeclined: 401,
     e.HolderNotAllowed: 403,
     e.PeerNotAllowed: 403,
     e.TooManyRequests: 429,
@@ -51,10 +55,18 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.ModuleCannotLogIn: 503,
     e.DaemonUnreachable: 503,
     e.StoreUnavailable: 503,
+    e.ProviderUnavailable: 503,
 }
 """One row per leaf of the tree (RFC 9110 section 15; 429: RFC 6585)."""
 
-_SUSPECT = (e.ChallengeUnknown, e.ChallengeExpired, e.RequestRefused, e.ConfigurationError)
+_SUSPECT = (
+    e.ChallengeUnknown,
+    e.ChallengeExpired,
+    e.ProviderTokenRefused,
+    e.ProviderIdentityRefused,
+    e.RequestRefused,
+    e.ConfigurationError,
+)
 
 
 def http_status(error: e.CpsAuthError) -> int:

@@ -13,7 +13,8 @@
 Steps 2 to 5 are `cps_auth.pki.judge`; 7 and 8 are one operation of the card. A proof made
 elsewhere (a browser) passes steps 2 to 5, 9, then 6: the application is asked about nobody who
 has proven nothing. One whose proof was a TLS handshake, which a trusted proxy verified, passes
-steps 2 to 6.
+steps 2 to 6. Whom Pro Santé Connect named passes step 6: all others were its own, and there is no
+certificate to judge here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from datetime import datetime, timedelta
 from cps_auth.card.port import Card
 from cps_auth.errors import ChallengeExpired, ContactlessNotEnough
 from cps_auth.login.challenge import CLOCK_STEP_BACK, check_fresh, issue_challenge
+from cps_auth.login.pro_sante_connect.identity import PscIdentity
 from cps_auth.login.proof import check_signature
 from cps_auth.model import (
     CardIdentity,
@@ -227,10 +229,40 @@ def accept_tls_proof(
     return _holder(judged, serial, ProofKind.TLS, at=at)
 
 
+def accept_psc_identity(
+    identity: PscIdentity, *, allow: AccountCheck, at: datetime
+) -> VerifiedHolder:
+    """Log in a holder whom Pro Santé Connect named: step 6 on a verified answer.
+
+    Args:
+        identity: of answers that were verified just now.
+        allow: as in `log_in`.
+        at: now, aware UTC.
+
+    Returns:
+        The verified holder, `ProofKind.PROVIDER`; nothing of a card or certificate is in it.
+
+    Raises:
+        HolderNotAllowed: step 6.
+    """
+    allow(identity.practitioner)
+    return VerifiedHolder(
+        practitioner=identity.practitioner,
+        card=None,
+        certificate_serial_hex=None,
+        certificate_not_after=None,
+        trust=identity.login.issuer,
+        revocation=(),
+        verified_at=at,
+        proof=ProofKind.PROVIDER,
+        psc=identity.login,
+    )
+
+
 def _holder(
     judged: JudgedCertificate, card_serial: str, proof: ProofKind, *, at: datetime
 ) -> VerifiedHolder:
-    """The one place where a login becomes true."""
+    """The one place where a login with a card becomes true."""
     return VerifiedHolder(
         practitioner=judged.certificate.practitioner,
         card=CardIdentity(card_serial, judged.certificate.sha256_hex),

@@ -57,6 +57,10 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.ChallengeUnknown: "PAM_AUTH_ERR",
     e.ChallengeExpired: "PAM_AUTH_ERR",
     e.BadSignature: "PAM_AUTH_ERR",
+    e.ProviderTokenRefused: "PAM_AUTH_ERR",
+    e.ProviderIdentityRefused: "PAM_AUTH_ERR",
+    e.ProviderLevelTooLow: "PAM_CRED_INSUFFICIENT",
+    e.ProviderLoginDeclined: "PAM_AUTH_ERR",
     # The holder or the program that asks may not.
     e.HolderNotAllowed: "PAM_PERM_DENIED",
     e.PeerNotAllowed: "PAM_PERM_DENIED",
@@ -69,4 +73,5 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.ModuleCannotLogIn: "PAM_SYSTEM_ERR",
     e.DaemonUnreachable: "PAM_SYSTEM_ERR",
     e.StoreUnavailable: "PAM_AUTHINFO_UNAVAIL",
+    e.ProviderUnavailable: "PAM_AUTHINFO_UNAVAIL",
 }

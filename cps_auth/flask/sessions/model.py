@@ -17,6 +17,7 @@ from cps_auth.model import (
     RevocationEvidence,
     VerifiedHolder,
 )
+from cps_auth.provider_model import LoginMeans, PscLogin
 
 SESSION_ID_BYTES = 32
 KEEP_ENDED = timedelta(days=1)
@@ -39,22 +40,29 @@ class EndReason(enum.Enum):
     IDLE = "idle"
     EXPIRED = "expired"
     ACCOUNT_GONE = "account-gone"
+    PROVIDER_LOGOUT = "provider-logout"  # its session at Pro Santé Connect is over
     METHOD_GONE = "method-gone"  # its login method is not in use here
     ADMINISTRATOR = "administrator"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionHolder:
-    """What a session remembers of the verified login that opened it."""
+    """What a session remembers of the verified login that opened it; see `VerifiedHolder`."""
 
     practitioner: Practitioner
-    card: CardIdentity
-    certificate_serial_hex: str
-    certificate_not_after: datetime
+    card: CardIdentity | None
+    certificate_serial_hex: str | None
+    certificate_not_after: datetime | None
     trust: str
     revocation: tuple[RevocationEvidence, ...]
     verified_at: datetime
     proof: ProofKind
+    psc: PscLogin | None = None
+
+    @property
+    def means(self) -> LoginMeans:
+        """Return what the holder had in hand."""
+        return LoginMeans.CARD if self.psc is None else self.psc.means
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +71,12 @@ class NewSession:
 
     Attributes:
         holder: of a verified login.
-        certificate_der: judged again as long as the session lasts.
+        certificate_der: judged again as long as the session lasts; empty where no card was seen.
         method: name of the `LoginMethod` that verified the holder.
         reader: None: the card is not in a reader of this machine.
-        watch_id: the watcher that guards it; None as for the reader.
+        watch_id: what guards it from outside, such as the watcher of a reader; None: nothing.
         is_guarded_by_browser: the browser has to say again and again that the card is there.
+        lifetime: shorter than the application's own, where the method has one.
     """
 
     holder: VerifiedHolder
@@ -76,6 +85,7 @@ class NewSession:
     reader: str | None = None
     watch_id: str | None = None
     is_guarded_by_browser: bool = False
+    lifetime: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +171,14 @@ def handle_of(key: bytes) -> str:
 
 
 def ends_at(new: NewSession, at: datetime, lifetime: timedelta) -> float:
-    """Return the end of a session: its lifetime's, or its certificate's; seconds of the epoch."""
-    return min((at + lifetime).timestamp(), new.holder.certificate_not_after.timestamp())
+    """Return the end of a session, seconds of the epoch: the first that ends it.
+
+    Args:
+        new: its method's lifetime and its certificate's end count, where there are any.
+        at: now, aware UTC.
+        lifetime: the application's own.
+    """
+    ends = [at + min(lifetime, new.lifetime or lifetime)]
+    if new.holder.certificate_not_after is not None:
+        ends.append(new.holder.certificate_not_after)
+    return min(ends).timestamp()

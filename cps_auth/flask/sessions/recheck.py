@@ -31,6 +31,10 @@ class CertificateRecheck:
             row: an open session.
             at: now, aware UTC.
         """
+        if not row.holder.proof.is_of_card:  # no certificate was seen here
+            return None
+        if row.holder.card is None:
+            return EndReason.CARD_DOUBTFUL
         name = row.holder.card.certificate_sha256_hex
         with self._mutex:
             known = self._verdicts.get(name)

@@ -162,7 +162,7 @@ def _exchange(method: str, url: str, body: bytes | None, hosts: set[str], limits
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.connect()
-        with _deadline(connection.sock, limits.deadline_s):
+        with shut_after(connection.sock, limits.deadline_s):
             connection.request(method, path, body, headers)
             with closing(connection.getresponse()) as response:
                 return _read(response, limits.max_bytes)
@@ -175,7 +175,7 @@ def _exchange(method: str, url: str, body: bytes | None, hosts: set[str], limits
 
 
 @contextmanager
-def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
+def shut_after(connected: socket.socket, seconds: float) -> Iterator[None]:
     """Shut the connection when time is up, however slowly bytes drip in."""
     passed = threading.Event()
 
