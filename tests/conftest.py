@@ -6,11 +6,15 @@ import fcntl
 import os
 import shutil
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from cps_auth.login.challenge import issue_challenge
+from cps_auth.model import Challenge
+from cps_auth.pki.judge import Judge, folder_judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.pytest_plugin import kept_folder, teller
 
@@ -54,3 +58,15 @@ def igc_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def igc(igc_dir: Path) -> FakeIgcSante:
     """The fake IGC-Santé of this run, with all its keys."""
     return FakeIgcSante.load(igc_dir)
+
+
+@pytest.fixture
+def judge(igc_dir: Path) -> Judge:
+    """A judge that trusts the fake IGC-Santé and has its lists; it has judged nothing yet."""
+    return folder_judge(igc_dir)
+
+
+@pytest.fixture
+def challenge() -> Challenge:
+    """A fresh challenge."""
+    return issue_challenge("https://cabinet.example", at=datetime.now(UTC))

@@ -27,12 +27,6 @@ from webdemo.desk import VirtualDesk
 
 
 @pytest.fixture
-def judge(igc_dir: Path) -> Judge:
-    """The judge of the fake IGC-Santé."""
-    return folder_judge(igc_dir)
-
-
-@pytest.fixture
 def desk(igc: FakeIgcSante) -> VirtualDesk:
     """A reader, and every persona's card beside it."""
     return VirtualDesk(igc)

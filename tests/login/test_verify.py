@@ -6,7 +6,6 @@ import contextlib
 import logging
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -35,7 +34,7 @@ from cps_auth.model import (
     UnverifiedProof,
     VerifiedHolder,
 )
-from cps_auth.pki.judge import Judge, folder_judge
+from cps_auth.pki.judge import Judge
 from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
@@ -56,12 +55,6 @@ def _anybody(_practitioner: Practitioner) -> None:
 
 def _nobody(_practitioner: Practitioner) -> None:
     raise HolderNotAllowed
-
-
-@pytest.fixture
-def judge(igc_dir: Path) -> Judge:
-    """Return the judge that trusts the fake IGC-Santé."""
-    return folder_judge(igc_dir)
 
 
 @pytest.fixture

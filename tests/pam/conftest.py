@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cps_auth.card.native.source import NativeCards
-from cps_auth.pki.judge import Judge, folder_judge
+from cps_auth.pki.judge import Judge
 from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
@@ -94,12 +94,6 @@ def pc_folder() -> Iterator[Path]:
     """A folder whose path is short enough for a Unix socket."""
     with tempfile.TemporaryDirectory(prefix="pc-") as name:
         yield Path(name)
-
-
-@pytest.fixture
-def judge(igc_dir: Path) -> Judge:
-    """The judge that trusts the fake IGC-Santé."""
-    return folder_judge(igc_dir)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from cps_auth.errors import (
     NoReader,
     ReaderServiceLost,
 )
-from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import CardEvent, CardEventKind, Challenge
 from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
@@ -44,12 +42,6 @@ pytestmark = pytest.mark.system
 K = CardEventKind
 DEADLINE_S = 20.0
 PIN_STATE = list(bytes.fromhex("0020000100"))  # VERIFY without data
-
-
-@pytest.fixture
-def challenge() -> Challenge:
-    """A fresh challenge."""
-    return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
 
 
 class OtherProgram:

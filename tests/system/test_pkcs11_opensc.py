@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
@@ -32,8 +31,7 @@ from cps_auth.errors import (
     UnsupportedCard,
     WrongPin,
 )
-from cps_auth.login.challenge import issue_challenge
-from cps_auth.model import CardEvent, CardEventKind, CardKind, Challenge
+from cps_auth.model import CardEvent, CardEventKind, CardKind
 from hardware_mocks.card.virtual_card import VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
@@ -44,12 +42,6 @@ pytestmark = pytest.mark.system
 OPENSC = Path("/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so")
 VERIFY, INTERNAL_AUTHENTICATE = 0x20, 0x88
 VERIFY_STATUS = bytes.fromhex("0020000100")  # 9000 when verified, as OpenSC asks
-
-
-@pytest.fixture
-def challenge() -> Challenge:
-    """A fresh challenge."""
-    return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
 
 
 def _nothing() -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from cps_auth.login.challenge import issue_challenge
-from cps_auth.model import Challenge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PIN, PUK, CardCredentials
 
@@ -77,12 +74,6 @@ def softhsm(tmp_path: Path, igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.setenv("SOFTHSM2_CONF", str(folder / "softhsm2.conf"))
     return SoftHsm(folder, igc)
-
-
-@pytest.fixture
-def challenge() -> Challenge:
-    """A fresh challenge."""
-    return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
 
 
 CompileModule = Callable[[str], Path]
