@@ -9,9 +9,10 @@ from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.refuse import refuse_login
 from cps_auth.flask.required import cps_required
 from cps_auth.flask.sessions.browser import check_form_token, current_language
+from cps_auth.flask.sessions.current import cps_user
 from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow
 from cps_auth.flask.sessions.start import let_in
-from cps_auth.flask.signals import holder_logged_in, login_refused, session_ended
+from cps_auth.flask.signals import card_linked, holder_logged_in, login_refused, session_ended
 from cps_auth.flask.user import CpsUser
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "LoginMethod",
     "NewSession",
     "SessionRow",
+    "card_linked",
     "check_form_token",
     "cps_required",
+    "cps_user",
     "current_language",
     "holder_logged_in",
     "let_in",

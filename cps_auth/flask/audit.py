@@ -30,6 +30,16 @@ def logged_in(new: NewSession) -> None:
     )
 
 
+def card_linked(new: NewSession) -> None:
+    """Write that a card was linked to the account of somebody who was logged in."""
+    _log.info(
+        "card linked holder=%s card=%s method=%s",
+        new.holder.practitioner.ps_idnat,
+        new.holder.card.serial,
+        new.method,
+    )
+
+
 def refused(error: CpsAuthError, method: str | None, peer: str | None) -> None:
     """Write that a login was asked for and refused, and exactly why.
 

@@ -7,26 +7,24 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Flask
-from flask_login import LoginManager
 
 from cps_auth.card.port import CardSource
-from cps_auth.errors import ConfigurationError, HolderNotAllowed, StoreUnavailable
+from cps_auth.errors import ConfigurationError
 from cps_auth.flask.commands import session_commands
 from cps_auth.flask.guards.headers import keep_out_of_caches, protect
+from cps_auth.flask.joining import check_joinable, join
 from cps_auth.flask.methods.local_reader import LocalReader
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.methods.mtls.method import Mtls
 from cps_auth.flask.methods.web_eid import WebEid
 from cps_auth.flask.pages.render import page_context
-from cps_auth.flask.pages.views import add_pages, unauthorized
-from cps_auth.flask.sessions.model import EndReason
+from cps_auth.flask.pages.views import add_pages
 from cps_auth.flask.setting_reader import SettingReader
 from cps_auth.flask.settings import FlaskSettings, fill_in_defaults, read_flask_settings
-from cps_auth.flask.state import EXTENSION, LoadAccount, LoginState, current_state
+from cps_auth.flask.state import EXTENSION, IsKnown, LinkAccount, LoadAccount, LoginState
 from cps_auth.flask.stores.ports import Stores
 from cps_auth.flask.stores.redis_stores import open_redis_stores
 from cps_auth.flask.stores.sqlite_stores import open_sqlite_stores
-from cps_auth.flask.user import CpsUser
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.open import open_judge
 
@@ -55,6 +53,8 @@ class CpsLogin:
         cards: CardSource | None = None,
         methods: Iterable[LoginMethod] = (),
         load_account: LoadAccount | None = None,
+        is_known: IsKnown | None = None,
+        link_account: LinkAccount | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """Remember the parts; with an application, also attach to it.
@@ -66,8 +66,13 @@ class CpsLogin:
             cards: the readers of this machine, for the local reader's login method.
             methods: login methods of the application's own; they serve one application.
             load_account: the application's own account of a verified holder, None where
-                there is none and the login is refused. Asked at the login before any PIN,
-                and again at each request. Without it every accepted card may come in.
+                there is none and the login is refused. Asked when the signature verified, and
+                again at each request. A user of Flask-Login that it returns is `current_user`.
+                Without it every accepted card may come in.
+            is_known: whether a holder has an account. Asked before any PIN, of whoever put a
+                card in, so it must change nothing; where it is False no PIN is asked for.
+            link_account: links a verified card to the account of the user who is logged in
+                by the application's own means; with it, `/cps/login?link=1` does that.
             clock: tells the time, aware UTC.
 
         Raises:
@@ -77,6 +82,8 @@ class CpsLogin:
         self._cards = cards
         self._own_methods = tuple(methods)
         self._load_account = load_account
+        self._is_known = is_known
+        self._link_account = link_account
         self._clock = clock
         if app is not None:
             self.init_app(app)
@@ -89,15 +96,16 @@ class CpsLogin:
 
         Raises:
             ConfigurationError: a setting is missing, unknown or unsafe, no login method was given,
-                or the application has another LoginManager.
+                or the application has a login manager that is none of Flask-Login.
             TrustStoreUnusable: no judge was given, and real cards cannot be judged.
         """
-        if hasattr(app, "login_manager") or EXTENSION in app.extensions:
-            raise ConfigurationError("this application has a LoginManager already")
+        if EXTENSION in app.extensions:
+            raise ConfigurationError("this application has a CpsLogin already")
+        check_joinable(app)
         state = self._make_state(app)
         app.extensions[EXTENSION] = state
         _harden_cookie(app, state.settings)
-        _attach_login_manager(app)
+        join(app)
         app.register_blueprint(
             _make_blueprint(state.methods.values()), url_prefix=state.settings.url_prefix
         )
@@ -127,6 +135,8 @@ class CpsLogin:
             methods=methods,
             judge=self._judge or _judge_of(settings),
             load_account=self._load_account,
+            is_known=self._is_known,
+            link_account=self._link_account,
             stores=open_stores(settings),
             clock=self._clock,
         )
@@ -174,31 +184,6 @@ def _make_blueprint(methods: Iterable[LoginMethod]) -> Blueprint:
         method.add_routes(blueprint)
     blueprint.after_request(protect)
     return blueprint
-
-
-def _attach_login_manager(app: Flask) -> None:
-    manager = LoginManager()
-    manager.session_protection = None  # it hashes X-Forwarded-For; the session row is the guard
-    manager.init_app(app)
-    manager.user_loader(_load_user)
-    manager.unauthorized_handler(unauthorized)
-
-
-def _load_user(session_id: str) -> CpsUser | None:
-    """Flask-Login's user_loader: the row decides, at every request."""
-    state = current_state()
-    try:
-        row = state.live_session(session_id)
-        if row is None:
-            return None
-        account = state.account_of(row.holder.practitioner)
-    except HolderNotAllowed:
-        state.end_session(session_id, EndReason.ACCOUNT_GONE)
-        return None
-    except StoreUnavailable:  # nobody can tell whether the session goes on
-        _log.exception("sessions cannot be read: nobody is logged in")
-        return None
-    return CpsUser(session_id, row, account)
 
 
 def _harden_cookie(app: Flask, settings: FlaskSettings) -> None:

@@ -16,6 +16,7 @@ from cps_auth.flask import audit
 from cps_auth.flask.guards.requests import opens_a_page
 from cps_auth.flask.pages.redirects import this_page
 from cps_auth.flask.pages.refuse import answer_refusal
+from cps_auth.flask.sessions.current import cps_user
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
 from cps_auth.model import CardType
@@ -38,7 +39,8 @@ def cps_required(
         max_age: how long ago card and PIN may have been verified; None for the whole session.
 
     Returns:
-        A decorator. Without a login it answers as `login_required`; with the wrong card 403;
+        A decorator. Without a login it answers as `login_required`; to somebody whom the
+        application logged in otherwise it asks for their card; with the wrong card 403;
         with a login that is too old it asks for the PIN again (and tells a program 401). A TLS
         client certificate says nothing about when the PIN was typed: with `max_age` such a
         login is always too old. Views may be `async`, as Flask's own.
@@ -47,10 +49,9 @@ def cps_required(
     def decorate(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
-            user = current_user._get_current_object()
-            if not isinstance(user, CpsUser):
-                answer: ResponseReturnValue = current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
-                return answer
+            user = cps_user()
+            if user is None:
+                return _without_card()
             if not _is_allowed(user, professions, card_types):
                 refusal = HolderNotAllowed(reason="profession-or-card")
                 audit.access_refused(refusal, user.session)
@@ -63,6 +64,16 @@ def cps_required(
         return checked
 
     return decorate
+
+
+def _without_card() -> ResponseReturnValue:
+    """Ask for the card on top of the application's own login; without one, for a login."""
+    if not current_user.is_authenticated:
+        answer: ResponseReturnValue = current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
+        return answer
+    if not opens_a_page(request):
+        abort(401)
+    return redirect(url_for("cps.login", next=this_page(), confirm=1), code=303)
 
 
 def _ask_again(user: CpsUser) -> ResponseReturnValue:

@@ -9,6 +9,9 @@ _signals = Namespace()
 holder_logged_in = _signals.signal("cps-holder-logged-in")
 """After a login: `holder` (VerifiedHolder), `reader` (name of the reader, None if remote)."""
 
+card_linked = _signals.signal("cps-card-linked")
+"""A card was linked to an account: `holder` (VerifiedHolder), `user` (who is logged in)."""
+
 login_refused = _signals.signal("cps-login-refused")
 """A login was asked for and refused: `error` (a leaf of `cps_auth.errors`)."""
 

@@ -26,6 +26,12 @@ EXTENSION = "cps_login"
 LoadAccount = Callable[[Practitioner], object | None]
 """The application's own account of a holder; None means no access here."""
 
+IsKnown = Callable[[Practitioner], bool]
+"""Whether a holder has an account; asked before anything is proven, so it changes nothing."""
+
+LinkAccount = Callable[[Any, Practitioner], None]
+"""Links a verified card to the account of the logged-in user, or raises HolderNotAllowed."""
+
 _TOUCH_EVERY = timedelta(seconds=20)
 
 
@@ -40,6 +46,8 @@ class LoginState:
         methods: Mapping[str, LoginMethod],
         judge: Judge,
         load_account: LoadAccount | None,
+        is_known: IsKnown | None,
+        link_account: LinkAccount | None,
         stores: Stores,
         clock: Callable[[], datetime],
     ) -> None:
@@ -50,6 +58,8 @@ class LoginState:
             methods: the login methods by name, in the order of the login page.
             judge: whom to trust.
             load_account: the application's account mapping; None: every holder may come in.
+            is_known: what it can say of a holder before anything is proven.
+            link_account: how it links a card to an account; None: it does not.
             stores: sessions, challenges, forms and rates.
             clock: tells the time, aware UTC.
         """
@@ -58,12 +68,15 @@ class LoginState:
         self.methods = methods
         self.judge = judge
         self.load_account = load_account
+        self.is_known = is_known
+        self.link_account = link_account
         self.stores = stores
         self.clock = clock
+        self.is_serving = False  # since this process's first request
         self._recheck = CertificateRecheck(judge)
 
     def account_of(self, practitioner: Practitioner) -> object | None:
-        """Return the application's account; None where the application keeps none.
+        """Return the application's account of a verified holder; None where it keeps none.
 
         Raises:
             HolderNotAllowed: the application has none for this holder, or a closed one.
@@ -78,12 +91,13 @@ class LoginState:
         return account
 
     def allow(self, practitioner: Practitioner) -> None:
-        """Step 6 of the login.
+        """Step 6 of the login, as far as it goes before the proof: nothing is made or changed.
 
         Raises:
-            HolderNotAllowed
+            HolderNotAllowed: the application knows no such holder.
         """
-        self.account_of(practitioner)
+        if self.is_known is not None and not self.is_known(practitioner):
+            raise HolderNotAllowed
 
     def live_session(self, session_id: str, *, touch: bool = True) -> SessionRow | None:
         """Return the session if it may go on, having ended it otherwise.

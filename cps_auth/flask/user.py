@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from flask_login import UserMixin
 
+from cps_auth.flask.sessions.browser import ID_PREFIX
 from cps_auth.flask.sessions.model import SessionHolder, SessionRow
 from cps_auth.model import CardType
 
@@ -25,8 +27,14 @@ class CpsUser(UserMixin):
     account: object | None
 
     def get_id(self) -> str:
-        """Return the session identifier: logging out or pulling the card ends it."""
-        return self.session_id
+        """Return Flask-Login's identifier: of the session, which a pulled card ends."""
+        return ID_PREFIX + self.session_id
+
+    @property
+    def login(self) -> Any:
+        """Return what is `current_user`: the account, if it is a user of Flask-Login, or this."""
+        is_user = hasattr(self.account, "get_id") and hasattr(self.account, "is_authenticated")
+        return self.account if is_user else self
 
     @property
     def holder(self) -> SessionHolder:

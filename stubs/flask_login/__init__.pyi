@@ -2,6 +2,7 @@
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from blinker import NamedSignal
 from flask import Flask
 
 _P = ParamSpec("_P")
@@ -25,9 +26,19 @@ class LoginManager:
     def user_loader(self, callback: Callable[[str], Any]) -> Callable[[str], Any]: ...
     def unauthorized_handler(self, callback: Callable[[], Any]) -> Callable[[], Any]: ...
     def unauthorized(self) -> Any: ...
+    def needs_refresh_handler(self, callback: Callable[[], Any]) -> Callable[[], Any]: ...
+    login_view: str | None
+    blueprint_login_views: dict[str, str]
+    refresh_view: str | None
+    unauthorized_callback: Callable[[], Any] | None
+    needs_refresh_callback: Callable[[], Any] | None
+    _user_callback: Callable[[str], Any] | None
 
 current_user: Any
+user_logged_in: NamedSignal
+user_logged_out: NamedSignal
 
 def login_user(user: object, remember: bool = ..., fresh: bool = ...) -> bool: ...
 def logout_user() -> bool: ...
+def fresh_login_required(func: Callable[_P, _R]) -> Callable[_P, _R]: ...
 def login_required(func: Callable[_P, _R]) -> Callable[_P, _R]: ...

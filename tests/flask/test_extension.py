@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask_login import LoginManager
 
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask import CpsLogin
@@ -90,15 +89,6 @@ def test_an_extension_without_a_login_method_is_refused(make_app) -> None:
     """Without cards nobody could ever log in."""
     with pytest.raises(ConfigurationError):
         make_app(cards=None)
-
-
-def test_two_login_managers_are_one_too_many(judge, desk: VirtualDesk) -> None:
-    """The user_loader of another extension would decide instead of the session row."""
-    app = Flask("practice")
-    app.config.update(SECRET_KEY="k", CPS_ORIGIN="http://127.0.0.1:5000")
-    LoginManager(app)
-    with pytest.raises(ConfigurationError):
-        CpsLogin(app, judge=judge, cards=desk.cards)
 
 
 def test_one_extension_serves_several_applications(

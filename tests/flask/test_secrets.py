@@ -30,7 +30,7 @@ def test_nothing_secret_is_logged_stored_or_shown(
     shown.append(visitor.log_in(PIN).text)
     shown.append(visitor.get("/me").text)
     with visitor.cookie() as cookie:
-        session_id = cookie["_user_id"]
+        session_id = cookie["cps_session"]
     desk.pull()
     der = igc.credentials("doctor").authentication_certificate_der
     secrets = [
@@ -39,7 +39,7 @@ def test_nothing_secret_is_logged_stored_or_shown(
         base64.b64encode(der)[:40].decode(),
         der.hex()[:40],
     ]
-    stored = b"".join(file.read_bytes() for file in tmp_path.glob("practice.sqlite3*"))
+    stored = b"".join(map(_bytes, tmp_path.glob("practice.sqlite3*")))
     assert "login refused code=wrong-pin" in caplog.text
     assert "login accepted holder=899900000011" in caplog.text
     for secret in secrets:
@@ -49,6 +49,13 @@ def test_nothing_secret_is_logged_stored_or_shown(
         assert not ALONE.search(text)
     assert f"={PIN}" not in caplog.text
     assert f"'{PIN}'" not in caplog.text
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # SQLite's -wal and -shm go with the last connection
+        return b""
 
 
 def test_an_audit_line_is_one_line(visitor, caplog) -> None:

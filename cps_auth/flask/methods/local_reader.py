@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from cps_auth.flask.pages.refuse import answer_refusal
 from cps_auth.flask.pages.render import render_page
 from cps_auth.flask.sessions.browser import browser_id, current_language
 from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow, SessionStore
+from cps_auth.flask.sessions.purpose import asked_purpose, purpose_text, same_purpose
 from cps_auth.flask.sessions.removal import RemovalWatch
 from cps_auth.flask.sessions.start import let_in, note_refusal
 from cps_auth.flask.setting_reader import SettingReader
@@ -48,6 +50,12 @@ NORMAL_ATTEMPTS = 3
 """Attempts of a CPS whose last PIN was right; fewer are worth a word (ANS, CPS3 guide)."""
 
 CARD_WAIT_S = 10.0
+_SERVERS_THAT_TELL = ("gunicorn.socket", "uwsgi.version", "mod_wsgi.version")
+"""In the environment of servers whose `wsgi.multiprocess` is true where there are several processes;
+the bridges of hypercorn and uvicorn always say so."""
+
+_log = logging.getLogger(__name__)
+
 _ABOUT_THE_CARD = (CertificateRefused, HolderNotAllowed, PinRefused, UnsupportedCard)
 
 
@@ -83,6 +91,7 @@ class LocalReader(LoginMethod):
         self._cards = cards
         self._reader = reader
         self._in_use = threading.Lock()
+        self._is_refused = False
         self.removal: RemovalWatch
 
     @classmethod
@@ -104,12 +113,24 @@ class LocalReader(LoginMethod):
         """Put the login form on the extension's blueprint."""
         blueprint.add_url_rule("/login", "submit", self.submit, methods=["POST"])
 
+    def begin_serving(self) -> None:
+        """Refuse to work in several processes: a session lives in the one that watches its card."""
+        does_tell = any(key in request.environ for key in _SERVERS_THAT_TELL)
+        if does_tell and request.environ["wsgi.multiprocess"]:
+            self._is_refused = True
+            _log.error(
+                "the local reader needs one process and got several: it lets nobody in;"
+                " start the server with one worker and threads (gunicorn -w 1 --threads 8)"
+            )
+
     def check_usable(self) -> None:
-        """Check that the browser runs beside the reader.
+        """Check that the browser runs beside the reader, and the reader's watcher beside us.
 
         Raises:
             PeerNotAllowed
         """
+        if self._is_refused:
+            raise PeerNotAllowed("several-processes")
         check_same_machine(request.environ, current_state().settings)
 
     def may_explain(self, error: CpsAuthError) -> bool:
@@ -142,10 +163,10 @@ class LocalReader(LoginMethod):
         state = current_state()
         asked = None
         try:
-            check_same_machine(request.environ, state.settings)
+            self.check_usable()
             check_own_page(request.environ, state.settings)
             check_rate(state, self.name)
-            with login_form(request) as form:
+            with login_form() as form:
                 asked = form.unverified_next
                 self._log_in(state, form)
         except CpsAuthError as refusal:
@@ -156,7 +177,8 @@ class LocalReader(LoginMethod):
         return redirect(asked_or_after_login(asked), code=303)
 
     def _log_in(self, state: LoginState, form: LoginForm) -> None:
-        shown = state.stores.forms.take(form.unverified_token, browser_id(), at=state.clock())
+        content = state.stores.forms.take(form.unverified_token, browser_id(), at=state.clock())
+        shown, _, purpose = content.partition(" ")
         watch_id = self.removal.ensure_running()
         with self._open_card() as card:
             reader = card.description.reader
@@ -174,7 +196,12 @@ class LocalReader(LoginMethod):
                 last_attempt_allowed=form.last_attempt_confirmed,
             )
         new = NewSession(holder, certificate.der, self.name, reader, watch_id)
-        let_in(state, new, is_still_there=lambda: self.removal.still_there(reader, visit))
+        let_in(
+            state,
+            new,
+            purpose_text=purpose,
+            is_still_there=lambda: self.removal.still_there(reader, visit),
+        )
 
     @contextmanager
     def _open_card(self) -> Iterator[Card]:
@@ -222,8 +249,7 @@ class LocalReader(LoginMethod):
             refusal=None if refusal is None else explain(refusal, language),
             token=_token(state, card) if has_form else None,
             next=asked,
-            here=url_for("cps.login", next=asked),
-            again=request.args.get("again") == "1",
+            here=url_for("cps.login", next=asked, **same_purpose()),
             has_other_ways=has_others,
             presence=presence,
             renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
@@ -249,4 +275,5 @@ def _attempts_text(card: CardOnPage | None, language: str) -> str:
 def _token(state: LoginState, card: CardOnPage | None) -> str | None:
     if card is None:
         return None
-    return state.stores.forms.issue(browser_id(), card.certificate_sha256_hex, at=state.clock())
+    content = f"{card.certificate_sha256_hex} {purpose_text(asked_purpose())}"
+    return state.stores.forms.issue(browser_id(), content, at=state.clock())

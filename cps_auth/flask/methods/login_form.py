@@ -6,17 +6,20 @@ debug pages copy it. So the body is read here, and nothing of it stays on the re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 from urllib.parse import parse_qsl
 
-from flask import Request
+from flask import Request, g, request
 
 from cps_auth.errors import RequestMalformed
 
 MAX_BODY_BYTES = 16 * 1024
+
+_log = logging.getLogger(__name__)
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 _PIN_FIELD = b"pin="
 _MAX_FIELDS = 8
@@ -32,17 +35,35 @@ class LoginForm:
     last_attempt_confirmed: bool
 
 
-@contextmanager
-def login_form(request: Request) -> Iterator[LoginForm]:
-    """Read the form; the PIN is wiped when the block ends.
+def hold_login_form() -> None:
+    """Read the body of this request before anybody else does, until `login_form` takes it.
 
-    Args:
-        request: whose body nobody has read yet.
+    A hook of the application that looks at `request.form` finds it empty.
+    """
+    g.cps_login_body = None
+    try:
+        g.cps_login_body = _read_body(request)
+    except RequestMalformed as refusal:  # answered where the form is taken
+        g.cps_login_refusal = refusal
+
+
+def wipe_login_form() -> None:
+    """Wipe a body that nobody took: a hook of the application answered instead."""
+    body = g.pop("cps_login_body", None)
+    if body is not None:
+        _wipe(body)
+
+
+@contextmanager
+def login_form() -> Iterator[LoginForm]:
+    """Give the form of this request; the PIN is wiped when the block ends.
 
     Raises:
         RequestMalformed: not this form, too long, or read by somebody else before.
     """
-    body = _read_body(request)
+    body: bytearray | None = g.pop("cps_login_body", None)
+    if body is None:
+        raise g.pop("cps_login_refusal", RequestMalformed("no-body"))
     pin = bytearray()
     try:
         _cut_pin(body, pin)
@@ -60,6 +81,9 @@ def login_form(request: Request) -> Iterator[LoginForm]:
 
 def _read_body(request: Request) -> bytearray:
     length = request.content_length
+    if "form" in request.__dict__:  # parsed already, PIN and all
+        _log.error("something reads request.form before CpsLogin can: nobody can log in here")
+        raise RequestMalformed("form-read-before")
     if request.mimetype != _CONTENT_TYPE or length is None or not 0 < length <= MAX_BODY_BYTES:
         raise RequestMalformed("content-type-or-length")
     body = bytearray(length)

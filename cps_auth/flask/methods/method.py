@@ -69,6 +69,9 @@ class LoginMethod:
     def add_routes(self, blueprint: Blueprint) -> None:
         """Put the method's addresses on the extension's blueprint."""
 
+    def begin_serving(self) -> None:
+        """Look at the server once, in the first request of each process."""
+
     def check_usable(self) -> None:
         """Check that the browser of this request may use the method.
 

@@ -28,6 +28,7 @@ from cps_auth.flask.sessions.browser import (
     session_id,
 )
 from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow
+from cps_auth.flask.sessions.purpose import TEXT_FIELD, Purpose
 from cps_auth.flask.sessions.start import let_in, note_refusal
 from cps_auth.flask.setting_reader import SettingReader
 from cps_auth.flask.state import LoginState, current_state
@@ -133,6 +134,7 @@ class WebEid(LoginMethod):
             let_in(
                 state,
                 NewSession(holder, certificate_der, self.name, is_guarded_by_browser=guarded),
+                purpose_text=request.args.get(TEXT_FIELD, Purpose.LOGIN.value),
             )
         except CpsAuthError as refusal:
             note_refusal(state, refusal, self.name)

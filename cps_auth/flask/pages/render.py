@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import render_template, url_for
-from flask_login import current_user
 from markupsafe import Markup
 
 from cps_auth.flask.pages.redirects import this_page
 from cps_auth.flask.sessions.browser import TOKEN_FIELD, current_language, form_token
+from cps_auth.flask.sessions.current import cps_user
+from cps_auth.flask.sessions.purpose import asked_purpose, purpose_text, same_purpose
 from cps_auth.flask.state import current_state
-from cps_auth.flask.user import CpsUser
 from cps_auth.wording import LANGUAGES, translations
 
 LOGOUT = "logout"
@@ -25,7 +25,7 @@ def render_page(template: str, **context: Any) -> str:
         template: file name inside `cps/`; the application may have its own of that name.
         context: what the page shows.
     """
-    language = current_language()
+    language, purpose = current_language(), asked_purpose()
     tr = translations(language)
     return render_template(
         f"cps/{template}",
@@ -35,6 +35,9 @@ def render_page(template: str, **context: Any) -> str:
         languages=LANGUAGES,
         title=current_state().settings.title,
         form_token=form_token,
+        purpose=purpose.value,
+        purpose_text=purpose_text(purpose),
+        same_purpose=same_purpose(),
         **context,
     )
 
@@ -45,9 +48,15 @@ def page_context() -> dict[str, Any]:
 
 
 def watch_script() -> Markup:
-    """Return the script tag that makes an open page notice the end of its session."""
+    """Return the script tags that make an open page notice the end of the card's session.
+
+    Nothing for a page that was served without one, such as to a user logged in by password.
+    """
+    user = cps_user()
+    if user is None:
+        return Markup("")
     tr = translations(current_language())
-    return _script_of_method() + Markup(
+    return current_state().methods[user.method].watch_script(user.session) + Markup(
         '<script src="{src}" defer data-page="session" data-status="{status}"'
         ' data-closed="{closed}" data-unknown="{unknown}"></script>'
     ).format(
@@ -56,13 +65,6 @@ def watch_script() -> Markup:
         closed=url_for("cps.closed", next=this_page()),
         unknown=tr.gettext("The connection was lost. This page is hidden until it is back."),
     )
-
-
-def _script_of_method() -> Markup:
-    user = current_user._get_current_object()
-    if not isinstance(user, CpsUser):
-        return Markup("")
-    return current_state().methods[user.method].watch_script(user.session)
 
 
 def token_field(purpose: str) -> Markup:

@@ -26,6 +26,7 @@ from cps_auth.flask.sessions.browser import (
     session_id,
 )
 from cps_auth.flask.sessions.model import EndReason
+from cps_auth.flask.sessions.purpose import Purpose, asked_purpose
 from cps_auth.flask.state import LoginState, current_state
 
 
@@ -45,8 +46,12 @@ def login() -> ResponseReturnValue:
     check_document(request.environ)
     known, asked = session_id(), request.args.get("next")
     again = request.args.get("again") == "1"
-    if known and not again and state.live_session(known, touch=False) is not None:
+    purpose = asked_purpose()
+    is_for_more = again or purpose is not Purpose.LOGIN
+    if known and not is_for_more and state.live_session(known, touch=False) is not None:
         return redirect(asked_or_after_login(asked))
+    if purpose is Purpose.LINK and state.link_account is None:
+        abort(404)
     has_others = len(usable) > 1
     with_page = next((method for method in usable if method.has_page), None)
     if with_page is not None and not (has_others and "remote" in request.args):
@@ -54,7 +59,6 @@ def login() -> ResponseReturnValue:
     return render_page(
         "remote.html",
         next=asked_or_after_login(asked),
-        again=again,
         methods=[method for method in usable if method.template and (method.asks_pin or not again)],
     )
 
@@ -123,6 +127,13 @@ def logout() -> ResponseReturnValue:
     logout_user()
     empty_session()
     return redirect(after_logout(), code=303)
+
+
+def needs_refresh() -> ResponseReturnValue:
+    """Answer a request that needs a fresh login, in Flask-Login's sense: ask for card and PIN."""
+    if not opens_a_page(request):
+        abort(401)
+    return redirect(url_for("cps.login", next=this_page(), again=1), code=303)
 
 
 def unauthorized() -> ResponseReturnValue:

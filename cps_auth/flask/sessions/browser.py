@@ -20,6 +20,12 @@ TOKEN_FIELD = "cps_token"  # noqa: S105 (the name of a form field)
 _BROWSER_ID = "cps_browser"
 _LANGUAGE = "cps_language"
 _USER_ID = "_user_id"  # Flask-Login's key
+_REMEMBER = "_remember"  # Flask-Login's word to its own cookie
+_SESSION_ID = "cps_session"
+_ON_TOP_OF = "cps_on_top_of"
+
+ID_PREFIX = "cps:"
+"""Begins the identifiers that Flask-Login gets of us; no application's may begin so."""
 
 
 def browser_id() -> str:
@@ -45,9 +51,50 @@ def known_browser_id() -> str:
 
 
 def session_id() -> str | None:
-    """Return the session identifier that the browser's cookie carries, live or not."""
-    value = session.get(_USER_ID)
-    return value if isinstance(value, str) else None
+    """Return the identifier of the card's session in the browser's cookie, live or not.
+
+    It is the person's login, or stands on top of one that the application made.
+    """
+    known = session.get(_SESSION_ID)
+    if not isinstance(known, str):
+        return None
+    user_id = session.get(_USER_ID)
+    return known if user_id in (ID_PREFIX + known, session.get(_ON_TOP_OF)) else None
+
+
+def session_id_in(user_id: object) -> str | None:
+    """Return our session identifier in one of Flask-Login's; None where it is not ours."""
+    if isinstance(user_id, str) and user_id.startswith(ID_PREFIX):
+        return user_id.removeprefix(ID_PREFIX)
+    return None
+
+
+def other_login() -> str | None:
+    """Return the identifier of whom the application logged in by its own means, None for none."""
+    user_id = session.get(_USER_ID)
+    return None if user_id is None or session_id_in(user_id) is not None else str(user_id)
+
+
+def keep_login(opened: str) -> None:
+    """Make a card's session the login of this browser."""
+    session[_USER_ID] = ID_PREFIX + opened
+    session[_SESSION_ID] = opened
+    session[_REMEMBER] = "clear"  # what a password may be remembered for, a card is not
+
+
+def keep_on_top(opened: str) -> None:
+    """Put a card's session on top of the login that this browser has."""
+    session[_SESSION_ID] = opened
+    session[_ON_TOP_OF] = session.get(_USER_ID)
+
+
+def forget_card() -> str | None:
+    """Take the card's session out of the cookie and return its identifier."""
+    known = session.pop(_SESSION_ID, None)
+    session.pop(_ON_TOP_OF, None)
+    if session_id_in(session.get(_USER_ID)) is not None:
+        session.pop(_USER_ID)
+    return known if isinstance(known, str) else None
 
 
 def current_language() -> str:
@@ -81,7 +128,7 @@ def form_token(purpose: str) -> str:
     Args:
         purpose: which form; a token for one is none for another.
     """
-    secret = session_id() or browser_id()
+    secret = session_id_in(session.get(_USER_ID)) or browser_id()
     return hmac.new(secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
 

@@ -151,12 +151,29 @@ def test_a_dead_reader_service_is_503(visitor, desk: VirtualDesk) -> None:
 def test_a_holder_without_an_account_is_told_before_the_pin(
     make_app, visit, desk: VirtualDesk
 ) -> None:
-    """The account is asked for at step 6: no PIN field, no attempt."""
-    visitor = visit(make_app(load_account=lambda _: None))
+    """`is_known` says no at step 6: no PIN field, no attempt, and no account was made."""
+    made: list[object] = []
+    visitor = visit(make_app(load_account=made.append, is_known=lambda _: False))
     desk.insert("doctor")
     page = visitor.get("/cps/login")
-    assert "n’a pas d’accès ici" in page.text or "accès" in page.text
+    assert "accès" in page.text
     assert 'name="pin"' not in page.text
+    assert made == []
+
+
+def test_an_account_is_asked_for_when_the_signature_verified(
+    make_app, visit, desk: VirtualDesk
+) -> None:
+    """Nothing unproven reaches the application: not a card put in, not a wrong PIN."""
+    asked: list[str] = []
+    visitor = visit(make_app(load_account=lambda who: asked.append(who.ps_idnat)))
+    desk.insert("doctor")
+    visitor.get("/cps/login")
+    assert visitor.log_in("0000").status_code == 401
+    assert asked == []
+    refused = visitor.log_in()
+    assert (refused.status_code, asked) == (403, ["899900000011"])
+    assert not visitor.is_in()
 
 
 def test_a_closed_account_is_refused(make_app, visit, desk: VirtualDesk) -> None:
@@ -167,7 +184,8 @@ def test_a_closed_account_is_refused(make_app, visit, desk: VirtualDesk) -> None
 
     visitor = visit(make_app(load_account=lambda _: Closed()))
     desk.insert("doctor")
-    assert 'name="pin"' not in visitor.get("/cps/login").text
+    assert visitor.log_in().status_code == 403
+    assert not visitor.is_in()
 
 
 def test_an_account_that_is_withdrawn_ends_the_session(make_app, visit, desk: VirtualDesk) -> None:

@@ -399,7 +399,7 @@ def test_a_stranger_without_an_account_is_refused(
     """Step 6: a genuine card that the application does not know."""
     app = make_app(config=CONFIG, cards=None, load_account=lambda _: None)
     der = igc.credentials("doctor").authentication_certificate_der
-    assert RemoteVisitor(app, app.test_client()).presents(der).prove().status_code == 403
+    assert RemoteVisitor(app, app.test_client()).presents(der).log_in().status_code == 403
 
 
 def test_it_is_off_unless_a_proxy_is_named(make_app: Callable[..., Flask]) -> None:

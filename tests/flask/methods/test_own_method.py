@@ -10,13 +10,20 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from flask import Blueprint, Flask, redirect, request
 from flask.typing import ResponseReturnValue
+from jinja2 import DictLoader
 
 from cps_auth.errors import CpsAuthError, HolderNotAllowed, PinEntryCancelled
 from cps_auth.flask import LoginMethod, NewSession, let_in, refuse_login
 from cps_auth.flask.state import current_state
 from cps_auth.login.challenge import issue_challenge
 from cps_auth.login.verify import verify_proof
-from cps_auth.model import CardSignature, Challenge, SignatureAlgorithm, UnverifiedProof
+from cps_auth.model import (
+    CardSignature,
+    Challenge,
+    SignatureAlgorithm,
+    UnverifiedProof,
+    VerifiedHolder,
+)
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 
@@ -48,12 +55,13 @@ class Messenger(LoginMethod):
                 raise PinEntryCancelled
             if request.form.get("say") == "refuse":
                 raise HolderNotAllowed
-            let_in(state, NewSession(*self._verify(state), self.name))
+            holder, der = self._verify(state)
+            let_in(state, NewSession(holder, der, self.name))
         except CpsAuthError as refusal:
             return refuse_login(self, refusal)
         return redirect("/me", code=303)
 
-    def _verify(self, state: Any) -> Any:
+    def _verify(self, state: Any) -> tuple[VerifiedHolder, bytes]:
         at = state.clock()
         challenge = issue_challenge(state.settings.origin, at=at)
         der = self._card.authentication_certificate_der
@@ -63,11 +71,11 @@ class Messenger(LoginMethod):
 
 
 @pytest.fixture
-def own(make_app: Any, igc: FakeIgcSante, remote_config: dict[str, Any], tmp_path: Any) -> Flask:
+def own(make_app: Any, igc: FakeIgcSante, remote_config: dict[str, Any]) -> Flask:
     """An application with the method."""
     app: Flask = make_app("own", remote_config, cards=None, methods=[Messenger(igc)])
-    (tmp_path / "messenger.html").write_text("<p>{{ _('Log in') }} {{ method.name }} {{ next }}")
-    app.jinja_loader.searchpath.append(str(tmp_path))
+    page = "<p>{{ _('Log in') }} {{ method.name }} {{ next }}"
+    app.jinja_loader = DictLoader({"messenger.html": page})  # beside the blueprint's own
     return app
 
 

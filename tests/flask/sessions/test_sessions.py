@@ -336,7 +336,7 @@ def test_a_session_ends_with_its_lifetime(make_app, visit, desk: VirtualDesk, cl
         assert visitor.is_in()
     clock.ahead = timedelta(hours=2, seconds=5)
     with visitor.cookie() as cookie:
-        session = cookie["_user_id"]
+        session = cookie["cps_session"]
     assert not visitor.is_in()
     assert app.extensions["cps_login"].stores.sessions.find(session).end_reason is EndReason.EXPIRED
 
@@ -345,7 +345,7 @@ def test_a_session_lasts_twelve_hours_unless_told(app, visitor, desk: VirtualDes
     """The default."""
     _logged_in(visitor, desk)
     with visitor.cookie() as cookie:
-        row = app.extensions["cps_login"].stores.sessions.find(cookie["_user_id"])
+        row = app.extensions["cps_login"].stores.sessions.find(cookie["cps_session"])
     assert row.expires_at - row.created_at == timedelta(hours=12)
 
 
@@ -356,7 +356,7 @@ def test_a_session_ends_with_its_certificate(make_app, visit, desk: VirtualDesk)
     visitor = visit(app)
     _logged_in(visitor, desk)
     with visitor.cookie() as cookie:
-        row = app.extensions["cps_login"].stores.sessions.find(cookie["_user_id"])
+        row = app.extensions["cps_login"].stores.sessions.find(cookie["cps_session"])
     assert row.expires_at == row.holder.certificate_not_after
 
 
@@ -366,7 +366,7 @@ def test_the_database_is_private_and_holds_no_identifier(
     """Mode 0600 on every file, and only hashes of what opens a session."""
     _logged_in(visitor, desk)
     with visitor.cookie() as cookie:
-        session_id = cookie["_user_id"]
+        session_id = cookie["cps_session"]
     files = list(tmp_path.glob("practice.sqlite3*"))
     assert files
     for file in files:

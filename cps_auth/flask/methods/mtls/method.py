@@ -34,6 +34,7 @@ from cps_auth.flask.sessions.browser import (
     known_browser_id,
 )
 from cps_auth.flask.sessions.model import NewSession
+from cps_auth.flask.sessions.purpose import TEXT_FIELD, Purpose
 from cps_auth.flask.sessions.start import let_in
 from cps_auth.flask.setting_reader import SettingReader
 from cps_auth.flask.state import LoginState, current_state
@@ -97,7 +98,8 @@ class Mtls(LoginMethod):
         check_form_token(request.form.get(TOKEN_FIELD), PAGE)
         check_rate(state, "mtls-start")
         asked = asked_or_after_login(request.form.get("next"))
-        started = state.stores.forms.issue(browser_id(), asked, at=state.clock())
+        content = f"{request.form.get(TEXT_FIELD, Purpose.LOGIN.value)} {asked}"
+        started = state.stores.forms.issue(browser_id(), content, at=state.clock())
         return _lead_to(self.proxies.origin, "cps.mtls_prove", started=started)
 
     def prove(self, state: LoginState) -> ResponseReturnValue:
@@ -124,10 +126,12 @@ class Mtls(LoginMethod):
         started, code = _token("started"), _token("code")
         at = state.clock()
         content = state.stores.forms.take(code, _owner_of_code(started), at=at)
-        asked = state.stores.forms.take(started, known_browser_id(), at=at)
+        begun = state.stores.forms.take(started, known_browser_id(), at=at)
+        purpose, _, asked = begun.partition(" ")
         proof = msgspec.json.decode(content, type=TlsProof)
         holder = accept_tls_proof(proof, judge=state.judge, allow=state.allow, at=at)
-        let_in(state, NewSession(holder, proof.unverified_certificate_der, self.name))
+        new = NewSession(holder, proof.unverified_certificate_der, self.name)
+        let_in(state, new, purpose_text=purpose)
         return redirect(asked, code=303)
 
 
