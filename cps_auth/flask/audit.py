@@ -35,7 +35,7 @@ def card_linked(new: NewSession) -> None:
     _log.info(
         "card linked holder=%s card=%s method=%s",
         new.holder.practitioner.ps_idnat,
-        new.holder.card.serial,
+        "-" if new.holder.card is None else new.holder.card.serial,
         new.method,
     )
 

@@ -74,6 +74,8 @@ def test_only_what_the_person_can_hold_is_explained(leaf) -> None:
     suspect = leaf.code in {
         "challenge-unknown",
         "challenge-expired",
+        "provider-token-refused",
+        "provider-identity-refused",
         "peer-not-allowed",
         "too-many-requests",
         "request-malformed",

@@ -51,7 +51,7 @@ NORMAL_ATTEMPTS = 3
 
 CARD_WAIT_S = 10.0
 _SERVERS_THAT_TELL = ("gunicorn.socket", "uwsgi.version", "mod_wsgi.version")
-"""In the environment of servers whose `wsgi.multiprocess` is true where there are several processes;
+"""In the environment of servers whose `wsgi.multiprocess` is true for several processes;
 the bridges of hypercorn and uvicorn always say so."""
 
 _log = logging.getLogger(__name__)
