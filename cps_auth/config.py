@@ -43,7 +43,7 @@ class CardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a session is locked, in the order in which it is tried."""
+    """The screen lockers, in the order in which they are tried."""
 
     lockers: Annotated[tuple[Locker, ...], msgspec.Meta(min_length=1)] = ("logind", "screensaver")
     command: tuple[str, ...] = ()  # argv of the "command" locker, run as the session's user
@@ -55,7 +55,7 @@ class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What PAM asks for."""
+    """The rules for PAM services."""
 
     # Services in which no password counts (card-required); in all others it does
     # (card-or-password). For the profile of pam-auth-update: set by `cps-auth pc setup`.
@@ -65,7 +65,7 @@ class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may ask for a signature from a browser."""
+    """The browser extensions that may ask for a signature."""
 
     extensions: tuple[str, ...] = ()  # identifiers, besides ours and the official ones
 
@@ -82,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def locks_again(self) -> bool:
-        """Whether a screen that was opened without a card is locked again."""
+        """Return whether a screen that was opened without a card is locked again."""
         asked = self.lock.opened_without_card
         return asked == "lock-again" if asked else bool(self.pam.card_required)
 

@@ -196,7 +196,7 @@ class CertificateRevoked(CertificateRefused):
 
 
 class RevocationUnknown(CertificateRefused):
-    """Whether it is revoked cannot be told. Distinct from revoked; refused by default."""
+    """Revocation status unknown. Distinct from revoked; refused by default."""
 
     code = "revocation-unknown"
     why: str  # stable reason code, see `cps_auth.pki.revocation.check`
@@ -287,7 +287,7 @@ class DaemonUnreachable(InstallationError):
 
 
 class StoreUnavailable(InstallationError):
-    """Where challenges and sessions are kept does not answer: nobody is logged in."""
+    """The store of challenges and sessions does not answer: nobody is logged in."""
 
     code = "store-unavailable"
     reason: str = ""  # what the database said, for the log

@@ -21,7 +21,7 @@ _AT_ONCE = 4096
 
 
 class MainThreadQueue(Generic[_T]):
-    """What other threads and signal handlers tell the main thread. A context manager.
+    """A queue to the main thread that signals reliably wake. A context manager.
 
     One at a time: it takes the process's wake-up descriptor, and gives the one before it back.
     """
@@ -38,7 +38,7 @@ class MainThreadQueue(Generic[_T]):
         self._before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
     def put(self, item: _T) -> None:
-        """Tell it, from any thread or signal handler; too late, nobody hears it."""
+        """Put an item, from any thread or signal handler; dropped once the queue is closed."""
         self._items.append(item)
         with self._mutex, suppress(BlockingIOError):  # when full, it is woken already
             if self._is_open:

@@ -17,7 +17,7 @@ HashName = Literal["sha256", "sha384", "sha512"]
 
 
 class CardKind(enum.Enum):
-    """What a card is, as told by its answer to reset (or by the PKCS#11 module)."""
+    """The kind of a card, as told by its answer to reset (or by the PKCS#11 module)."""
 
     CPS3 = "cps3"
     CPS3_CONTACTLESS = "cps3-contactless"
@@ -27,7 +27,7 @@ class CardKind(enum.Enum):
 
     @property
     def is_contactless(self) -> bool:
-        """Whether the key of this kind of card signs without a PIN."""
+        """Return whether the key of this kind of card signs without a PIN."""
         return self is CardKind.CPS3_CONTACTLESS
 
 
@@ -41,7 +41,7 @@ class CardIdentity:
 
 @dataclass(frozen=True, slots=True)
 class CardDescription:
-    """What a card says of itself without a PIN. Not proof of anything."""
+    """A card's own description, read without a PIN. Not proof of anything."""
 
     kind: CardKind
     reader: str
@@ -76,7 +76,7 @@ class Snapshot:
 
 
 class CardEventKind(enum.Enum):
-    """What changed. Whatever is not listed here has not been seen."""
+    """The kinds of card and reader events. Whatever is not listed here has not been seen."""
 
     SERVICE_LOST = "service-lost"
     SERVICE_BACK = "service-back"
@@ -143,7 +143,7 @@ class Practitioner:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What the card signs. Made only by `cps_auth.login.challenge`; a test holds that.
+    """The challenge that a card signs. Made only by `cps_auth.login.challenge`; a test holds that.
 
     The signed message is hash(origin) followed by hash(nonce), as in Web eID 1.0: two fixed
     lengths, so no other pair of texts gives the same message, and no caller can choose the bytes
@@ -191,7 +191,7 @@ _HASH_NAMES: Mapping[str, HashName] = {"256": "sha256", "384": "sha384", "512": 
 
 @dataclass(frozen=True, slots=True)
 class CardSignature:
-    """What the card returned over `Challenge.message()`."""
+    """A card's signature over `Challenge.message()`."""
 
     algorithm: SignatureAlgorithm
     value: bytes
@@ -207,7 +207,7 @@ class UnverifiedProof:
 
 @dataclass(frozen=True, slots=True)
 class TlsProof:
-    """What a trusted TLS server or proxy says of a connection: its client had this key.
+    """A TLS client's proof, as a trusted server or proxy reports it: it had this key.
 
     The client signed the handshake (CertificateVerify, RFC 8446 section 4.4.3), not a challenge
     of ours, and only the server saw it. Weaker than a `Challenge`: browsers keep the card's key
@@ -221,7 +221,7 @@ class TlsProof:
 
 
 class ProofKind(enum.Enum):
-    """What proved who a holder is."""
+    """The kinds of proof of a holder's identity."""
 
     CHALLENGE = "challenge"  # the card signed our nonce, with a PIN typed for it
     TLS = "tls"  # a trusted proxy saw the key in a TLS handshake, see `TlsProof`
@@ -229,13 +229,13 @@ class ProofKind(enum.Enum):
 
     @property
     def is_of_card(self) -> bool:
-        """Whether the card's own key proved it, to us or to a proxy of ours."""
+        """Return whether the card's own key proved it, to us or to a proxy of ours."""
         return self is not ProofKind.PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationEvidence:
-    """What said that the certificates of the chain are not revoked."""
+    """The evidence that a certificate of the chain is not revoked."""
 
     source: str  # "crl" or "ocsp"
     issuer: str  # common name of the authority whose certificate was asked about

@@ -19,7 +19,7 @@ from cps_auth.model import CardEvent, CardEventKind, VerifiedHolder
 
 
 class LockPhase(enum.Enum):
-    """Where a session stands."""
+    """The phases of a session."""
 
     OPEN = "open"
     LOCKING = "locking"  # asked, not confirmed: treat as open to the world
@@ -29,7 +29,7 @@ class LockPhase(enum.Enum):
 
 
 class LockEvent(enum.Enum):
-    """What can happen to a session."""
+    """The events that can happen to a session."""
 
     CARD_IN = "card-in"
     CARD_OUT = "card-out"
@@ -41,7 +41,6 @@ class LockEvent(enum.Enum):
     SUSPENDING = "suspending"
     RESUMED = "resumed"
     IDLE = "idle"
-    LOCK_ASKED = "lock-asked"  # by the person or the administrator
     VERIFIED_LOGIN = "verified-login"  # of the session's own holder, card and PIN, just now
     LOCK_CONFIRMED = "lock-confirmed"
     LOCK_REFUSED = "lock-refused"
@@ -54,7 +53,7 @@ class LockEvent(enum.Enum):
 
 
 class LockAction(enum.Enum):
-    """What the owner has to do after an event."""
+    """The actions that the owner performs after an event."""
 
     NOTHING = "nothing"
     ASK_FIRST_LOCKER = "ask-first-locker"

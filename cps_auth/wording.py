@@ -268,7 +268,7 @@ def explain(error: e.CpsAuthError, language: str) -> Explanation:
 
 
 def attempts_left_text(attempts_left: int, language: str) -> str:
-    """Say how many attempts are left, such as "2 attempts left." """
+    """Return the attempts left in words, such as "2 attempts left." """
     tr = translations(language)
     if attempts_left == 0:
         return tr.gettext("No attempt left.")

@@ -124,7 +124,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _tell_faults(plan: FaultPlan, texts: list[str]) -> None:
-    """Say which faults happened, in the words of the command line, and at which commands."""
+    """Print the faults that happened, in the words of the command line, and at which commands."""
     words = {id(fault): text for fault, text in zip(plan.faults, texts, strict=True)}
     for event in plan.events:
         where = f"{event.header_hex} (#{event.number})"

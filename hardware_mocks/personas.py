@@ -23,7 +23,7 @@ PRIVATE_PRACTICE, PUBLIC_HOSPITAL, HEALTH_CENTRE, PHARMACY = "SA07", "SA01", "SA
 
 
 class CertificateDefect(enum.Enum):
-    """What is wrong with the authentication certificate of a persona."""
+    """The defect of a persona's authentication certificate."""
 
     NONE = "none"
     EXPIRED = "expired"
@@ -68,7 +68,7 @@ class Persona:
 
 @dataclass(frozen=True, slots=True)
 class CardCredentials:
-    """What a card of a persona holds: two key pairs and their certificates."""
+    """The credentials of a persona's card: two key pairs and their certificates."""
 
     authentication_certificate_der: bytes
     authentication_key: RSAPrivateKey

@@ -125,7 +125,7 @@ def fake_igc_sante(cps_pki_folder: Path) -> FakeIgcSante:
 
 @pytest.fixture(scope="session")
 def cps_judge(cps_pki_folder: Path) -> Judge:
-    """What an application is given to trust the fake IGC-Santé, lists included."""
+    """A judge that trusts the fake IGC-Santé, lists included: what an application is given."""
     from cps_auth.pki.judge import folder_judge
 
     return folder_judge(cps_pki_folder)

@@ -1,4 +1,4 @@
-"""Who works with this practice, by national identifier: the application's own accounts."""
+"""The application's own accounts: the practice's staff, by national identifier."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cps_auth.model import Practitioner
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the practice knows of a person, besides what their card says."""
+    """The practice's own record of a person, besides what their card says."""
 
     place_fr: str
     place_en: str

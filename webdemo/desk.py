@@ -14,7 +14,7 @@ READER = "Lecteur virtuel 00 00"
 
 
 class VirtualDesk:
-    """What a person does with real cards; safe from several threads.
+    """The virtual desk: cards and a reader in a person's hands. Safe from several threads.
 
     Attributes:
         readers: the machine's readers and their service.

@@ -16,7 +16,7 @@ _ALWAYS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html,*/*", "Accept-L
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What came back, redirects followed."""
+    """A page that came back, redirects followed."""
 
     url: str
     status: int

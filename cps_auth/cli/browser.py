@@ -96,7 +96,7 @@ def uninstall(as_json: bool, root: Path, system: bool) -> None:
 @browser.command()
 @_common
 def status(as_json: bool, root: Path, system: bool) -> None:
-    """Tell which browsers reach the card."""
+    """Show which browsers reach the card."""
     with surface(as_json):
         _print(manifests.look(_place(root, system)), as_json)
 

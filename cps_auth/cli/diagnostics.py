@@ -28,7 +28,7 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether this link works."""
+        """Return whether this link works."""
         return self.error is None
 
 
@@ -54,7 +54,7 @@ def look_at(links: Mapping[str, Callable[[], str]], language: str) -> Iterator[F
 
 
 def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
-    """Say which readers there are and what is in them.
+    """Describe the readers and what is in them.
 
     Args:
         cards: whose readers.
@@ -72,7 +72,7 @@ def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
 
 
 def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
-    """Say how old the oldest revocation list is.
+    """Describe the age of the oldest revocation list.
 
     Raises:
         RevocationUnknown: an authority has no list that is current.
@@ -89,7 +89,7 @@ def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
 def find_card(
     cards: CardSource, reader: str | None, judge: Judge, language: str, *, at: datetime
 ) -> str:
-    """Say whose card is in, after judging it, and how many PIN attempts it has left.
+    """Describe the holder of the card, once judged, and the PIN attempts left.
 
     Raises:
         CardUnavailable, CardMisbehaved, ModuleUnusable: as in `CardSource.open_card`.

@@ -44,7 +44,7 @@ def _links(options: Options) -> Mapping[str, Callable[[], str]]:
 
 
 def _settings(language: str) -> str:
-    """What is wrong with them has been said before any command runs."""
+    """Describe the settings file; its errors were reported before any command runs."""
     none = translations(language).gettext("{path}: none, so the defaults")
     return str(CONFIG_PATH) if CONFIG_PATH.exists() else none.format(path=CONFIG_PATH)
 

@@ -1,4 +1,4 @@
-"""What every command of `cps-auth` shares: language, JSON, and errors into words and exit codes."""
+"""Errors of the command line into words, JSON and exit codes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def surface(as_json: bool) -> Iterator[None]:
 
 
 def refuse(error: CpsAuthError, as_json: bool) -> NoReturn:
-    """Say what an error means and exit with its code."""
+    """Report an error in words or JSON, and exit with its code."""
     _log.debug("refused: %s", error)
     words = explain(error, language_of_environment())
     _say_no(error.code, error.data(), words.text, as_json)
@@ -78,7 +78,7 @@ def refuse(error: CpsAuthError, as_json: bool) -> NoReturn:
 
 
 def misused(error: click.ClickException, as_json: bool) -> NoReturn:
-    """Say what is wrong with the command line and exit with its code."""
+    """Report a misused command line and exit with its code."""
     error.show()
     if as_json:
         _say_no("usage", {}, error.format_message(), as_json)

@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "readers": ("readers", "List the readers and what is in them."),
     "show": ("login", "Show whose card it is and whether it would be accepted."),
     "trust": ("trust", "Show and renew the trusted authorities and their revocation lists."),
-    "watch": ("readers", "Tell every card and reader event until interrupted."),
+    "watch": ("readers", "Print every card and reader event until interrupted."),
 }
 
 

@@ -1,4 +1,4 @@
-"""What the commands of `cps-auth` that use a card share: their options, and `--trace`."""
+"""Options shared by the commands that use a card, and `--trace`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRACE = "cps_auth.card.native.apdu.trace"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What every command takes."""
+    """The options that every command takes."""
 
     json: bool
     reader: str | None

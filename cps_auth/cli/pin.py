@@ -31,7 +31,7 @@ def pin() -> None:
 @pin.command()
 @card_options
 def status(options: Options) -> None:
-    """Say how many attempts PIN and PUK have left. Spends none."""
+    """Show how many attempts PIN and PUK have left. Spends none."""
     with surface(options.json), _card(options) as card:
         left, puk_left = card.pin_attempts_left(), card.puk_attempts_left()
         value = {

@@ -40,7 +40,7 @@ def readers(options: Options) -> None:
 @click.command()
 @card_options
 def watch(options: Options) -> None:
-    """Tell every card and reader event until interrupted."""
+    """Print every card and reader event until interrupted."""
     with surface(options.json):
         try:
             _print_events(options)

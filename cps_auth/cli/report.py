@@ -1,4 +1,4 @@
-"""What the command line shows a person: a reader, a card, its holder. Pure text."""
+"""Lines for a person: a reader, a card, its holder. Pure text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _EVENTS = {
 
 
 def reader_line(state: ReaderState, language: str) -> str:
-    """Say in one line what a reader holds."""
+    """Describe a reader and what it holds in one line."""
     tr = translations(language)
     if state.atr is None:
         return f"{state.name}: " + tr.gettext("no card")
@@ -55,7 +55,7 @@ def reader_line(state: ReaderState, language: str) -> str:
 
 
 def event_line(event: CardEvent, language: str) -> str:
-    """Say in one line what happened, and in which reader."""
+    """Describe an event and its reader in one line."""
     happened = translations(language).gettext(_EVENTS[event.kind])
     return f"{event.reader}: {happened}" if event.reader else happened
 
@@ -63,7 +63,7 @@ def event_line(event: CardEvent, language: str) -> str:
 def card_lines(
     description: CardDescription, label: str, attempts_left: int | None, language: str
 ) -> list[str]:
-    """Say which card it is and how many PIN attempts are left, one fact a line."""
+    """Describe a card and its PIN attempts left, one fact a line."""
     tr = translations(language)
     unknown = tr.gettext("the card does not say how many PIN attempts are left")
     name = _CARD_NAMES.get(description.kind)
@@ -80,7 +80,7 @@ def card_lines(
 
 
 def pin_lines(left: int | None, puk_left: int | None, language: str) -> list[str]:
-    """Say how many attempts PIN and PUK have left, one a line."""
+    """Describe the attempts left of PIN and PUK, one a line."""
     tr = translations(language)
     unknown = tr.gettext("the card does not say")
     return [
@@ -90,7 +90,7 @@ def pin_lines(left: int | None, puk_left: int | None, language: str) -> list[str
 
 
 def holder_lines(judged: JudgedCertificate, language: str) -> list[str]:
-    """Say who the certificate names and why it is accepted, one fact a line."""
+    """Describe a certificate's holder and the evidence for it, one fact a line."""
     tr = translations(language)
     practitioner = judged.certificate.practitioner
     lines = [
@@ -110,7 +110,7 @@ def holder_lines(judged: JudgedCertificate, language: str) -> list[str]:
 
 
 def object_line(found: DataObject, language: str) -> str:
-    """Say in one line which data object there is."""
+    """Describe a data object in one line."""
     text = translations(language).gettext("Data object: {label}, {count} bytes")
     return text.format(label=found.label, count=len(found.unverified_content))
 

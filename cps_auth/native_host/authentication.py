@@ -29,7 +29,7 @@ from cps_auth.errors import (
 )
 from cps_auth.login.challenge import LIFETIME
 from cps_auth.model import CardSignature, Challenge
-from cps_auth.native_host.card_news import CardNews
+from cps_auth.native_host.card_events import CardEvents
 from cps_auth.native_host.pin_window import PinWindow
 from cps_auth.native_host.views import Views, read_holder
 from cps_auth.pki.judge import Judge
@@ -39,8 +39,8 @@ _BUSY_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
-    """What a login gave.
+class SignedChallenge:
+    """The result of a login.
 
     Attributes:
         certificate_der: of the card, unverified.
@@ -73,11 +73,11 @@ class Login:
     judge: Callable[[], Judge | None]
     window: PinWindow
     browser: int
-    news: CardNews
+    news: CardEvents
     views: Views
     clock: Callable[[], datetime]
 
-    def run(self, challenge: Challenge) -> Signed:
+    def run(self, challenge: Challenge) -> SignedChallenge:
         """Have the challenge signed, or say in the window why not.
 
         Raises:
@@ -112,7 +112,7 @@ class Login:
             self.window.show(self.views.waiting(why))
             self._await_news(deadline, _BUSY_RETRY_S if isinstance(why, CardBusy) else None)
 
-    def _sign(self, card: Card, challenge: Challenge, deadline: float) -> Signed:
+    def _sign(self, card: Card, challenge: Challenge, deadline: float) -> SignedChallenge:
         reader = card.description.reader if card.description.atr_hex else None
         certificate_der = card.read_authentication_certificate()
         holder = read_holder(certificate_der, self.judge(), at=self.clock())
@@ -129,7 +129,7 @@ class Login:
                     signature = card.verify_pin_and_sign(
                         pin, challenge, last_attempt_allowed=confirmed
                     )
-                    return Signed(certificate_der, signature, reader)
+                    return SignedChallenge(certificate_der, signature, reader)
                 except (WrongPin, PinMalformed, LastAttempt) as again:
                     trouble = again
 

@@ -24,17 +24,17 @@ _FIREFOX = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}|[a-z0-9.
 
 
 def is_extension_id(text: str) -> bool:
-    """Whether a text has the form of an extension's identifier, in Chromium or in Firefox."""
+    """Return whether a text has the form of an extension's identifier, Chromium's or Firefox's."""
     return bool(is_chromium_id(text) or _FIREFOX.fullmatch(text))
 
 
 def is_chromium_id(text: str) -> bool:
-    """Whether a text has the form of an extension's identifier in Chromium."""
+    """Return whether a text has the form of an extension's identifier in Chromium."""
     return bool(_CHROMIUM.fullmatch(f"chrome-extension://{text}/"))
 
 
 def identify(arguments: Sequence[str], *, also_allowed: frozenset[str] = frozenset()) -> str:
-    """Tell who calls.
+    """Identify the caller.
 
     Args:
         arguments: those that the browser gave: Chromium the caller's origin first, Firefox the

@@ -1,4 +1,4 @@
-"""What is said between the browser and the host, from the greeting to the end.
+"""The conversation between the browser and the host, from the greeting to the end.
 
 The host greets, the browser asks once, the host answers and ends, as Web eID's application does.
 Our own extension asks it to stay after a login, and hears when the card leaves.
@@ -25,7 +25,7 @@ from cps_auth.errors import (
 from cps_auth.login.challenge import challenge_of_site
 from cps_auth.login.web_eid import make_token
 from cps_auth.native_host import requests
-from cps_auth.native_host.card_news import CardNews
+from cps_auth.native_host.card_events import CardEvents
 from cps_auth.native_host.framing import read_message, write_message
 from cps_auth.native_host.pin_window import PinWindow
 
@@ -127,7 +127,7 @@ class Host:
                 from cps_auth.native_host.views import Views
 
                 cards = self.cards()
-                news = CardNews(cards)
+                news = CardEvents(cards)
                 ending.callback(news.close)
                 login = Login(
                     cards=cards,
@@ -146,7 +146,7 @@ class Host:
             if request.watch:
                 self._watch(news, signed.reader)
 
-    def _watch(self, news: CardNews, reader: str | None) -> None:
+    def _watch(self, news: CardEvents, reader: str | None) -> None:
         """Stay until the card leaves, until nobody can tell, or until the browser goes."""
         while True:
             loss = news.loss_of(reader)

@@ -73,7 +73,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where manifests and launcher go.
+    """The folders of manifests and launcher.
 
     Attributes:
         base: the root of the system, or the home of one person.

@@ -39,7 +39,7 @@ _WHY_IT_ENDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the window shows. All texts are in the person's language; empty ones are not shown.
+    """The content of the window. All texts are in the person's language; empty ones are not shown.
 
     Attributes:
         kind: message (wait, or nothing more to do), pin (four digits are asked for), or pad (they

@@ -213,7 +213,7 @@ class Window:
         self.accept.configure(fg=ON_ACCENT, activeforeground=ON_ACCENT, activebackground=STRONG)
 
     def may_send(self) -> bool:
-        """Whether what is asked for is there: four digits, none for a keypad; the tick."""
+        """Return whether what is asked for is there: four digits, none for a keypad; the tick."""
         confirmed = self.confirmed.get() or not self.view["confirm"]
         typed = len(self.digits) == DIGITS or not self.taken
         return self.is_asking and typed and confirmed
@@ -255,7 +255,7 @@ class Window:
         record[:] = bytes(len(record))
 
     def cancel(self) -> None:
-        """Say that the person gave up; whoever started us closes the window."""
+        """Report that the person gave up; whoever started us closes the window."""
         self.is_asking = False
         self.wipe()
         self.write(bytearray(b"C00000"))

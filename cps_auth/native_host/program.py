@@ -43,7 +43,7 @@ def main() -> NoReturn:
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Tell the launcher's options, which come first, from what the browser appended."""
+    """Split the launcher's options, which come first, from what the browser appended."""
     end = 0
     while end < len(arguments) and arguments[end] in (DEBUG, ALLOW):
         end += 2 if arguments[end] == ALLOW else 1

@@ -1,4 +1,4 @@
-"""What an extension may ask: reads a request strictly, judges nothing.
+"""Requests of an extension: reads them strictly, judges nothing.
 
 Source: Web eID system architecture, "Native messaging"; the command and argument `watch` are ours.
 """
@@ -33,7 +33,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Tell whether the card of this connection's login is still there."""
+    """A request to report when the card of this connection's login leaves."""
 
 
 @dataclass(frozen=True, slots=True)

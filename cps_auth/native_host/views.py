@@ -1,4 +1,4 @@
-"""What the PIN window shows at each moment, in the person's language. Pure."""
+"""Views of the PIN window at each moment, in the person's language. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST = 1  # attempts left, at which a person has to confirm
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whom the card names, and whether this computer could tell that it is true.
+    """The holder that a card names, and whether this computer could verify it.
 
     Attributes:
         practitioner: as the certificate says.
@@ -74,12 +74,12 @@ class Views:
     language: str
 
     def waiting(self, why: CpsAuthError) -> View:
-        """Say why no card can be used yet, and what to do."""
+        """Return the view that says why no card can be used yet, and what to do."""
         words = explain(why, self.language)
         return self._message(words.happened, words.to_do)
 
     def refused(self, why: CpsAuthError) -> View:
-        """Say why nothing was signed; all that is left is to close the window."""
+        """Return the view that says why nothing was signed; it can only be closed."""
         words = explain(why, self.language)
         return self._message(words.happened, words.to_do, cancel=self.gettext("Close"))
 

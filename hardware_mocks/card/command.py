@@ -49,7 +49,7 @@ class Command:
 
     @property
     def is_chained(self) -> bool:
-        """Whether more of this command follows."""
+        """Return whether more of this command follows."""
         return bool(self.cla & CHAINING)
 
 

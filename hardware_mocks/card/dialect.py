@@ -1,4 +1,4 @@
-"""How a family of cards speaks: what differs between IAS-ECC (CPS3) and ChipDoc (CPS4)."""
+"""The dialect of a family of cards: the differences between IAS-ECC (CPS3) and ChipDoc (CPS4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a card keeps without power, in a file: `python -m hardware_mocks serve --memory FILE`.
+"""A card's memory without power, in a file: `python -m hardware_mocks serve --memory FILE`.
 
 The card's PINs and counters, and the files that a host may write. It stands for the memory of
 the chip, so PIN and PUK are in it, readable by its owner only.

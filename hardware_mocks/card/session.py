@@ -1,4 +1,4 @@
-"""What a card knows only while it has power, and how a command handler sees the card."""
+"""The state of a powered card, and the card as a command handler sees it."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class VirtualCard:
 
     @property
     def is_pin_verified(self) -> bool:
-        """Whether the code porteur counts as presented now, without asking the card."""
+        """Return whether the code porteur counts as presented now, without asking the card."""
         return 1 in self._engine.verified
 
     @property

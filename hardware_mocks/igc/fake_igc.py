@@ -43,7 +43,7 @@ CRL_LIFETIME = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """What a test asked for."""
+    """A certificate issued for a test."""
 
     der: bytes
     key: RSAPrivateKey

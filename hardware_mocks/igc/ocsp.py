@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 
 @dataclass(frozen=True)
 class OcspResponder:
-    """Who signs: an authority, or somebody whom it delegated to."""
+    """The signer of OCSP answers: an authority, or its delegate."""
 
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes

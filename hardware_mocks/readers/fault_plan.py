@@ -32,7 +32,7 @@ _AROUND = (Pull, Swap, RestartService)  # the actions to which the moment matter
 
 
 class Hands(Protocol):
-    """What takes cards out, puts them in, and ends services: differs per link."""
+    """The hands that take cards out, put them in, and end services: different for each link."""
 
     def pull(self) -> None:
         """Pull the card, if it is there."""
@@ -44,7 +44,7 @@ class Hands(Protocol):
         """Kill the reader service and start it again; the card stays in the reader."""
 
     def is_present(self) -> bool:
-        """Whether the card that is being talked to is still in the reader, and served."""
+        """Return whether the card that is being talked to is still in the reader, and served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class AnswerLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CommandOutcome:
     """The answer that arrives, and what happens once it has."""
 
     answer: bytes
@@ -105,7 +105,7 @@ class FaultPlan:
 
     def carry_out(
         self, command: bytes, hands: Hands, transmit: Callable[[bytes], bytes]
-    ) -> Outcome:
+    ) -> CommandOutcome:
         """Send one command with whatever goes wrong around it.
 
         Args:
@@ -125,7 +125,7 @@ class FaultPlan:
             answer = self._spoil(transmit(command), faults)
         if self._do_all(Moment.DURING, faults, hands):
             raise AnswerLost
-        return Outcome(answer, lambda: self._finish(faults, hands))
+        return CommandOutcome(answer, lambda: self._finish(faults, hands))
 
     def _due(self, command: bytes) -> list[Fault]:
         """Count the command and return its faults; each is recorded."""

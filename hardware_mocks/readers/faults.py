@@ -1,4 +1,4 @@
-"""What can go wrong between a reader and its card, as objects: planned, repeatable, recorded.
+"""Faults between a reader and its card, as objects: planned, repeatable, recorded.
 
     plan = FaultPlan(
         Fault(Answer(0x6982), on("002A9E9A")),  # the first signature is refused
@@ -105,7 +105,7 @@ class When:
     always: bool = False
 
     def holds(self, number: int, header: bytes) -> bool:
-        """Whether this is the command."""
+        """Return whether this is the command."""
         if self.number is not None:
             return number == self.number
         return re.match(self.header or "", header.hex().upper()) is not None
@@ -139,12 +139,3 @@ class Fault:
     action: Action
     when: When
     moment: Moment = Moment.BEFORE  # for pulls, swaps and restarts
-
-
-@dataclass(frozen=True, slots=True)
-class FaultEvent:
-    """One thing that went wrong, and at which command; no PIN in it."""
-
-    number: int
-    header_hex: str
-    fault: Fault

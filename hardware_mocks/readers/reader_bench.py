@@ -104,7 +104,7 @@ class Bench:
             self.changed.notify_all()
 
     def serves(self, epoch: int) -> bool:
-        """Whether the service of that epoch still runs."""
+        """Return whether the service of that epoch still runs."""
         return self.is_up and self.epoch == epoch
 
     def snapshot(self) -> Snapshot:

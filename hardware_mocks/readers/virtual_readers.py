@@ -42,7 +42,7 @@ class VirtualReaders:
 
     @property
     def before_transmit(self) -> Callable[[int, bytes], None] | None:
-        """What is called before each command, in the thread that sends it.
+        """Return the hook that is called before each command, in the thread that sends it.
 
         It gets the number of the command, from 1, and its bytes, `*` for each byte of a PIN. It
         may pull the card: then the command does not reach it.

@@ -93,7 +93,7 @@ class VirtualTransport:
             self._bench.start()
 
     def is_present(self) -> bool:
-        """Whether this card is still in its reader, and served."""
+        """Return whether this card is still in its reader, and served."""
         return self._has_card()
 
     @contextmanager

@@ -12,7 +12,7 @@ from hardware_mocks.transcripts.transcript import Step, Transcript
 
 
 class TranscriptBroken(AssertionError):
-    """What was said is not what the transcript says."""
+    """The commands or answers differ from the transcript."""
 
 
 class RecordingCard:
@@ -171,7 +171,7 @@ class ReplayedCard:
 
 
 def check_card(transcript: Transcript, card: Insertable, secrets: Mapping[str, bytes]) -> None:
-    """Say all of a transcript to a card and compare its answers.
+    """Send all of a transcript to a card and compare its answers.
 
     Raises:
         TranscriptBroken: an answer differs.

@@ -41,7 +41,7 @@ class Step:
 
     @property
     def is_reset(self) -> bool:
-        """Whether nothing was said here."""
+        """Return whether nothing was said here."""
         return not self.command
 
     def command_bytes(self, secrets: Mapping[str, bytes]) -> bytes:
@@ -53,7 +53,7 @@ class Step:
         return b"".join(_word_bytes(word, secrets) for word in self.command)
 
     def takes(self, command: bytes, secrets: Mapping[str, bytes]) -> bool:
-        """Whether this is the command of the step; a secret that is not given may be any."""
+        """Return whether this is the command of the step; a secret that is not given may be any."""
         parts = (
             re.escape(_word_bytes(word, secrets)) if _is_open(word, secrets) else _any(word)
             for word in self.command
@@ -61,7 +61,7 @@ class Step:
         return re.fullmatch(b"".join(parts), command, re.DOTALL) is not None
 
     def is_answered_by(self, answer: bytes) -> bool:
-        """Whether the answer is the one of the step."""
+        """Return whether the answer is the one of the step."""
         parts = (_any(w) if "." in w else re.escape(bytes.fromhex(w)) for w in self.answer)
         return re.fullmatch(b"".join(parts), answer, re.DOTALL) is not None
 

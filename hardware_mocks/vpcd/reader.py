@@ -14,19 +14,19 @@ import threading
 from collections.abc import Callable
 
 from hardware_mocks.card.virtual_card import Insertable
-from hardware_mocks.readers.fault_plan import AnswerLost, Outcome
+from hardware_mocks.readers.fault_plan import AnswerLost, CommandOutcome
 
 DEFAULT_ADDRESS = ("127.0.0.1", 35963)  # of Debian's vsmartcard-vpcd, first slot
 _TAKEN_TIMEOUT_S = 5.0  # pcscd looks for a card every 0.4 s, and powers what it finds
 _OFF, _ON, _RESET, _ATR = b"\x00", b"\x01", b"\x02", b"\x04"
 
 
-Exchange = Callable[[bytes], Outcome]
+Exchange = Callable[[bytes], CommandOutcome]
 """Carries one command out. Raises AnswerLost when nothing comes back: then the link ends."""
 
 
 def _nothing() -> None:
-    """What follows an answer when nothing goes wrong."""
+    """Do nothing: no fault follows this answer."""
 
 
 class VpcdUnreachable(Exception):
@@ -54,7 +54,9 @@ class VpcdLink:
             VpcdUnreachable: no vpcd there, or another card is in its slot.
         """
         self._card = card
-        self._exchange = exchange or (lambda command: Outcome(card.transmit(command), _nothing))
+        self._exchange = exchange or (
+            lambda command: CommandOutcome(card.transmit(command), _nothing)
+        )
         self._closing = threading.Event()
         where = f"{address[0]}:{address[1]}"
         try:
@@ -81,12 +83,12 @@ class VpcdLink:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody has pulled the card from this side."""
+        """Return whether nobody has pulled the card from this side."""
         return not self._closing.is_set()
 
     @property
     def was_looked_for(self) -> bool:
-        """Whether pcscd's first message was its look for a card, and not a program's."""
+        """Return whether pcscd's first message was its look for a card, and not a program's."""
         return self._first == _ATR
 
     def hang_up(self) -> None:

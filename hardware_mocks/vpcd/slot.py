@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from hardware_mocks.card.virtual_card import Insertable
-from hardware_mocks.readers.fault_plan import AnswerLost, FaultPlan, Outcome
+from hardware_mocks.readers.fault_plan import AnswerLost, CommandOutcome, FaultPlan
 from hardware_mocks.transcripts.cards import TranscriptBroken
 from hardware_mocks.vpcd.reader import DEFAULT_ADDRESS, VpcdLink, VpcdUnreachable
 
@@ -124,7 +124,7 @@ class VpcdSlot:
                 self._on_lost()
 
     def is_serving(self, insertion: _Insertion) -> bool:
-        """Whether this is the card that is in the slot now."""
+        """Return whether this is the card that is in the slot now."""
         return self._insertion is insertion
 
 
@@ -154,10 +154,10 @@ class _Insertion:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _exchange(self, command: bytes) -> Outcome:
+    def _exchange(self, command: bytes) -> CommandOutcome:
         plan, observe = self._slot.plan, self._slot.observe
         if plan is None:
-            outcome = Outcome(self._transmit(command), _nothing)
+            outcome = CommandOutcome(self._transmit(command), _nothing)
         else:
             outcome = plan.carry_out(command, self, self._transmit)
         if not outcome.answer:  # vpcd would wait for its bytes, and all of pcscd with it
@@ -196,9 +196,9 @@ class _Insertion:
         threading.Thread(target=run, name="vpcd hands").start()
 
     def is_present(self) -> bool:
-        """Whether this card is still in the slot, and served."""
+        """Return whether this card is still in the slot, and served."""
         return self._link.is_open and self._slot.is_serving(self)
 
 
 def _nothing() -> None:
-    """What follows an answer when nothing goes wrong."""
+    """Do nothing: no fault follows this answer."""

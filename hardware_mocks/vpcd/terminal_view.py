@@ -1,4 +1,4 @@
-"""What `serve` shows on a terminal: the card's state and its traffic, PIN hidden. Plain ANSI."""
+"""The terminal view of `serve`: the card's state and its traffic, PIN hidden. Plain ANSI."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_another_readers_card_does_not_matter(lock: SessionLock, actions: list[L
 
 def test_locked_only_when_confirmed(lock: SessionLock) -> None:
     """Asking a locker is not a locked screen."""
-    lock.feed(LockEvent.LOCK_ASKED)
+    lock.feed(LockEvent.IDLE)
     assert lock.phase is LockPhase.LOCKING
     lock.feed(LockEvent.LOCK_CONFIRMED)
     assert lock.phase is LockPhase.LOCKED
@@ -129,7 +129,7 @@ def test_unconfirmed_locks_go_on_to_the_next_and_end_the_session(
 ) -> None:
     """A refusal and a deadline ask the next locker; with none left the session is ended."""
     for event in (
-        LockEvent.LOCK_ASKED,
+        LockEvent.IDLE,
         LockEvent.LOCK_REFUSED,
         LockEvent.DEADLINE_PASSED,
         LockEvent.LOCKERS_EXHAUSTED,

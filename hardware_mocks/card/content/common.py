@@ -1,4 +1,4 @@
-"""What all kinds of CPS have in common: the issuer, the files of the master file, the PINs."""
+"""Contents common to all kinds of CPS: the issuer, the files of the master file, the PINs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What any kind of card is made of: its profile, and what one card holds for good."""
+"""The make-up of any kind of card: its profile, and what one card holds for good."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PinObject:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether it is no longer compared with anything."""
+        """Return whether it is no longer compared with anything."""
         return self.attempts_left == 0
 
 
@@ -40,7 +40,7 @@ class KeyObject:
 
 @dataclass(slots=True)
 class CardContents:
-    """What power-off does not change."""
+    """The contents that power-off does not change."""
 
     chip_serial: str  # 8 digits
     dialect: Dialect

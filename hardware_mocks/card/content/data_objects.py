@@ -1,4 +1,4 @@
-"""What the data objects of a CPS say of a persona.
+"""The data objects of a CPS that describe a persona.
 
 Only CPS_ACTIVITY_nn_PS (outer tag EE; 84 name, 85 Struct_IdNat, 86 sector) and the end of
 CPS_INFO_PS (speciality) are known from real cards. The inner format of all others is in a

@@ -35,7 +35,6 @@ LOSSES = (
     LockEvent.SUSPENDING,
     LockEvent.RESUMED,
     LockEvent.IDLE,
-    LockEvent.LOCK_ASKED,
     LockEvent.DESKTOP_LOST,
     LockEvent.WATCHER_STOPPED,
 )

@@ -1,4 +1,4 @@
-"""What happens at the readers, as a descriptor to wait on beside others."""
+"""Card events as a pollable file descriptor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEFT = frozenset({CardEventKind.CARD_REMOVED, CardEventKind.CARD_SWAPPED})
 _NOBODY_KNOWS = frozenset({CardEventKind.SERVICE_LOST, CardEventKind.WATCHER_STOPPED})
 
 
-class CardNews:
+class CardEvents:
     """Collects the events of one watcher. Silence never means "still here": it tells its end."""
 
     def __init__(self, cards: CardSource) -> None:
