@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.timing import Figure, compare
 from cps_auth.files import version_of
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl import Crl, CrlStore
 from cps_auth.pki.revocation.crl_index import FOLDER
@@ -154,7 +155,9 @@ def list_lookup(igc: FakeIgcSante, folder: Path) -> Figure:
     """A thousand serial numbers in 300,000 in the mapped index, one in the library's list."""
     lists = _folder(igc, folder, 300_000)
     file = lists / LIST
-    Crl.from_file(file, version_of(file)).doubt_under(igc.authorities["fort-personnes"].certificate)
+    Crl.from_file(file, version_of(file)).problem_under(
+        Issuer.of(igc.authorities["fort-personnes"].certificate)
+    )
     indexed = Crl.from_file(file, version_of(file))
     parsed = x509.load_der_x509_crl(file.read_bytes())
     serials = [int.from_bytes(b"\x40" + os.urandom(19), "big") for _ in range(1000)]
@@ -176,10 +179,14 @@ def list_open(igc: FakeIgcSante, folder: Path) -> Figure:
     """Having a list of 300,000 at hand in a new process: opened, and parsed by the library."""
     file = _folder(igc, folder, 300_000) / LIST
     issuer = igc.authorities["fort-personnes"].certificate
-    Crl.from_file(file, version_of(file)).doubt_under(issuer)
+    signer = Issuer.of(issuer)
+    Crl.from_file(file, version_of(file)).problem_under(signer)
     return compare(
         "a verified list of 300,000, from disk",
-        ("our index", lambda: Crl.from_file(file, version_of(file)).doubt_under(issuer)),
+        (
+            "our index",
+            lambda: Crl.from_file(file, version_of(file)).problem_under(signer),
+        ),
         ("cryptography, parsed only", lambda: x509.load_der_x509_crl(file.read_bytes())),
         rounds=20,
     )
@@ -192,7 +199,7 @@ def list_index(igc: FakeIgcSante, folder: Path) -> Figure:
 
     def index() -> None:
         shutil.rmtree(lists / FOLDER, ignore_errors=True)
-        Crl.from_file(lists / LIST, version_of(lists / LIST)).doubt_under(issuer)
+        Crl.from_file(lists / LIST, version_of(lists / LIST)).problem_under(Issuer.of(issuer))
 
     def peer() -> None:
         crl = x509.load_der_x509_crl((lists / LIST).read_bytes())

@@ -9,6 +9,7 @@ No exception carries a PIN, and no message carries the name of a person.
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from cps_auth.error_root import CardUnavailable as CardUnavailable
 from cps_auth.error_root import CertificateRefused as CertificateRefused
@@ -174,7 +175,7 @@ class UntrustedIssuer(CertificateRefused):
     """No chain of valid CA certificates leads from it to a trusted anchor."""
 
     code = "untrusted-issuer"
-    reason: str  # stable reason code, see `cps_auth.pki.chain.verify`
+    reason: StrEnum  # `cps_auth.pki.chain.explain.ChainFault`
     trust: str  # name of the trust store that was asked
 
 
@@ -182,7 +183,7 @@ class WrongPurpose(CertificateRefused):
     """Genuine, and not made for logging a person in here."""
 
     code = "wrong-purpose"
-    reason: str  # stable reason code, see `cps_auth.pki.certificate.purpose`
+    reason: StrEnum  # `cps_auth.pki.certificate.purpose.PurposeMismatch`
 
 
 class CertificateRevoked(CertificateRefused):
@@ -199,7 +200,7 @@ class RevocationUnknown(CertificateRefused):
     """Revocation status unknown. Distinct from revoked; refused by default."""
 
     code = "revocation-unknown"
-    why: str  # stable reason code, see `cps_auth.pki.revocation.check`
+    why: StrEnum  # `CrlProblem` or `OcspProblem` of `cps_auth.pki.revocation`
     valid_until: datetime | None = None  # end of the newest evidence, aware UTC
     issuer: str = ""  # common name of the authority whose list is missing
 

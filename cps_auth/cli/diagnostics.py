@@ -14,7 +14,7 @@ from cps_auth.cli.report import reader_line
 from cps_auth.errors import CpsAuthError, LastAttempt, NoReader, PinBlocked, RevocationUnknown
 from cps_auth.login.verify import show_holder
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.upkeep.status import lists_status
+from cps_auth.pki.upkeep.status import crls_status
 from cps_auth.wording import attempts_left_text, explain, translations
 
 
@@ -77,7 +77,7 @@ def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
     Raises:
         RevocationUnknown: an authority has no list that is current.
     """
-    rows = lists_status(judge.trust, judge.crls, at=at)
+    rows = crls_status(judge.trust, judge.crls, at=at)
     for row in rows:
         if row.doubt is not None:
             raise RevocationUnknown("", row.doubt, row.next_update, row.issuer)

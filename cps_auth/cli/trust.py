@@ -20,8 +20,8 @@ from cps_auth.pki.chain.trust_store import (
 )
 from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, crl_folder_of
 from cps_auth.pki.revocation.crl import CrlStore
-from cps_auth.pki.revocation.crl_header import Doubt
-from cps_auth.pki.upkeep.status import AuthorityStatus, ListStatus, authorities_status, lists_status
+from cps_auth.pki.revocation.crl_header import CrlProblem
+from cps_auth.pki.upkeep.status import AuthorityStatus, CrlStatus, authorities_status, crls_status
 from cps_auth.pki.upkeep.update import (
     Outcome,
     files_of,
@@ -72,7 +72,7 @@ def import_(source: Path, as_json: bool, folder: Path | None) -> None:
         lists = _import_lists(source, folder)
         if not pinned and not lists:
             raise TrustStoreUnusable(f"{source}: neither a certificate nor a list in it")
-        failed = [one for one in lists if not one.is_good and one.result != Doubt.NO_CRL.value]
+        failed = [one for one in lists if not one.is_good and one.result != CrlProblem.NO_CRL]
         good = not failed and any(outcome.is_good for outcome in (*pinned, *lists))
         _report([*pinned, *lists], as_json, good=good)
 
@@ -152,7 +152,7 @@ def status(as_json: bool, folder: Path | None) -> None:
     with surface(as_json):
         store, lists = _trust_and_lists(_folder(folder))
         at = now()
-        rows = lists_status(store, CrlStore.from_folder(lists), at=at)
+        rows = crls_status(store, CrlStore.from_folder(lists), at=at)
         good = all(row.doubt is None for row in rows)
         if as_json:
             click.echo(to_json({"ok": good, "trust": store.name, "lists": rows}))
@@ -162,7 +162,7 @@ def status(as_json: bool, folder: Path | None) -> None:
             raise SystemExit(EXIT_CODES[RevocationUnknown])
 
 
-def _list_line(row: ListStatus, at: datetime) -> str:
+def _list_line(row: CrlStatus, at: datetime) -> str:
     tr = translations(language_of_environment())
     if row.this_update is None or row.next_update is None:
         return tr.gettext("{issuer}: no usable list, {why}").format(

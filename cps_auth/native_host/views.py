@@ -9,8 +9,11 @@ from cps_auth.errors import CertificateMalformed, CertificateRefused, CpsAuthErr
 from cps_auth.model import Practitioner
 from cps_auth.native_host.pin_window import View
 from cps_auth.pki.certificate.parse import parse_certificate
-from cps_auth.pki.certificate.profile import CertificateProfile
-from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, SHOWN_ONLY
+from cps_auth.pki.certificate.profiles import (
+    IGC_SANTE_LOGIN,
+    SHOWN_ONLY,
+    CertificateProfile,
+)
 from cps_auth.pki.judge import Judge
 from cps_auth.wording import attempts_left_text, explain, translations
 

@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from cryptography import x509
 
-from cps_auth.errors import (
-    CertificateExpired,
-    CertificateMalformed,
-    CertificateNotYetValid,
-    CertificateRefused,
-    CertificateRevoked,
-    RevocationUnknown,
-    UntrustedIssuer,
-    WrongPurpose,
-)
+from cps_auth.cache import BoundedCache
 from cps_auth.model import CardType, RevocationEvidence
 from cps_auth.pki.certificate.parse import CpsCertificate, parse_certificate
-from cps_auth.pki.certificate.profile import CertificateProfile
-from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.certificate.purpose import ALL_CARD_TYPES, check_login_purpose, purpose_warnings
-from cps_auth.pki.chain.authority_paths import AuthorityPaths
-from cps_auth.pki.chain.policies import valid_policies
-from cps_auth.pki.chain.signatures import signer_of
+from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, CertificateProfile
+from cps_auth.pki.certificate.purpose import (
+    ALL_CARD_TYPES,
+    check_login_purpose,
+    purpose_warnings,
+    valid_policies,
+)
+from cps_auth.pki.chain.authorities import Authorities
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, production_trust
-from cps_auth.pki.chain.verify import verify_chain
+from cps_auth.pki.chain.verify import Chain, verify_chain
 from cps_auth.pki.revocation.check import check_revocation
 from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.revocation.crl_lookup import NoEvidence, find_evidence
-from cps_auth.pki.revocation.evidence_memory import EvidenceMemory
 from cps_auth.pki.revocation.ocsp import OcspSource
 from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
 
 PRODUCTION_CRL_FOLDER = Path("/var/lib/cps-auth/crl")
 
-STEPS: Mapping[type[CertificateRefused], int] = MappingProxyType(
-    {
-        CertificateMalformed: 2,
-        CertificateExpired: 3,
-        CertificateNotYetValid: 3,
-        UntrustedIssuer: 3,
-        WrongPurpose: 4,
-        CertificateRevoked: 5,
-        RevocationUnknown: 5,
-    }
-)
-"""At which step of a login (`cps_auth.login.verify`) each refusal is made."""
-
-_REMEMBERED = 256
-"""Certificates whose signature need not be verified again; a practice has a few cards."""
+_CACHE_MAX = 256
+"""Certificates whose steps 2 to 4 are cached; a practice has a few cards."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +47,6 @@ class JudgedCertificate:
         profile: name of the rules that were applied.
         policies: valid along the chain, dotted, sorted.
         warnings: stable codes of what is odd, and was no reason to refuse.
-        judged_at: the moment of judgement, aware UTC.
     """
 
     certificate: CpsCertificate
@@ -81,45 +56,23 @@ class JudgedCertificate:
     profile: str
     policies: tuple[str, ...]
     warnings: tuple[str, ...]
-    judged_at: datetime
 
 
 class _Lasting(NamedTuple):
     """What stays true of a certificate between two dates: steps 2 to 4."""
 
-    certificate: CpsCertificate
-    chain: tuple[x509.Certificate, ...]
+    chain: Chain
     policies: tuple[str, ...]
     warnings: tuple[str, ...]
     valid_from: datetime
     valid_until: datetime
 
 
-class _Memory:
-    """Results of steps 2 to 4 by the certificate's bytes, the least used forgotten first."""
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._found: OrderedDict[bytes, _Lasting] = OrderedDict()
-
-    def get(self, der: bytes, at: datetime) -> _Lasting | None:
-        with self._mutex:
-            found = self._found.get(der)
-            if found is None or not found.valid_from <= at <= found.valid_until:
-                return None
-            self._found.move_to_end(der)
-            return found
-
-    def keep(self, der: bytes, lasting: _Lasting) -> None:
-        with self._mutex:
-            self._found[der] = lasting
-            if len(self._found) > _REMEMBERED:
-                self._found.popitem(last=False)
-
-
-@dataclass(frozen=True)
 class Judge:
-    """Whom to trust, which lists to ask, and which cards to accept.
+    """Judges certificates under one trust store. Safe to share between threads.
+
+    It caches the result of steps 2 to 4 by the whole certificate, and only of those that held;
+    nothing else that a card sends is remembered. The least used are forgotten first.
 
     Attributes:
         trust: anchors and intermediates.
@@ -127,23 +80,23 @@ class Judge:
         card_types: those that may log in, where the profile knows card types.
         profile: what a certificate has to be like; cards of the IGC-Santé by default.
         policy: how old revocation evidence may be.
-        ocsp: who is asked when lists are no current evidence; nobody by default.
+        ocsp: who is asked when CRLs are no current evidence; nobody by default.
     """
 
-    trust: TrustStore
-    crls: CrlStore
-    card_types: frozenset[CardType] = ALL_CARD_TYPES
-    profile: CertificateProfile = IGC_SANTE_LOGIN
-    policy: RevocationPolicy = REQUIRE
-    ocsp: OcspSource | None = None
-    _paths: AuthorityPaths = field(init=False, repr=False, compare=False)
-    _evidence: EvidenceMemory = field(
-        init=False, repr=False, compare=False, default_factory=EvidenceMemory
-    )
-    _memory: _Memory = field(init=False, repr=False, compare=False, default_factory=_Memory)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_paths", AuthorityPaths(self.trust, self.profile))
+    def __init__(
+        self,
+        trust: TrustStore,
+        crls: CrlStore,
+        card_types: frozenset[CardType] = ALL_CARD_TYPES,
+        profile: CertificateProfile = IGC_SANTE_LOGIN,
+        policy: RevocationPolicy = REQUIRE,
+        ocsp: OcspSource | None = None,
+    ) -> None:
+        self.trust, self.crls = trust, crls
+        self.card_types, self.profile = card_types, profile
+        self.policy, self.ocsp = policy, ocsp
+        self._authorities = Authorities(trust, profile)
+        self._cache = BoundedCache[bytes, _Lasting](_CACHE_MAX)
 
     def judge(self, unverified_certificate_der: bytes, *, at: datetime) -> JudgedCertificate:
         """Judge the authentication certificate of a card. It proves nobody's presence.
@@ -160,77 +113,74 @@ class Judge:
         """
         if at.tzinfo is None:
             raise ValueError("at: a naive datetime")
-        lasting = self._memory.get(unverified_certificate_der, at)
-        if lasting is None:
+        lasting = self._cache.get(unverified_certificate_der)
+        if lasting is None or not lasting.valid_from <= at <= lasting.valid_until:
             lasting = self._judge_lasting(unverified_certificate_der, at)
-            self._memory.keep(unverified_certificate_der, lasting)
+            self._cache.put(unverified_certificate_der, lasting)
+        # Step 5, each time: is any certificate of the chain revoked?
         revocation = check_revocation(
             lasting.chain,
             self.crls,
             at=at,
             policy=self.policy,
             ocsp=self.ocsp,
-            other_signers=lambda issuer: self._list_signers(issuer, at),
-            memory=self._evidence,
-            leaf_der=unverified_certificate_der,
+            other_signers=lambda issuer: self._crl_signers(issuer, at),
         )
         return JudgedCertificate(
-            certificate=lasting.certificate,
-            chain=lasting.chain,
+            certificate=lasting.chain.leaf,
+            chain=lasting.chain.certificates,
             revocation=revocation,
             trust=self.trust.name,
             profile=self.profile.name,
             policies=lasting.policies,
             warnings=lasting.warnings,
-            judged_at=at,
         )
 
     def _judge_lasting(self, unverified_certificate_der: bytes, at: datetime) -> _Lasting:
+        # Step 2: can every part that is used be read, and who is named?
         certificate = parse_certificate(unverified_certificate_der, self.profile)
+        # Step 3: is it in its dates, and does a chain lead to an anchor?
         chain = verify_chain(
-            certificate, self.trust, at=at, profile=self.profile, paths=self._paths
+            certificate, self.trust, at=at, profile=self.profile, authorities=self._authorities
         )
-        policies = valid_policies(chain)
+        # Step 4: is it for logging in a person, with a card accepted here?
+        policies = valid_policies(certificate, chain.issuers)
         check_login_purpose(
             certificate,
-            self.trust,
+            test_cards=self.trust.test_cards,
             card_types=self.card_types,
             profile=self.profile,
             valid_policies=policies,
-            issuer_name=signer_of(chain[1]).shown_name,
+            issuer_name=chain.issuers[0].shown_name,
         )
-        valid_from, valid_until = certificate.not_before, certificate.not_after
-        for authority in map(signer_of, chain[1:]):
-            valid_from = max(valid_from, authority.not_before)
-            valid_until = min(valid_until, authority.not_after)
+        along = (certificate, *chain.issuers)
         return _Lasting(
-            certificate,
             chain,
             tuple(sorted(policies)),
             purpose_warnings(policies, self.profile),
-            valid_from,
-            valid_until,
+            max(each.not_before for each in along),
+            min(each.not_after for each in along),
         )
 
-    def _list_signers(self, issuer: x509.Certificate, at: datetime) -> tuple[x509.Certificate, ...]:
-        """Return other certificates of an issuer that sign its lists and are not revoked."""
-        paths = self._paths.list_signers(issuer, at=at)
+    def _crl_signers(self, issuer: Issuer, at: datetime) -> tuple[Issuer, ...]:
+        """Return other certificates of an issuer that sign its CRLs and are not revoked."""
+        paths = self._authorities.crl_signers(issuer, at=at)
         return tuple(path[0] for path in paths if self._is_unrevoked(path, at))
 
-    def _is_unrevoked(self, path: tuple[x509.Certificate, ...], at: datetime) -> bool:
+    def _is_unrevoked(self, path: tuple[Issuer, ...], at: datetime) -> bool:
         if len(path) < 2:
-            return False  # an anchor signs its own lists under its own name
+            return False  # an anchor signs its own CRLs under its own name
         try:
-            lists = find_evidence(path[0], path[1], self.crls.current(), at=at)
+            listed = find_evidence(path[0], path[1], self.crls.current(), at=at)
         except NoEvidence:
             return False
-        return lists.revoked is None and at <= lists.next_update
+        return listed.revoked is None and at <= listed.next_update
 
 
 def production_judge(
     card_types: frozenset[CardType] = ALL_CARD_TYPES, *, policy: RevocationPolicy = REQUIRE
 ) -> Judge:
-    """Return the judge of real cards: pinned authorities, lists from PRODUCTION_CRL_FOLDER.
+    """Return the judge of real cards: pinned authorities, CRLs from PRODUCTION_CRL_FOLDER.
 
     Args:
         card_types: those that may log in.
@@ -252,7 +202,7 @@ def folder_judge(
     """Return the judge that trusts a folder instead of the pins.
 
     Args:
-        folder: see `folder_trust`; lists are in its crl/, or beside the certificates when
+        folder: see `folder_trust`; CRLs are in its crl/, or beside the certificates when
             there is no trust.toml.
         card_types: those that may log in.
         policy: how old revocation evidence may be.
@@ -265,5 +215,5 @@ def folder_judge(
 
 
 def crl_folder_of(folder: Path) -> Path:
-    """Return where the lists of a trust folder are."""
+    """Return where the CRLs of a trust folder are."""
     return folder / "crl" if (folder / "trust.toml").exists() else folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from cps_auth.pki.chain.trust_store import PRODUCTION_FOLDERS
@@ -29,7 +28,8 @@ def open_judge(
     """
     policy = RevocationPolicy.grace(grace_hours) if grace_hours else REQUIRE
     judge = folder_judge(folder, policy=policy) if folder else production_judge(policy=policy)
-    return replace(judge, ocsp=OnlineOcsp(judge.trust)) if ask_responders else judge
+    judge.ocsp = OnlineOcsp(judge.trust) if ask_responders else None
+    return judge
 
 
 def folders_of(folder: Path | None = None) -> tuple[Path, ...]:

@@ -173,7 +173,7 @@ def test_import_of_the_real_authorities(tmp_path: Path, trusted: Path, kind: str
     assert done.exit_code == 0
     results = [outcome["result"] for outcome in json.loads(done.output)["outcomes"]]
     assert sorted(results) == ["not-for-login"] * 5 + ["stored"] * 4
-    assert production_trust([trusted]).production
+    assert production_trust([trusted])
 
 
 @needs_production

@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from cps_auth.errors import CertificateRefused, CertificateRevoked, RevocationUnknown
+from cps_auth.pki.certificate.parse import parse_certificate
+from cps_auth.pki.chain.issuer import Issuer
+from cps_auth.pki.chain.verify import verify_chain
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.check import check_revocation
 from cps_auth.pki.revocation.crl import CrlStore
@@ -75,9 +78,8 @@ def certificate_target(igc: FakeIgcSante) -> Target:
 
 def crl_target(igc: FakeIgcSante) -> Target:
     """Return the target of lists: is the doctor revoked, with this list of their issuer?"""
-    judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
-    doctor = igc.credentials("doctor").authentication_certificate_der
-    chain = judge.judge(doctor, at=igc.made_at).chain
+    doctor = parse_certificate(igc.credentials("doctor").authentication_certificate_der)
+    chain = verify_chain(doctor, igc.trust_store(), at=igc.made_at)
     lines = [Revocation(serial, igc.made_at - timedelta(days=serial)) for serial in range(1, 40)]
     point = x509.IssuingDistributionPoint(
         [x509.UniformResourceIdentifier("http://igc-sante.invalid/CRL/ACI-FO-PP.crl")],
@@ -122,9 +124,9 @@ def ocsp_target(igc: FakeIgcSante) -> Target:
     def feed(data: bytes) -> str:
         answer = Answer(data, None)
         try:
-            judge_answer(answer, leaf, issuer.certificate, at=at, policy=policy)
+            judge_answer(answer, leaf, Issuer.of(issuer.certificate), at=at, policy=policy)
         except OcspRefused as refused:
-            return refused.doubt.value
+            return refused.problem
         if ocsp.load_der_ocsp_response(data).tbs_response_bytes not in signed:
             raise AlteredAccepted
         return "accepted"

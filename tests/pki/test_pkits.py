@@ -19,8 +19,9 @@ from cryptography.x509.oid import NameOID
 
 from cps_auth.errors import CertificateRefused, WrongPurpose
 from cps_auth.model import Practitioner
+from cps_auth.pki.certificate.fields import ParsedCertificate
 from cps_auth.pki.certificate.parse import load_x509
-from cps_auth.pki.certificate.profile import CertificateProfile
+from cps_auth.pki.certificate.profiles import CertificateProfile
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl import CrlStore
@@ -60,8 +61,8 @@ INVALID = [name for name in _END_ENTITIES if name.startswith("Invalid")]
 POLICY_1 = "2.16.840.1.101.3.2.1.48.1"
 
 
-def _read_holder(certificate: x509.Certificate) -> Practitioner:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+def _read_holder(certificate: ParsedCertificate) -> Practitioner:
+    names = certificate.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Practitioner(ps_idnat=str(names[0].value), card_type=None)
 
 
@@ -138,7 +139,7 @@ def test_invalid(judge: Judge, name: str) -> None:
 def test_policy_that_a_profile_asks_for(judge: Judge, name: str, accepted: bool) -> None:
     """Section 4.8 with one acceptable policy: every authority has to stand behind it."""
     profile = dataclasses.replace(PROFILE, policies=frozenset({POLICY_1}))
-    asking = dataclasses.replace(judge, profile=profile)
+    asking = Judge(judge.trust, judge.crls, profile=profile)
     if accepted:
         assert POLICY_1 in asking.judge(_der(name), at=AT).policies
     else:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
-from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from cps_auth.model import CardType, Practitioner
+from cps_auth.pki.certificate.fields import Attribute, ParsedCertificate
 from cps_auth.pki.certificate.nomenclature import PROFESSIONS
-from cps_auth.pki.certificate.parts import Attribute, extensions_of, subject_of
 
 CARD_TYPE = ObjectIdentifier("1.2.250.1.71.1.2.2")
 CARD_ID = ObjectIdentifier("1.2.250.1.71.1.2.3")
@@ -48,11 +46,11 @@ _READ_ATTRIBUTES = {
 }
 
 
-def read_practitioner(certificate: x509.Certificate) -> Practitioner:
+def read_practitioner(certificate: ParsedCertificate) -> Practitioner:
     """Return who the certificate names.
 
     Args:
-        certificate: subject and extensions are known to be readable.
+        certificate: of a card.
 
     Returns:
         The holder. Its card type is None when there is no such extension (software).
@@ -62,16 +60,13 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
 
     Source: published ANS TEST certificates; ANS tables G02, G08, G15 and G16 (codes of G15).
     """
-    names = read_display_attributes(subject_of(certificate), _READ_ATTRIBUTES)
+    names = read_display_attributes(certificate.subject, _READ_ATTRIBUTES)
     ps_idnat = _read_ps_idnat(names)
     unit = names.get(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    privates = extensions_of(certificate).private
-    card_type, code, training, specialities = _read_occupation(
-        privates.get(CARD_TYPE),
-        privates.get(PROFESSION),
-        privates.get(TRAINING),
-        privates.get(SPECIALITY),
-    )
+    privates = certificate.extensions.private
+    card_type = _read_card_type(privates.get(CARD_TYPE))
+    code = _code(privates.get(PROFESSION), "profession")
+    training = _read_training(privates.get(TRAINING))
     return Practitioner(
         ps_idnat=ps_idnat,
         card_type=card_type,
@@ -82,7 +77,7 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
         profession=PROFESSIONS.get(code) if code else None,
         training_code=training,
         training=PROFESSIONS.get(training) if training else None,
-        specialities=specialities,
+        specialities=_read_specialities(privates.get(SPECIALITY)),
         title=names.get(NameOID.TITLE),
         organisation=names.get(NameOID.ORGANIZATION_NAME),
         structure_id=unit if unit and _STRUCTURE_ID.fullmatch(unit) else None,
@@ -90,17 +85,13 @@ def read_practitioner(certificate: x509.Certificate) -> Practitioner:
     )
 
 
-def read_category(certificate: x509.Certificate) -> int | None:
+def read_category(certificate: ParsedCertificate) -> int | None:
     """Return gipCardCategory (table G01: 0x00 card, 0x03 software, 0x80 TEST card, …).
 
     Raises:
         ValueError: the extension is not an OCTET STRING of one byte.
     """
-    return _read_category(extensions_of(certificate).private.get(CATEGORY))
-
-
-@lru_cache
-def _read_category(value: bytes | None) -> int | None:
+    value = certificate.extensions.private.get(CATEGORY)
     if value is None:
         return None
     content = _content(value, _OCTET_STRING, "category")
@@ -155,23 +146,9 @@ def _read_ps_idnat(names: dict[ObjectIdentifier, str]) -> str:
     return common_name
 
 
-@lru_cache(maxsize=1024)
-def _read_occupation(
-    card_type: bytes | None,
-    profession: bytes | None,
-    training: bytes | None,
-    specialities: bytes | None,
-) -> tuple[CardType | None, str | None, str | None, tuple[str, ...]]:
-    """Return what many holders have in common, from the values of the private extensions."""
-    return (
-        None if card_type is None else _read_card_type(card_type),
-        None if profession is None else str(_integer(profession, "profession")),
-        None if training is None else _read_training(training),
-        () if specialities is None else _read_specialities(specialities),
-    )
-
-
-def _read_card_type(value: bytes) -> CardType:
+def _read_card_type(value: bytes | None) -> CardType | None:
+    if value is None:
+        return None
     number = _integer(value, "card type")
     try:
         return CardType(number)
@@ -179,16 +156,20 @@ def _read_card_type(value: bytes) -> CardType:
         raise ValueError("card type: out of range") from None
 
 
-def _read_training(value: bytes) -> str | None:
+def _code(value: bytes | None, what: str) -> str | None:
+    return None if value is None else str(_integer(value, what))
+
+
+def _read_training(value: bytes | None) -> str | None:
     """Return the profession that somebody is in training for; nothing rests on it."""
     try:
-        return str(_integer(value, "training"))
+        return _code(value, "training")
     except ValueError:  # its encoding is not published
         return None
 
 
-def _read_specialities(value: bytes) -> tuple[str, ...]:
-    rest = _content(value, _SEQUENCE, "speciality")
+def _read_specialities(value: bytes | None) -> tuple[str, ...]:
+    rest = b"" if value is None else _content(value, _SEQUENCE, "speciality")
     found = []
     while rest:
         content, rest = _first_element(rest, _UTF8_STRING, "speciality")

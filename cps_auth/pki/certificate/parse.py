@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,15 +12,12 @@ from cryptography import x509
 
 from cps_auth.errors import CertificateMalformed
 from cps_auth.model import Practitioner
-from cps_auth.pki.certificate.frame import Frame, frame_or_none, holders_parts
+from cps_auth.pki.certificate.fields import ParsedCertificate, read_fields
 from cps_auth.pki.certificate.identity import read_category
-from cps_auth.pki.certificate.parts import Parts, keep_parts
-from cps_auth.pki.certificate.parts_memory import read_extensions, read_subject
-from cps_auth.pki.certificate.profile import CertificateProfile
-from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.certificate.repair import reading_copy
+from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, CertificateProfile
+from cps_auth.pki.certificate.repair import repaired_copy
+from cps_auth.pki.certificate.signature import SignedParts, signed_parts
 
-_Given = TypeVar("_Given")
 _Read = TypeVar("_Read")
 
 _Part = tuple[str, Callable[[x509.Certificate], object]]
@@ -33,25 +29,21 @@ SERIAL_MAX_BITS = 160
 """RFC 5280 section 4.1.2.2."""
 
 
-@dataclass(frozen=True)
-class CpsCertificate:
-    """A certificate whose every part that we use could be read. Not yet judged.
+@dataclass(frozen=True, eq=False)
+class CpsCertificate(ParsedCertificate):
+    """A certificate of a card whose every part that we use could be read. Not yet judged.
 
     Attributes:
-        x509: as `cryptography` reads it, or a copy that it can read (see `reading_copy`);
-            subject, key and extensions don't raise.
         der: the bytes as they came: what is signed, and what a fingerprint is of.
-        frame: where the signed bytes are in it, None when nobody can have signed it.
-        not_before, not_after: its dates, aware UTC.
+        signed: the parts of it that are signed, None when nobody can have signed it.
+        is_repaired: whether `x509` is a copy that the library can read (see `repaired_copy`).
         practitioner: who it names.
         category: gipCardCategory (table G01), None when absent.
     """
 
-    x509: x509.Certificate = field(repr=False)
     der: bytes = field(repr=False)
-    frame: Frame | None = field(repr=False)
-    not_before: datetime
-    not_after: datetime
+    signed: SignedParts | None = field(repr=False)
+    is_repaired: bool
     practitioner: Practitioner = field(repr=False)
     category: int | None
 
@@ -83,21 +75,20 @@ def parse_certificate(
         CertificateMalformed: too long, not X.509 v3, or against the CPS profile; `what` names
             the part.
     """
+    der = unverified_certificate_der
     try:
-        frame = frame_or_none(unverified_certificate_der)
-        certificate = _load_leaf(unverified_certificate_der, frame)
+        certificate, is_repaired = _load_leaf(der)
+        fields = read_fields(certificate)
         return CpsCertificate(
-            x509=certificate,
-            der=unverified_certificate_der,
-            frame=frame,
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            practitioner=_read_holder(profile, certificate),
-            category=None if profile.cards is None else read_category(certificate),
+            **vars(fields),
+            der=der,
+            signed=signed_parts(der),
+            is_repaired=is_repaired,
+            practitioner=_read_holder(profile, fields),
+            category=None if profile.cards is None else read_category(fields),
         )
     except ValueError as error:
-        sha256_hex = fingerprint_hex(unverified_certificate_der)
-        raise CertificateMalformed(sha256_hex, str(error)) from None
+        raise CertificateMalformed(fingerprint_hex(der), str(error)) from None
 
 
 def fingerprint_hex(der: bytes) -> str:
@@ -105,9 +96,9 @@ def fingerprint_hex(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def _read_holder(profile: CertificateProfile, certificate: x509.Certificate) -> Practitioner:
+def _read_holder(profile: CertificateProfile, fields: ParsedCertificate) -> Practitioner:
     try:
-        return profile.read_holder(certificate)
+        return profile.read_holder(fields)
     except ValueError:
         raise
     except Exception as error:  # a profile may be somebody else's
@@ -123,7 +114,7 @@ _PARTS_OF_A_LEAF: tuple[_Part, ...] = (
     ("extensions", lambda certificate: certificate.extensions),
 )
 """What `cryptography` reads only when it is asked for, and may fail on then. The issuer of a
-leaf is compared as bytes, and read only where they differ (`signatures.issuer_key`)."""
+leaf is compared as bytes, and read only where they differ (`cps_auth.pki.chain.issuer`)."""
 
 _PARTS_OF_A_CA = (*_PARTS_OF_A_LEAF, ("issuer", lambda certificate: certificate.issuer))
 
@@ -137,73 +128,44 @@ def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
     Raises:
         ValueError: technical words for the part that cannot be read.
     """
-    return _load(unverified_certificate_der, _PARTS_OF_A_CA)
+    return _load(unverified_certificate_der, _PARTS_OF_A_CA)[0]
 
 
-def _load(unverified_certificate_der: bytes, parts: Sequence[_Part]) -> x509.Certificate:
-    try:
-        return _load_strictly(unverified_certificate_der, parts)
-    except _Unreadable:
-        repaired = _repaired(unverified_certificate_der)
-        if repaired is None:
-            raise
-        return _load_strictly(repaired, parts)
-
-
-def _load_leaf(der: bytes, frame: Frame | None) -> x509.Certificate:
-    """Return a certificate of a holder, of which no part that is asked for fails to be read."""
+def _load_leaf(der: bytes) -> tuple[x509.Certificate, bool]:
     if len(der) > CERTIFICATE_MAX_BYTES:
         raise ValueError(f"longer than {CERTIFICATE_MAX_BYTES} bytes")
-    if frame is not None:
-        try:
-            return _load_by_parts(der, frame)
-        except Exception:  # noqa: S110 - what it is, and where, is said below
-            pass
     return _load(der, _PARTS_OF_A_LEAF)
 
 
-def _load_by_parts(der: bytes, frame: Frame) -> x509.Certificate:
-    """Read a certificate as most are; fails in any way where it is another."""
-    certificate = x509.load_der_x509_certificate(der)
-    _check_numbers(certificate)
-    certificate.public_key()
-    rdns, start, end = holders_parts(der, frame)
-    extensions = read_extensions(certificate, der, start, end)
-    keep_parts(certificate, Parts(read_subject(certificate, rdns), extensions))
-    return certificate
-
-
-def _repaired(unverified_certificate_der: bytes) -> bytes | None:
-    """Return a copy without the faults of real cards, None where those are not the trouble."""
+def _load(der: bytes, parts: Sequence[_Part]) -> tuple[x509.Certificate, bool]:
+    """Return a certificate that the library can read, and whether it is a repaired copy."""
     try:
-        copy = reading_copy(unverified_certificate_der)
-    except (ValueError, IndexError):
-        return None
-    return None if copy == unverified_certificate_der else copy
+        return _load_strictly(der, parts), False
+    except _Unreadable:
+        copy = repaired_copy(der)
+        if copy is None:
+            raise
+        return _load_strictly(copy, parts), True
 
 
-def _load_strictly(der: bytes, parts: Iterable[_Part]) -> x509.Certificate:
-    certificate = _read("certificate", x509.load_der_x509_certificate, der)
+def _load_strictly(der: bytes, parts: Sequence[_Part]) -> x509.Certificate:
+    certificate = _read("certificate", lambda: x509.load_der_x509_certificate(der))
     for what, part in parts:
-        _read(what, part, certificate)
-    _check_numbers(certificate)
-    return certificate
-
-
-def _check_numbers(certificate: x509.Certificate) -> None:
+        _read(what, lambda part=part: part(certificate))  # type: ignore[misc]
     if certificate.version is not x509.Version.v3:
         raise ValueError("version: not 3")
     if not 0 < certificate.serial_number < 1 << SERIAL_MAX_BITS:
         raise ValueError("serial number: not positive, or too long")
+    return certificate
 
 
 class _Unreadable(ValueError):
     """The library cannot read a part."""
 
 
-def _read(what: str, reader: Callable[[_Given], _Read], given: _Given) -> _Read:
+def _read(what: str, reader: Callable[[], _Read]) -> _Read:
     try:
-        return reader(given)
+        return reader()
     except Exception as error:
         # The library documents no closed list of what it raises on bad input. Its text is
         # left out: it is not stable and may quote a name.

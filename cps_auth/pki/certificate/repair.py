@@ -1,37 +1,46 @@
 """A copy of a certificate that a strict parser can read, where real cards break the letter.
 
-Four faults, seen on cards in use, are repaired, and no other. The copy is only read: signatures
+Five faults, seen on cards in use, are repaired, and no other. The copy is only read: signatures
 and fingerprints are those of the bytes as they came.
 
 - names in T61String that are Latin-1, and sets of them out of order: cards of the former CPS PKI
   (X.690 section 11.6; what openssl and browsers make of T61String);
 - ECDSA with NULL for its parameters, and BasicConstraints that writes out cA FALSE: Finnish eID
-  (RFC 5758 section 3.2; X.690 section 11.5).
+  (RFC 5758 section 3.2; X.690 section 11.5);
+- a user notice in VisibleString or IA5String that is Latin-1: the qualifiers of that policy are
+  left out, which nobody here reads (RFC 5280 section 4.2.1.4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cps_auth.der import SEQUENCE, Element, element_at, inside
+from cps_auth.der import OCTET_STRING, SEQUENCE, Element, element_at, inside
 from cps_auth.pki.certificate.names import NAME_MAX_BYTES
 
 _SET, _UTF8_STRING, _T61_STRING, _EXTENSIONS = 0x31, 0x0C, 0x14, 0xA3
 _NULL = b"\x05\x00"
 _ECDSA = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03"  # ecdsa-with-SHA2, without its last number
 _BASIC_CONSTRAINTS = b"\x06\x03\x55\x1d\x13"
+_POLICIES = b"\x06\x03\x55\x1d\x20"
+_USER_NOTICE = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x02\x02"
 _NOT_A_CA = b"\x04\x05\x30\x03\x01\x01\x00", b"\x04\x02\x30\x00"  # written out, left out
 
 
-def reading_copy(der: bytes) -> bytes:
-    """Return a certificate with those faults repaired; equal to it where it has none.
+def repaired_copy(der: bytes) -> bytes | None:
+    """Return a certificate with those faults repaired; None when those are not its trouble.
 
     Args:
         der: a certificate.
-
-    Raises:
-        ValueError, IndexError: not even the frame of one, or something after it.
     """
+    try:
+        copy = _rebuilt(der)
+    except (ValueError, IndexError):  # not even the frame of one, or something after it
+        return None
+    return None if copy == der else copy
+
+
+def _rebuilt(der: bytes) -> bytes:
     whole = element_at(der, 0, len(der))
     if whole.end != len(der):
         raise ValueError("certificate: trailing bytes")
@@ -83,26 +92,33 @@ def _attribute(der: bytes, element: Element) -> bytes:
 
 def _extensions(der: bytes, element: Element) -> bytes:
     whole = _as_it_is(der, element)
-    if _NOT_A_CA[0] not in whole:
+    if _NOT_A_CA[0] not in whole and _USER_NOTICE not in whole:
         return whole
     (extensions,) = inside(der, element)
-    return _tlv(
-        _EXTENSIONS,
-        [
-            _tlv(
-                extensions.tag,
-                [_extension(der, extension) for extension in inside(der, extensions)],
-            )
-        ],
-    )
+    repaired = [_extension(der, extension) for extension in inside(der, extensions)]
+    return _tlv(_EXTENSIONS, [_tlv(extensions.tag, repaired)])
 
 
 def _extension(der: bytes, element: Element) -> bytes:
-    whole, (written, left_out) = _as_it_is(der, element), _NOT_A_CA
     parts = [_as_it_is(der, part) for part in inside(der, element)]
-    if parts[0] != _BASIC_CONSTRAINTS or parts[-1] != written:
-        return whole
-    return _tlv(element.tag, [*parts[:-1], left_out])
+    written, left_out = _NOT_A_CA
+    if parts[0] == _BASIC_CONSTRAINTS and parts[-1] == written:
+        parts[-1] = left_out
+    elif parts[0] == _POLICIES:
+        parts[-1] = _tlv(OCTET_STRING, [_policies(parts[-1])])
+    return _tlv(element.tag, parts)
+
+
+def _policies(octets: bytes) -> bytes:
+    (policies,) = inside(octets, element_at(octets, 0, len(octets)))
+    return _tlv(policies.tag, [_policy(octets, policy) for policy in inside(octets, policies)])
+
+
+def _policy(der: bytes, element: Element) -> bytes:
+    """Return a policy, without its qualifiers when one is a user notice outside ASCII."""
+    identifier, *qualifiers = (_as_it_is(der, part) for part in inside(der, element))
+    odd = any(_USER_NOTICE in each and not each.isascii() for each in qualifiers)
+    return _tlv(element.tag, [identifier, *([] if odd else qualifiers)])
 
 
 def _tlv(tag: int, parts: Iterable[bytes]) -> bytes:

@@ -12,8 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
+from cps_auth.pki.certificate.fields import read_fields
 from cps_auth.pki.certificate.parse import fingerprint_hex, load_x509
-from cps_auth.pki.certificate.parts import extension_of
+from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
 from cps_auth.pki.chain.pins import (
     PRODUCTION_ANCHORS,
     PRODUCTION_AUTHORITIES,
@@ -21,7 +22,6 @@ from cps_auth.pki.chain.pins import (
     PRODUCTION_INTERMEDIATES,
     PRODUCTION_OCSP_URLS,
 )
-from cps_auth.pki.chain.signatures import is_signed_with
 
 PRODUCTION_NAME = "IGC-Santé"
 PRODUCTION_FOLDERS = (Path("/etc/opt/santesocial/CPS/Coffre"), Path("/var/lib/cps-auth/trust"))
@@ -39,7 +39,6 @@ class TrustStore:
         anchors: roots; a chain ends at one of them.
         intermediates: the only certificates that may stand between; none sent along is used.
         test_cards: whether cards of category TEST (table G01, 0x80) may log in.
-        production: whether these are the pinned authorities of the IGC-Santé.
         crl_urls: where lists are fetched, besides the addresses in these certificates.
         ocsp_urls: the only responders that are asked.
     """
@@ -48,7 +47,6 @@ class TrustStore:
     anchors: tuple[x509.Certificate, ...]
     intermediates: tuple[x509.Certificate, ...] = ()
     test_cards: bool = False
-    production: bool = False
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
 
@@ -87,7 +85,6 @@ def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore
         name=PRODUCTION_NAME,
         anchors=_pinned(PRODUCTION_ANCHORS, found, folders),
         intermediates=_pinned(PRODUCTION_INTERMEDIATES, found, folders),
-        production=True,
         crl_urls=PRODUCTION_CRL_URLS,
         ocsp_urls=PRODUCTION_OCSP_URLS,
     )
@@ -155,13 +152,13 @@ def _plain_trust(folder: Path) -> TrustStore:
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:
-    der = certificate.public_bytes(Encoding.DER)
+    parts = signed_parts(certificate.public_bytes(Encoding.DER))
     is_self_issued = certificate.subject == certificate.issuer
-    return is_self_issued and is_signed_with(certificate, der, certificate.public_key())
+    return is_self_issued and is_signed_with(certificate, parts, certificate.public_key())
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
-    basic = extension_of(certificate, x509.BasicConstraints)
+    basic = read_fields(certificate).extensions.get(x509.BasicConstraints)
     return basic is not None and basic.ca
 
 

@@ -1,31 +1,30 @@
-"""Is any certificate of the chain revoked, and what says that it is not?"""
+"""Revocation of a chain: what says that none of its certificates is revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from enum import StrEnum
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.model import RevocationEvidence
-from cps_auth.pki.certificate.parse import fingerprint_hex
-from cps_auth.pki.chain.signatures import signer_of
-from cps_auth.pki.revocation.crl import CrlStore, Lists
-from cps_auth.pki.revocation.crl_header import Doubt
+from cps_auth.pki.certificate.fields import ParsedCertificate
+from cps_auth.pki.certificate.parse import CpsCertificate
+from cps_auth.pki.chain.issuer import Issuer
+from cps_auth.pki.chain.verify import Chain
+from cps_auth.pki.revocation.crl import CrlSnapshot, CrlStore
+from cps_auth.pki.revocation.crl_header import CrlProblem
 from cps_auth.pki.revocation.crl_lookup import (
-    ListEvidence,
+    CrlEvidence,
+    CrlSigners,
     NoEvidence,
-    OtherSigners,
+    Revoked,
     find_evidence,
-    nobody_else,
+    no_other_signers,
 )
-from cps_auth.pki.revocation.evidence_memory import EvidenceMemory
 from cps_auth.pki.revocation.ocsp import (
-    OcspDoubt,
     OcspEvidence,
+    OcspProblem,
     OcspRefused,
     OcspSource,
     judge_answer,
@@ -35,165 +34,134 @@ from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
 
 
 def check_revocation(
-    chain: Sequence[x509.Certificate],
+    chain: Chain,
     crls: CrlStore,
     *,
     at: datetime,
     policy: RevocationPolicy = REQUIRE,
     ocsp: OcspSource | None = None,
-    other_signers: OtherSigners = nobody_else,
-    memory: EvidenceMemory | None = None,
-    leaf_der: bytes | None = None,
+    other_signers: CrlSigners = no_other_signers,
 ) -> tuple[RevocationEvidence, ...]:
     """Return the evidence that no certificate of a verified chain is revoked.
 
-    Lists are asked first, because they are here; OCSP when they are no current evidence.
+    CRLs are asked first, because they are here; OCSP when they are no current evidence.
 
     Args:
-        chain: leaf first, anchor last, as `verify_chain` returned it.
-        crls: where lists are looked for.
+        chain: as `verify_chain` returned it.
+        crls: where CRLs are looked for.
         at: the moment of judgement, aware UTC.
         policy: how old evidence may be.
         ocsp: who is asked besides, if anybody.
-        other_signers: other certificates that may sign the lists of an issuer.
-        memory: of a caller who asks again and again with the same signers.
-        leaf_der: the leaf as it came, whose fingerprint is shown in errors.
+        other_signers: other certificates that may sign the CRLs of an issuer.
 
     Returns:
         One piece of evidence per certificate below the anchor, leaf first.
 
     Raises:
-        CertificateRevoked: the leaf or an intermediate is on the newest list of its issuer,
-            even when that list is stale by now, or a responder says so.
+        CertificateRevoked: the leaf or an intermediate is on a CRL of its issuer, even when that
+            is stale by now, or a responder says so.
         RevocationUnknown: no usable evidence; `why` is one of
-            `cps_auth.pki.revocation.crl_header.Doubt`
-            or `cps_auth.pki.revocation.ocsp.OcspDoubt`.
+            `cps_auth.pki.revocation.crl_header.CrlProblem`
+            or `cps_auth.pki.revocation.ocsp.OcspProblem`.
 
-    Source: RFC 5280 section 6.3, without indirect lists and lists of some reasons; RFC 6960.
+    Source: RFC 5280 section 6.3, without indirect CRLs and CRLs of some reasons; RFC 6960.
     """
     if at.tzinfo is None:
         raise ValueError("at: a naive datetime")
-    lists = crls.current()
-    memory = EvidenceMemory() if memory is None else memory
-    questions: _Questions | None = None
-    found = []
-    for child, issuer in pairwise(chain):
-        kept = memory.find(child, issuer, lists, at)
-        if kept is not None:
-            found.append(_from_lists(kept, issuer, at))
-            continue
-        if questions is None:
-            der = chain[0].public_bytes(Encoding.DER) if leaf_der is None else leaf_der
-            questions = _Questions(der, lists, at, policy, other_signers, memory)
-        found.append(questions.answer(child, issuer, ocsp))
-    return tuple(found)
+    check = _Check(chain.leaf, crls.current(), at, policy, ocsp, other_signers)
+    return tuple(check.evidence(child, issuer) for child, issuer in chain.links())
 
 
-def _from_lists(lists: ListEvidence, issuer: x509.Certificate, at: datetime) -> RevocationEvidence:
-    name, number = signer_of(issuer).shown_name, lists.number
-    return _evidence("crl", name, number, lists.this_update, lists.next_update, at)
+@dataclass(frozen=True)
+class _Check:
+    """One judgement's question, asked of each certificate of its chain."""
 
+    leaf: CpsCertificate
+    crls: CrlSnapshot
+    at: datetime
+    policy: RevocationPolicy
+    ocsp: OcspSource | None
+    other_signers: CrlSigners
 
-def _evidence(
-    source: str,
-    issuer_name: str,
-    number: int | None,
-    this_update: datetime,
-    next_update: datetime,
-    at: datetime,
-) -> RevocationEvidence:
-    age_s = int((at - this_update).total_seconds())
-    past_due = at > next_update
-    return RevocationEvidence(
-        source, issuer_name, number, this_update, next_update, age_s, past_due
-    )
-
-
-class _Questions:
-    """Whether certificates of one chain are revoked that nothing is remembered of."""
-
-    def __init__(
-        self,
-        leaf_der: bytes,
-        lists: Lists,
-        at: datetime,
-        policy: RevocationPolicy,
-        other_signers: OtherSigners,
-        memory: EvidenceMemory,
-    ) -> None:
-        self._leaf_der = leaf_der
-        self._lists, self._at, self._policy = lists, at, policy
-        self._other_signers, self._memory = other_signers, memory
-
-    def answer(
-        self, child: x509.Certificate, issuer: x509.Certificate, ocsp: OcspSource | None
-    ) -> RevocationEvidence:
-        lists, why = None, Doubt.STALE.value
-        generation = self._lists.numbers.generation
+    def evidence(self, child: ParsedCertificate, issuer: Issuer) -> RevocationEvidence:
+        why: StrEnum = CrlProblem.STALE
+        listed: CrlEvidence | None = None
         try:
-            lists = self._ask_lists(child, issuer)
+            listed = self._ask_crls(child, issuer)
         except NoEvidence as no_evidence:
-            why = no_evidence.doubt.value
-        if lists is not None and self._at <= lists.next_update:
-            self._memory.keep(issuer, self._lists, generation, self._at, lists)
-            return _from_lists(lists, issuer, self._at)
+            why = no_evidence.problem
+        if listed is not None and self.at <= listed.next_update:
+            return self._from_crls(listed, issuer)
         try:
-            answered = None if ocsp is None else self._ask_responder(child, issuer, ocsp)
+            answered = self._ask_responders(child, issuer)
         except OcspRefused as refused:
             answered = None
-            why = refused.doubt.value if why == Doubt.NO_CRL.value else why
-        issuer_name = signer_of(issuer).shown_name
+            why = refused.problem if why is CrlProblem.NO_CRL else why
         if answered is not None:
             dates = answered.this_update, answered.next_update
-            return _evidence("ocsp", issuer_name, None, *dates, self._at)
-        if lists is not None and self._at - lists.next_update <= self._policy.past_due:
-            return _from_lists(lists, issuer, self._at)
-        until = lists.next_update if lists else None
-        raise RevocationUnknown(fingerprint_hex(self._leaf_der), why, until, issuer_name)
+            return self._evidence("ocsp", issuer, None, *dates)
+        if listed is not None and self.at - listed.next_update <= self.policy.grace_period:
+            return self._from_crls(listed, issuer)
+        until = listed.next_update if listed else None
+        raise RevocationUnknown(self.leaf.sha256_hex, why, until, issuer.shown_name)
 
-    def _ask_lists(self, child: x509.Certificate, issuer: x509.Certificate) -> ListEvidence:
-        lists = find_evidence(
-            child, issuer, self._lists, at=self._at, other_signers=self._other_signers
-        )
-        if lists.revoked is not None:
-            raise self._revoked(lists.revoked, "crl", issuer)
-        return lists
+    def _ask_crls(self, child: ParsedCertificate, issuer: Issuer) -> CrlEvidence:
+        signers = self.other_signers
+        listed = find_evidence(child, issuer, self.crls, at=self.at, other_signers=signers)
+        if listed.revoked is not None:
+            raise self._revoked(listed.revoked, "crl", issuer)
+        return listed
 
-    def _ask_responder(
-        self, child: x509.Certificate, issuer: x509.Certificate, ocsp: OcspSource
-    ) -> OcspEvidence | None:
-        doubt: OcspRefused | None = None
-        for answer in ocsp.answers(child, issuer):
+    def _ask_responders(self, child: ParsedCertificate, issuer: Issuer) -> OcspEvidence | None:
+        """Return the first answer that is evidence, None when nobody answered."""
+        refused: OcspRefused | None = None
+        for answer in self.ocsp.answers(child.x509, issuer.x509) if self.ocsp else ():
             try:
-                evidence = judge_answer(answer, child, issuer, at=self._at, policy=self._policy)
-                self._check_responder(evidence.responder, issuer)
-            except OcspRefused as refused:
-                doubt = refused
+                found = judge_answer(answer, child.x509, issuer, at=self.at, policy=self.policy)
+                self._check_responder(found, issuer)
+            except OcspRefused as problem:
+                refused = problem
                 continue
-            if evidence.revoked is not None:
-                raise self._revoked(evidence.revoked, "ocsp", issuer)
-            return evidence
-        if doubt is not None:
-            raise doubt
+            if found.revoked is not None:
+                raise self._revoked(found.revoked, "ocsp", issuer)
+            return found
+        if refused is not None:
+            raise refused
         return None
 
-    def _check_responder(
-        self, responder: x509.Certificate | None, issuer: x509.Certificate
-    ) -> None:
-        """A responder that may be revoked has to be on no list (RFC 6960, 4.2.2.2.1)."""
+    def _check_responder(self, found: OcspEvidence, issuer: Issuer) -> None:
+        """Refuse what a revoked responder says, and "good" from one that may be revoked.
+
+        Source: RFC 6960 section 4.2.2.2.1.
+        """
+        responder = found.responder
         if responder is None or needs_no_check(responder):
             return
         try:
-            lists = find_evidence(responder, issuer, self._lists, at=self._at)
+            listed = find_evidence(responder, issuer, self.crls, at=self.at)
         except NoEvidence:
-            raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED) from None
-        if lists.revoked is not None:
-            raise OcspRefused(OcspDoubt.UNAUTHORISED)
-        if self._at > lists.next_update:
-            raise OcspRefused(OcspDoubt.RESPONDER_UNCHECKED)
+            listed = None
+        if listed is not None and listed.revoked is not None:
+            raise OcspRefused(OcspProblem.UNAUTHORISED)
+        if found.revoked is None and (listed is None or self.at > listed.next_update):
+            raise OcspRefused(OcspProblem.RESPONDER_UNCHECKED)
 
-    def _revoked(
-        self, since_and_why: tuple[datetime, str], source: str, issuer: x509.Certificate
-    ) -> CertificateRevoked:
-        name = signer_of(issuer).shown_name
-        return CertificateRevoked(fingerprint_hex(self._leaf_der), *since_and_why, source, name)
+    def _from_crls(self, listed: CrlEvidence, issuer: Issuer) -> RevocationEvidence:
+        dates = listed.this_update, listed.next_update
+        return self._evidence("crl", issuer, listed.number, *dates)
+
+    def _evidence(
+        self,
+        source: str,
+        issuer: Issuer,
+        number: int | None,
+        this_update: datetime,
+        next_update: datetime,
+    ) -> RevocationEvidence:
+        age_s = int((self.at - this_update).total_seconds())
+        past_due = self.at > next_update
+        name = issuer.shown_name
+        return RevocationEvidence(source, name, number, this_update, next_update, age_s, past_due)
+
+    def _revoked(self, revoked: Revoked, source: str, issuer: Issuer) -> CertificateRevoked:
+        return CertificateRevoked(self.leaf.sha256_hex, *revoked, source, issuer.shown_name)

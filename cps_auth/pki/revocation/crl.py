@@ -1,75 +1,71 @@
-"""One certificate revocation list, and a folder of them that is read again when it changes."""
+"""A CRL, and a folder of them that is read again when it changes."""
 
 from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.files import FileVersion, version_of
 from cps_auth.pki.certificate.names import name_key
-from cps_auth.pki.chain.signatures import Signer, is_signed_with, signer_of
-from cps_auth.pki.revocation.crl_entries import (
-    Entries,
-    NotUnderstood,
-    OfAnotherIssuer,
-    read_entries,
+from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
+from cps_auth.pki.chain.issuer import Issuer
+from cps_auth.pki.revocation.crl_entries import Entries, read_entries
+from cps_auth.pki.revocation.crl_header import CrlHeader, CrlProblem, read_header, revoked_part
+from cps_auth.pki.revocation.crl_index import (
+    FOLDER,
+    IndexHeader,
+    open_index,
+    write_index,
 )
-from cps_auth.pki.revocation.crl_header import Doubt, Form, read_form, revoked_part
-from cps_auth.pki.revocation.crl_index import FOLDER, Header, open_index, write_index
-from cps_auth.pki.revocation.crl_numbers import ListNumbers
+from cps_auth.pki.revocation.crl_numbers import CrlNumbers
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
 _RACY_NS = 2_000_000_000  # a folder changed this recently may change again unseen
 
 
 class Crl:
-    """A list as it says itself; `doubt_under` tells whether an issuer stands behind it.
+    """A CRL as it says itself; `signature_problem` tells whether an issuer stands behind it.
 
     Attributes:
-        form: all that it says but its entries.
+        header: all that it says but its entries.
     """
 
-    def __init__(self, form: Form, entries: Entries | None = None) -> None:
-        self.form = form
+    def __init__(self, header: CrlHeader, entries: Entries | None = None) -> None:
+        self.header = header
         self._entries = entries
-        self.scope = form.scope
-        self._doubts: dict[Signer, Doubt | None] = {}
-        self._signature_doubts: dict[str, Doubt | None] = {}  # by key_sha256_hex
+        self._problems: dict[str, CrlProblem | None] = {}  # of the signature, by key_sha256_hex
         self._source: tuple[x509.CertificateRevocationList, bytes] | None = None
         self._file: tuple[Path, FileVersion] | None = None
         self._mutex = threading.Lock()
 
     @classmethod
     def parse(cls, unverified_crl: bytes) -> Crl:
-        """Read a list from DER or PEM, its entries only once a signature on it was verified.
+        """Read a CRL from DER or PEM, its entries only once a signature on it was verified.
 
         Raises:
             ValueError: it cannot be read, or is longer than CRL_MAX_BYTES.
         """
         if len(unverified_crl) > CRL_MAX_BYTES:
-            raise ValueError("list: too long")
+            raise ValueError("CRL: too long")
         try:
             crl, der = _load(unverified_crl)
-            read = cls(read_form(crl, der))
+            read = cls(read_header(crl, der))
         except Exception as error:  # the library documents no closed list, and reads lazily
-            raise ValueError(f"list: unreadable, {type(error).__name__}") from None
+            raise ValueError(f"CRL: unreadable, {type(error).__name__}") from None
         read._source = crl, der
         return read
 
     @classmethod
     def from_file(cls, file: Path, version: FileVersion) -> Crl:
-        """Read a list from its index, or itself where there is none that may be believed.
+        """Read a CRL from its index, or itself where there is none that may be believed.
 
         Raises:
             ValueError, OSError: it cannot be read.
@@ -77,8 +73,8 @@ class Crl:
         indexed = open_index(file, version)
         if indexed is not None:
             header, entries = indexed
-            crl = cls(header.form, entries)
-            crl._signature_doubts[header.key_sha256_hex] = None
+            crl = cls(header.crl, entries)
+            crl._problems[header.key_sha256_hex] = None
             return crl
         with file.open("rb") as opened:
             crl = cls.parse(opened.read(CRL_MAX_BYTES + 1))
@@ -86,19 +82,14 @@ class Crl:
         return crl
 
     @property
-    def number(self) -> int | None:
-        """Return the CRLNumber, None when absent."""
-        return self.form.number
-
-    @property
     def entries(self) -> Entries:
         """Return the entries, sorted.
 
         Raises:
-            LookupError: nobody's signature on this list was verified yet.
+            LookupError: nobody's signature on this CRL was verified yet.
         """
         if self._entries is None:
-            raise LookupError("list: not verified")
+            raise LookupError("CRL: not verified")
         return self._entries
 
     @property
@@ -106,80 +97,67 @@ class Crl:
         """Return how many entries there are, None when nobody's signature was verified yet."""
         return None if self._entries is None else self._entries.count
 
-    def doubt_under(self, issuer: x509.Certificate) -> Doubt | None:
-        """Return why this is not a list signed by this issuer, None when it is.
+    def problem_under(self, issuer: Issuer) -> CrlProblem | None:
+        """Return why this is no complete CRL signed by this issuer, None when it is."""
+        return self.signature_problem(issuer) or self.header.problem
+
+    def signature_problem(self, issuer: Issuer) -> CrlProblem | None:
+        """Return why an issuer does not stand behind this, None when it does.
 
         The signature is verified once per key and remembered, on disk too where we may.
         """
-        signer = signer_of(issuer)
-        if signer not in self._doubts:
+        if not issuer.may_sign_crls:  # RFC 5280 section 6.3.3 (f)
+            return CrlProblem.ISSUER_MAY_NOT_SIGN
+        claimed, identifier = self.header.authority_key_hex, issuer.key_identifier
+        if claimed and identifier and claimed != identifier.hex():  # section 5.2.1
+            return CrlProblem.OTHER_KEY
+        key = issuer.key_sha256_hex
+        if key not in self._problems:
             with self._mutex:
-                self._doubts[signer] = self._doubt_under(signer)
-        return self._doubts[signer]
+                if key not in self._problems:
+                    self._problems[key] = self._verify(issuer)
+        return self._problems[key]
 
-    def _doubt_under(self, signer: Signer) -> Doubt | None:
-        if not signer.may_sign_lists:
-            return Doubt.ISSUER_MAY_NOT_SIGN
-        claimed = self.form.authority_key_hex
-        if claimed and signer.key_identifier and claimed != signer.key_identifier.hex():
-            return Doubt.OTHER_KEY
-        key = signer.key_sha256_hex
-        if key not in self._signature_doubts:
-            self._signature_doubts[key] = self._signature_doubt(signer)
-        return self._signature_doubts[key] or self.form.doubt
-
-    def _signature_doubt(self, signer: Signer) -> Doubt | None:
+    def _verify(self, issuer: Issuer) -> CrlProblem | None:
+        """Verify the signature, RFC 5280 section 6.3.3 (g), and read the entries."""
         if self._source is None:  # another key made the signature
-            return Doubt.OTHER_KEY
-        if not is_signed_with(*self._source, signer.key):
-            return Doubt.BAD_SIGNATURE
-        der = self._source[1]
+            return CrlProblem.OTHER_KEY
+        crl, der = self._source
+        if not is_signed_with(crl, signed_parts(der), issuer.key):
+            return CrlProblem.BAD_SIGNATURE
         self._source = None  # no other key can have made this signature
         try:
-            self._entries = entries = read_entries(der, revoked_part(der))
-        except OfAnotherIssuer:
-            return Doubt.PARTIAL
-        except NotUnderstood:
-            return Doubt.UNKNOWN_EXTENSION
+            entries, problem = read_entries(der, revoked_part(der))
         except (ValueError, IndexError):
-            return Doubt.MALFORMED
+            return CrlProblem.MALFORMED
+        if problem is not None:
+            self.header = msgspec.structs.replace(self.header, problem=problem)
+        self._entries = entries
         if self._file is not None:
             file, version = self._file
-            header = Header(
-                version, signer.key_sha256_hex, self.form, entries.count, entries.serial_width
-            )
-            write_index(file, header, entries)
+            width = entries.serial_width
+            index = IndexHeader(version, issuer.key_sha256_hex, self.header, entries.count, width)
+            write_index(file, index, entries)
         return None
 
 
 @dataclass(frozen=True)
-class Lists:
-    """The lists of one moment.
+class CrlSnapshot:
+    """The CRLs of one moment.
 
     Attributes:
         by_issuer: by `cps_auth.pki.certificate.names.name_key`; nothing else about them is known.
-        has_malformed: whether something that should be a list cannot be read.
-        numbers: the highest number seen of every issuer.
+        has_malformed: whether something that should be a CRL cannot be read.
+        numbers: high-water marks of every issuer.
     """
 
     by_issuer: Mapping[str, tuple[Crl, ...]]
     has_malformed: bool
-    numbers: ListNumbers
-
-    def unchanged_until(self, at: datetime) -> datetime:
-        """Return the next moment at which a list begins or ends to count."""
-        following = bisect_left(self._dates, at)
-        return self._dates[following] if following < len(self._dates) else _NEVER
-
-    @cached_property
-    def _dates(self) -> list[datetime]:
-        forms = (crl.form for crls in self.by_issuer.values() for crl in crls)
-        dates = (date for form in forms for date in (form.this_update, form.next_update))
-        return sorted(filter(None, dates))
+    numbers: CrlNumbers
 
 
 class CrlStore:
-    """Lists by issuer, from memory or from a folder. Safe to share between threads."""
+    """CRLs by issuer, from memory or from a folder. Safe to share between threads."""
 
     def __init__(
         self, unverified_crls: Iterable[bytes] = (), *, folder: Path | None = None
@@ -191,26 +169,26 @@ class CrlStore:
         self._versions: dict[str, FileVersion] = {}  # of the same files
         self._folder_name = "" if folder is None else str(folder)
         self._folder_version: FileVersion = ()
-        self._numbers = ListNumbers(None if folder is None else folder / FOLDER)
-        self._lists = self._sorted()
+        self._numbers = CrlNumbers(None if folder is None else folder / FOLDER)
+        self._snapshot = self._sorted()
 
     @classmethod
     def from_folder(cls, folder: Path) -> CrlStore:
-        """Return the lists of *.crl in a folder, which need not exist yet.
+        """Return the CRLs of *.crl in a folder, which need not exist yet.
 
         Files are looked at before every judgement, and read again when they changed.
         """
         return cls(folder=folder)
 
     def named(self, issuer: x509.Name) -> tuple[Crl, ...]:
-        """Return the lists that bear this issuer's name; nothing else about them is known."""
+        """Return the CRLs that bear this issuer's name; nothing else about them is known."""
         return self.current().by_issuer.get(name_key(issuer), ())
 
-    def current(self) -> Lists:
-        """Return all lists as they are now, for one judgement."""
+    def current(self) -> CrlSnapshot:
+        """Return all CRLs as they are now, for one judgement."""
         with self._mutex:
             self._refresh()
-            return self._lists
+            return self._snapshot
 
     def _refresh(self) -> None:
         folder = self._folder
@@ -228,7 +206,7 @@ class CrlStore:
                 else (version, _read_or_none(Path(path), version))
                 for path, version in versions.items()
             }
-            self._lists = self._sorted()
+            self._snapshot = self._sorted()
         # last: what failed before is read again
         self._versions, self._folder_version = versions, folder_version
 
@@ -240,13 +218,13 @@ class CrlStore:
             return False
         return list(map(version_of, self._versions)) == list(self._versions.values())
 
-    def _sorted(self) -> Lists:
-        lists = [*self._fixed, *(crl for _, crl in self._files.values())]
+    def _sorted(self) -> CrlSnapshot:
+        crls = [*self._fixed, *(crl for _, crl in self._files.values())]
         by_issuer: dict[str, tuple[Crl, ...]] = {}
-        for crl in filter(None, lists):
-            key = crl.form.issuer_key
+        for crl in filter(None, crls):
+            key = crl.header.issuer_key
             by_issuer[key] = (*by_issuer.get(key, ()), crl)
-        return Lists(by_issuer, any(crl is None for crl in lists), self._numbers)
+        return CrlSnapshot(by_issuer, any(crl is None for crl in crls), self._numbers)
 
 
 def _read_or_none(path: Path, version: FileVersion) -> Crl | None:

@@ -1,7 +1,7 @@
-"""The entries of a list as one sorted block of fixed-width records, searched by halves.
+"""The entries of a CRL as one sorted block of fixed-width records, searched by halves.
 
-A record is the serial number (20 bytes, or as wide as the widest of the list), the revocation
-date as the list writes it, padded, and the reason. The block is bytes, or a file that is mapped.
+A record is the serial number (20 bytes, or as wide as the widest of the CRL), the revocation
+date as the CRL writes it, padded, and the reason. The block is bytes, or a file that is mapped.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from cps_auth.der import (
     Element,
     element_at,
 )
+from cps_auth.pki.revocation.crl_header import CrlProblem
 
 DATE_WIDTH = 16  # tag and at most fifteen characters: RFC 5280 section 5.1.2.4
 SERIAL_BYTES = 20  # RFC 5280 section 4.1.2.2
@@ -41,18 +42,10 @@ REASONS = {
 }
 """RFC 5280 section 5.3.1."""
 
-REMOVED = "removeFromCRL"
+HOLD, REMOVED = REASONS[6], REASONS[8]
 
 _REASON_HEAD = bytes([OCTET_STRING, 3, ENUMERATED, 1])
 _REASON_OID, _INVALIDITY_OID, _ISSUER_OID = (bytes([0x55, 0x1D, last]) for last in (21, 24, 29))
-
-
-class OfAnotherIssuer(ValueError):
-    """An entry is about another issuer's certificate (RFC 5280 section 5.3.3)."""
-
-
-class NotUnderstood(ValueError):
-    """An entry has a critical extension that nobody here understands."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class Entries:
         """Return since when and why a serial number is listed, None when it is not."""
         try:
             wanted = serial.to_bytes(self.serial_width, "big")
-        except OverflowError:  # wider than the widest of the list, or negative
+        except OverflowError:  # wider than the widest of the CRL, or negative
             return None
         block, width = self.block, self.serial_width
         record = width + DATE_WIDTH + 1
@@ -97,31 +90,38 @@ class Entries:
         return found
 
 
-def read_entries(der: bytes, entries: Element | None) -> Entries:
-    """Read the entries of a list.
+def read_entries(der: bytes, entries: Element | None) -> tuple[Entries, CrlProblem | None]:
+    """Read the entries of a CRL, and why they are not all of its issuer's, or not understood.
 
     Args:
-        der: the whole list, already parsed by a strict parser.
-        entries: where revokedCertificates is; None when the list is empty.
+        der: the whole CRL, already parsed by a strict parser.
+        entries: where revokedCertificates is; None when the CRL is empty.
+
+    Returns:
+        The entries and None; or UNKNOWN_EXTENSION when one has a critical extension that nobody
+        here understands; or PARTIAL and the entries before the first that is about another
+        issuer's certificate (RFC 5280 section 5.3.3).
 
     Raises:
-        OfAnotherIssuer, NotUnderstood: an entry's extensions.
         ValueError: not DER, or a serial number longer than SERIAL_MAX_BYTES.
     """
+    if entries is None:
+        return Entries(b"", 0, 0, SERIAL_BYTES), None
     width = SERIAL_BYTES
-    lines = [] if entries is None else _records(der, entries.content, entries.end, width)
+    lines, problem = _records(der, entries.content, entries.end, width)
     longest = max(map(len, lines), default=0) - DATE_WIDTH - 1
-    if entries is not None and longest > width:
+    if longest > width:
         width = longest
-        lines = _records(der, entries.content, entries.end, width)
+        lines, problem = _records(der, entries.content, entries.end, width)
     lines.sort()
-    return Entries(b"".join(lines), 0, len(lines), width)
+    return Entries(b"".join(lines), 0, len(lines), width), problem
 
 
-def _records(der: bytes, start: int, end: int, width: int) -> list[bytes]:
+def _records(der: bytes, start: int, end: int, width: int) -> tuple[list[bytes], CrlProblem | None]:
     """Return records with serial numbers of this width, or wider ones as they are."""
     reasons: dict[bytes, bytes] = {b"": b"\0"}
-    records = []
+    records: list[bytes] = []
+    problem = None
     at = start
     while at < end:
         # the common shape, short lengths throughout, without a call: 300,000 times
@@ -139,7 +139,11 @@ def _records(der: bytes, start: int, end: int, width: int) -> list[bytes]:
         extensions = der[date_end:after]
         reason = reasons.get(extensions)
         if reason is None:
-            reason = bytes([_reason(extensions)])
+            code, new_problem = _reason(extensions)
+            if new_problem is CrlProblem.PARTIAL:
+                return records, new_problem
+            problem = problem or new_problem
+            reason = bytes([code])
             if len(reasons) < 4096:
                 reasons[extensions] = reason
         first = der[serial]
@@ -148,26 +152,26 @@ def _records(der: bytes, start: int, end: int, width: int) -> list[bytes]:
             date = der[serial_end : serial_end + 1] + der[serial_end + 2 : date_end]
             records.append(number.rjust(width, b"\0") + date.ljust(DATE_WIDTH, b"\0") + reason)
         at = after
-    return records
+    return records, problem
 
 
-def _reason(extensions: bytes) -> int:
-    """Return the reason code of an entry, 0 when it gives none."""
-    reason = 0
+def _reason(extensions: bytes) -> tuple[int, CrlProblem | None]:
+    """Return the reason code of an entry, 0 when it gives none, and what is wrong with it."""
+    reason, problem = 0, None
     for start, end in _each(extensions):
         # short lengths throughout, but for those of a long value, which is not looked into
         oid_end = start + 2 + extensions[start + 1]
         oid, critical = extensions[start + 2 : oid_end], extensions[oid_end] == BOOLEAN
         if oid == _ISSUER_OID:
-            raise OfAnotherIssuer
+            return 0, CrlProblem.PARTIAL
         if oid == _REASON_OID:
             value = extensions[oid_end + 3 * critical : end]
             if len(value) != 5 or value[:4] != _REASON_HEAD:
                 raise ValueError("entry: reason")
             reason = value[4]
         elif critical and oid != _INVALIDITY_OID:
-            raise NotUnderstood
-    return reason
+            problem = CrlProblem.UNKNOWN_EXTENSION
+    return reason, problem
 
 
 def _each(extensions: bytes) -> Iterator[tuple[int, int]]:
@@ -186,7 +190,7 @@ def _each(extensions: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _date(padded: bytes) -> datetime:
-    """Return a date as the list writes it. The strict parser has seen that it is one."""
+    """Return a date as the CRL writes it. The strict parser has seen that it is one."""
     text = padded[1:].rstrip(b"\0").decode("ascii")
     if padded[0] == UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text  # RFC 5280 section 4.1.2.5.1

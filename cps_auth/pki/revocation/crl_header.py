@@ -1,4 +1,4 @@
-"""What a list says of itself: whose, since when, until when, and about what."""
+"""The header of a CRL: all that it says but its entries. RFC 5280 section 5."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from cryptography import x509
 
 from cps_auth.der import SEQUENCE, Element, element_at, elements, inside
+from cps_auth.pki.certificate.fields import Extensions, ParsedCertificate, group_extensions
 from cps_auth.pki.certificate.names import NAME_MAX_BYTES, general_name_key, name_key, shown_name
-from cps_auth.pki.certificate.parts import extension_of
 
 
-class Doubt(enum.Enum):
-    """Why a list is no evidence; the value is `why` of RevocationUnknown. Later is closer."""
+class CrlProblem(enum.StrEnum):
+    """Why a CRL is no evidence: `why` of RevocationUnknown. From the least to the most specific."""
 
     NO_CRL = "no-crl"
     MALFORMED = "crl-malformed"
@@ -23,7 +23,6 @@ class Doubt(enum.Enum):
     BAD_SIGNATURE = "crl-bad-signature"
     ISSUER_MAY_NOT_SIGN = "crl-issuer-may-not-sign"
     DELTA = "crl-delta"
-    DELTA_WRONG_BASE = "crl-delta-wrong-base"
     PARTIAL = "crl-partial"
     OTHER_DISTRIBUTION_POINT = "crl-other-distribution-point"
     UNKNOWN_EXTENSION = "crl-unknown-extension"
@@ -34,18 +33,18 @@ class Doubt(enum.Enum):
     STALE = "crl-stale"
 
 
-class Form(msgspec.Struct, frozen=True):
-    """All of a list but its entries and its signature; also the header of its index.
+class CrlHeader(msgspec.Struct, frozen=True):
+    """Header of a CRL: all of it but its entries and its signature.
 
     Attributes:
         issuer_key: see `cps_auth.pki.certificate.names.name_key`.
         issuer_name: common name, or the whole, to be shown.
         number: CRLNumber, None when absent.
-        base_number: of the list that a delta list is to be applied to; None: not a delta.
+        base_number: of the CRL that a delta CRL is to be applied to; None: not a delta.
         authority_key_hex: authority key identifier, None when absent.
-        only: "user" or "ca" when the list is about such certificates only.
+        only: "user" or "ca" when the CRL is about such certificates only.
         points: names of its distribution point, None when it has none.
-        doubt: why it is never evidence, whatever is asked; None when it may be.
+        problem: why it is never evidence, whatever is asked; None when it may be.
     """
 
     issuer_key: str
@@ -57,47 +56,50 @@ class Form(msgspec.Struct, frozen=True):
     authority_key_hex: str | None
     only: str | None
     points: frozenset[str] | None
-    doubt: Doubt | None
+    problem: CrlProblem | None
 
     @property
     def scope(self) -> str:
-        """Return a short name of what the list is about: its numbers rise within it."""
+        """Return a short name of what the CRL is about: its numbers rise within it."""
         said = f"{self.only}|{sorted(self.points or ())}|{self.points is None}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 EXTENSIONS_MAX_BYTES = 4096
-"""Of a list, without those of its entries; those of real lists are under 500 bytes."""
+"""Of a CRL, without those of its entries; those of real ones are under 500 bytes."""
 
 _EXTENSIONS = 0xA0  # RFC 5280 section 5.1: crlExtensions [0] EXPLICIT
 
-_KNOWN = (
-    x509.AuthorityKeyIdentifier,
-    x509.CRLNumber,
-    x509.FreshestCRL,
-    x509.DeltaCRLIndicator,
-    x509.IssuingDistributionPoint,
+_KNOWN_CRITICAL = frozenset(
+    {
+        x509.AuthorityKeyIdentifier,
+        x509.CRLNumber,
+        x509.FreshestCRL,
+        x509.DeltaCRLIndicator,
+        x509.IssuingDistributionPoint,
+    }
 )
 
 
-def read_form(crl: x509.CertificateRevocationList, der: bytes) -> Form:
-    """Read a parsed list. Reading may fail as the library fails.
+def read_header(crl: x509.CertificateRevocationList, der: bytes) -> CrlHeader:
+    """Read the header of a parsed CRL. Reading may fail as the library fails.
 
     Args:
         crl: what was parsed.
         der: the bytes that it was parsed from.
 
     Raises:
-        ValueError: not DER, or a name or extensions that nobody's list has.
+        ValueError: not DER, or a name or extensions that no real CRL has.
     """
     _check_sizes(der)
     issuer = crl.issuer
-    number = extension_of(crl, x509.CRLNumber)
-    base = extension_of(crl, x509.DeltaCRLIndicator)
-    authority = extension_of(crl, x509.AuthorityKeyIdentifier)
-    point = extension_of(crl, x509.IssuingDistributionPoint)
+    extensions = group_extensions(crl.extensions)
+    number = extensions.get(x509.CRLNumber)
+    base = extensions.get(x509.DeltaCRLIndicator)
+    authority = extensions.get(x509.AuthorityKeyIdentifier)
+    point = extensions.get(x509.IssuingDistributionPoint)
     identifier = authority.key_identifier if authority else None
-    return Form(
+    return CrlHeader(
         issuer_key=name_key(issuer),
         issuer_name=shown_name(issuer),
         this_update=crl.last_update_utc,
@@ -107,7 +109,7 @@ def read_form(crl: x509.CertificateRevocationList, der: bytes) -> Form:
         authority_key_hex=identifier.hex() if identifier else None,
         only=_only(point),
         points=None if point is None else _points(point, issuer),
-        doubt=_doubt(crl, point),
+        problem=_problem(crl, extensions, point),
     )
 
 
@@ -119,19 +121,21 @@ def _check_sizes(der: bytes) -> None:
     longest = ((issuer, NAME_MAX_BYTES), (parts[-1], EXTENSIONS_MAX_BYTES))
     for part, most in longest if parts[-1].tag == _EXTENSIONS else longest[:1]:
         if part.end - part.start > most:
-            raise ValueError("list: a name or extensions too long")
+            raise ValueError("CRL: a name or extensions too long")
 
 
-def _doubt(
-    crl: x509.CertificateRevocationList, point: x509.IssuingDistributionPoint | None
-) -> Doubt | None:
+def _problem(
+    crl: x509.CertificateRevocationList,
+    extensions: Extensions,
+    point: x509.IssuingDistributionPoint | None,
+) -> CrlProblem | None:
     if point is not None and (
         point.indirect_crl or point.only_contains_attribute_certs or point.only_some_reasons
     ):
-        return Doubt.PARTIAL  # not the whole truth about one issuer's certificates
-    if any(e.critical and not isinstance(e.value, _KNOWN) for e in crl.extensions):
-        return Doubt.UNKNOWN_EXTENSION  # RFC 5280 section 5.2
-    return None if crl.next_update_utc is not None else Doubt.NO_NEXT_UPDATE
+        return CrlProblem.PARTIAL  # not the whole truth about one issuer's certificates
+    if not extensions.critical <= _KNOWN_CRITICAL:
+        return CrlProblem.UNKNOWN_EXTENSION  # RFC 5280 section 5.2
+    return None if crl.next_update_utc is not None else CrlProblem.NO_NEXT_UPDATE
 
 
 def _only(point: x509.IssuingDistributionPoint | None) -> str | None:
@@ -164,7 +168,7 @@ def point_names(
 
 
 def revoked_part(der: bytes) -> Element | None:
-    """Return where revokedCertificates is in a list, None when there is none.
+    """Return where revokedCertificates is in a CRL, None when there is none.
 
     It is the one SEQUENCE of SEQUENCEs after thisUpdate (RFC 5280 section 5.1).
 
@@ -177,29 +181,30 @@ def revoked_part(der: bytes) -> Element | None:
     return sequences[2] if len(sequences) > 2 else None  # after algorithm and issuer
 
 
-def scope_doubt(form: Form, child: x509.Certificate) -> Doubt | None:
-    """Return why a list does not speak about this certificate, None when it does.
+def scope_problem(header: CrlHeader, child: ParsedCertificate) -> CrlProblem | None:
+    """Return why a CRL does not speak about this certificate, None when it does.
 
     Source: RFC 5280 section 6.3.3 (b) (2).
     """
-    if form.only is not None:
-        basic = extension_of(child, x509.BasicConstraints)
-        if (form.only == "ca") is not (basic is not None and basic.ca):
-            return Doubt.PARTIAL
-    if form.points is not None and not form.points & _asked_points(child):
-        return Doubt.OTHER_DISTRIBUTION_POINT
+    if header.only is not None:
+        basic = child.extensions.get(x509.BasicConstraints)
+        if (header.only == "ca") is not (basic is not None and basic.ca):
+            return CrlProblem.PARTIAL
+    if header.points is not None and not header.points & _asked_points(child):
+        return CrlProblem.OTHER_DISTRIBUTION_POINT
     return None
 
 
-def _asked_points(child: x509.Certificate) -> frozenset[str]:
-    """Return where the list about a certificate is, as the certificate says."""
-    points = extension_of(child, x509.CRLDistributionPoints)
-    if points is None:  # any list of its issuer: RFC 5280 section 6.3.3, last paragraph
-        return frozenset({general_name_key(x509.DirectoryName(child.issuer))})
+def _asked_points(child: ParsedCertificate) -> frozenset[str]:
+    """Return where the CRL about a certificate is, as the certificate says."""
+    points = child.extensions.get(x509.CRLDistributionPoints)
+    issuer = child.x509.issuer
+    if points is None:  # any CRL of its issuer: RFC 5280 section 6.3.3, last paragraph
+        return frozenset({general_name_key(x509.DirectoryName(issuer))})
     names: set[str] = set()
     for point in points:
         if point.full_name is not None or point.relative_name is not None:
-            names |= point_names(point.full_name, point.relative_name, child.issuer)
+            names |= point_names(point.full_name, point.relative_name, issuer)
         else:
             names |= frozenset(map(general_name_key, point.crl_issuer or ()))
     return frozenset(names)

@@ -1,8 +1,8 @@
-"""The index of a list on disk: built once, mapped by every process, never parsed again.
+"""The index of a CRL on disk: built once, mapped by every process, never parsed again.
 
     magic | length of the header, 4 bytes | header, JSON | records, sorted
 
-It holds only lists whose signature was verified, and names the key that did it. Who could
+It holds only CRLs whose signature was verified, and names the key that did it. Who could
 write an index could make revoked cards valid: one that others than root or this process's user
 could have written is not looked at.
 """
@@ -17,38 +17,38 @@ import msgspec
 
 from cps_auth.files import FileVersion, is_protected, replace_file
 from cps_auth.pki.revocation.crl_entries import DATE_WIDTH, Entries
-from cps_auth.pki.revocation.crl_header import Form
+from cps_auth.pki.revocation.crl_header import CrlHeader
 
 FOLDER = "index"
-"""Below the folder of the lists."""
+"""Below the folder of the CRLs."""
 
-_MAGIC = b"CPSCRL01"
+_MAGIC = b"CPSCRL02"
 _HEADER_MAX_BYTES = 64 * 1024
 
 
-class Header(msgspec.Struct, frozen=True):
-    """What an index says of its list.
+class IndexHeader(msgspec.Struct, frozen=True):
+    """Header of an index.
 
     Attributes:
-        source: version of the list's file when it was read.
+        source: version of the CRL's file when it was read.
         key_sha256_hex: of the SubjectPublicKeyInfo that verified the signature.
     """
 
     source: FileVersion
     key_sha256_hex: str
-    form: Form
+    crl: CrlHeader
     count: int
     serial_width: int
     numbers: tuple[str | None, str | None] = (None, None)  # of up to 20 octets: not for JSON
 
 
-def write_index(file: Path, header: Header, entries: Entries) -> bool:
-    """Write an index next to its list, if the folder is ours. Return whether it was written.
+def write_index(file: Path, header: IndexHeader, entries: Entries) -> bool:
+    """Write an index next to its CRL, if the folder is ours. Return whether it was written.
 
     Args:
-        file: of the list.
-        header: with the key that verified the list.
-        entries: of the list.
+        file: of the CRL.
+        header: with the key that verified the CRL.
+        entries: of the CRL.
     """
     folder = file.parent / FOLDER
     try:
@@ -67,12 +67,12 @@ def write_index(file: Path, header: Header, entries: Entries) -> bool:
     return True
 
 
-def open_index(file: Path, version: FileVersion) -> tuple[Header, Entries] | None:
-    """Map the index of a list, None when there is none that may be believed.
+def open_index(file: Path, version: FileVersion) -> tuple[IndexHeader, Entries] | None:
+    """Map the index of a CRL, None when there is none that may be believed.
 
     Args:
-        file: of the list.
-        version: of the list's file now; an index of another one is out of date.
+        file: of the CRL.
+        version: of the CRL's file now; an index of another one is out of date.
     """
     path = index_path(file)
     if not is_protected(path.parent) or not is_protected(path):
@@ -83,7 +83,7 @@ def open_index(file: Path, version: FileVersion) -> tuple[Header, Entries] | Non
             length = int.from_bytes(start[len(_MAGIC) :], "big")
             if not start.startswith(_MAGIC) or length > _HEADER_MAX_BYTES:
                 return None
-            header = msgspec.json.decode(opened.read(length), type=Header)
+            header = msgspec.json.decode(opened.read(length), type=IndexHeader)
             if header.source != version:
                 return None
             return _with_numbers(header), _map(opened.fileno(), header, len(start) + length)
@@ -92,11 +92,11 @@ def open_index(file: Path, version: FileVersion) -> tuple[Header, Entries] | Non
 
 
 def index_path(file: Path) -> Path:
-    """Return where the index of a list is."""
+    """Return where the index of a CRL is."""
     return file.parent / FOLDER / f"{file.name}.index"
 
 
-def _map(handle: int, header: Header, offset: int) -> Entries:
+def _map(handle: int, header: IndexHeader, offset: int) -> Entries:
     size = header.count * (header.serial_width + DATE_WIDTH + 1)
     if header.count < 0 or header.serial_width < 1 or os.fstat(handle).st_size != offset + size:
         raise ValueError("index: size")
@@ -105,14 +105,14 @@ def _map(handle: int, header: Header, offset: int) -> Entries:
     return Entries(mapped, offset, header.count, header.serial_width)
 
 
-def _without_numbers(header: Header) -> Header:
-    number, base = header.form.number, header.form.base_number
+def _without_numbers(header: IndexHeader) -> IndexHeader:
+    number, base = header.crl.number, header.crl.base_number
     texts = tuple(None if value is None else str(value) for value in (number, base))
-    form = msgspec.structs.replace(header.form, number=None, base_number=None)
-    return msgspec.structs.replace(header, form=form, numbers=texts)
+    crl = msgspec.structs.replace(header.crl, number=None, base_number=None)
+    return msgspec.structs.replace(header, crl=crl, numbers=texts)
 
 
-def _with_numbers(header: Header) -> Header:
+def _with_numbers(header: IndexHeader) -> IndexHeader:
     number, base = (None if text is None else int(text) for text in header.numbers)
-    form = msgspec.structs.replace(header.form, number=number, base_number=base)
-    return msgspec.structs.replace(header, form=form)
+    crl = msgspec.structs.replace(header.crl, number=number, base_number=base)
+    return msgspec.structs.replace(header, crl=crl)

@@ -1,199 +1,219 @@
-"""Finds what the lists of an issuer say about one certificate."""
+"""Finds what the CRLs of an issuer say about one certificate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-
-from cps_auth.pki.chain.signatures import Signer, signer_of
-from cps_auth.pki.revocation.crl import Crl, Lists
-from cps_auth.pki.revocation.crl_entries import REMOVED
-from cps_auth.pki.revocation.crl_header import Doubt, scope_doubt
+from cps_auth.pki.certificate.fields import ParsedCertificate
+from cps_auth.pki.chain.issuer import Issuer
+from cps_auth.pki.revocation.crl import Crl, CrlSnapshot
+from cps_auth.pki.revocation.crl_entries import HOLD, REMOVED
+from cps_auth.pki.revocation.crl_header import CrlHeader, CrlProblem, scope_problem
 from cps_auth.pki.revocation.crl_numbers import ScopedKey
 
-OtherSigners = Callable[[x509.Certificate], Iterable[x509.Certificate]]
-"""Other certificates, judged already, that may sign the lists of an issuer."""
+CrlSigners = Callable[[Issuer], Iterable[Issuer]]
+"""Other certificates of an issuer, judged already, that may sign its CRLs."""
+
+Revoked = tuple[datetime, str]
+"""Since when and why."""
 
 
-def nobody_else(_issuer: x509.Certificate) -> tuple[x509.Certificate, ...]:
-    """Return nobody: an issuer signs its own lists."""
+def no_other_signers(_issuer: Issuer) -> tuple[Issuer, ...]:
+    """Return no delegated CRL signers: an issuer signs its own CRLs."""
     return ()
 
 
 @dataclass(frozen=True)
-class ListEvidence:
-    """What the newest lists that speak about a certificate say, delta lists applied.
+class CrlEvidence:
+    """What the newest CRLs that speak about a certificate say, delta CRLs applied.
 
     Attributes:
-        revoked: since when and why, None when it is not.
-        asked: complete lists, and delta lists whether they fit or not.
-        signed_by_issuer: whether its issuer's own key made all of them; another signer's
-            dates have to be looked at again.
+        revoked: None when it is not.
     """
 
     number: int | None
     issuer: str
     this_update: datetime
     next_update: datetime
-    revoked: tuple[datetime, str] | None
-    asked: tuple[Crl, ...] = ()
-    signed_by_issuer: bool = True
+    revoked: Revoked | None
 
 
 class NoEvidence(Exception):
-    """No list is evidence; `doubt` says why the closest one is not."""
+    """No CRL is evidence; `problem` says why the closest one is not."""
 
-    def __init__(self, doubt: Doubt) -> None:
-        super().__init__(doubt.value)
-        self.doubt = doubt
+    def __init__(self, problem: CrlProblem) -> None:
+        super().__init__(problem.value)
+        self.problem = problem
 
 
 def find_evidence(
-    child: x509.Certificate,
-    issuer: x509.Certificate,
-    lists: Lists,
+    child: ParsedCertificate,
+    issuer: Issuer,
+    crls: CrlSnapshot,
     *,
     at: datetime,
-    other_signers: OtherSigners = nobody_else,
-) -> ListEvidence:
-    """Return what the lists say about a certificate, even when they are out of date.
+    other_signers: CrlSigners = no_other_signers,
+) -> CrlEvidence:
+    """Return what the CRLs say about a certificate, even when they are out of date.
 
-    Lists of several scopes (for all, for a distribution point) or keys are all asked: one that
-    revokes is enough, and of others the one that is good for longest is evidence.
+    CRLs of several scopes (for all, for a distribution point) or keys are all asked: one that
+    revokes is enough, and of others the one that is good for longest is evidence. One that is no
+    evidence that a certificate is good may still revoke it.
 
     Args:
         child, issuer: neighbours in a verified chain.
-        lists: where to look.
+        crls: where to look.
         at: the moment of judgement, aware UTC.
-        other_signers: see `OtherSigners`.
+        other_signers: see `CrlSigners`.
 
     Raises:
-        NoEvidence: no complete list of this issuer speaks about this certificate.
+        NoEvidence: no complete CRL of this issuer speaks about this certificate.
 
     Source: RFC 5280 section 6.3.3.
     """
-    signer = signer_of(issuer)
-    complete, deltas, doubts = [], [], [Doubt.NO_CRL]
-    for crl in lists.by_issuer.get(signer.name_key, ()):
-        doubt = _doubt(crl, child, issuer, lists, at, other_signers)
-        if doubt is not None:
-            doubts.append(doubt)
-        elif crl.form.base_number is None:
-            complete.append(crl)
+    complete: list[Crl] = []
+    deltas: list[Crl] = []
+    passed_over: list[Crl] = []
+    problems = [CrlProblem.NO_CRL]
+    for crl in crls.by_issuer.get(issuer.name_key, ()):
+        signer = _signer(crl, issuer, other_signers)
+        if isinstance(signer, CrlProblem):
+            problems.append(signer)
+        elif (problem := _use_problem(crl, signer, child, crls, at)) is not None:
+            problems.append(problem)
+            passed_over.append(crl)
         else:
-            deltas.append(crl)
-    if not complete:
-        doubts += [Doubt.MALFORMED] * lists.has_malformed + [Doubt.DELTA] * bool(deltas)
-        raise NoEvidence(max(doubts, key=_CLOSENESS.__getitem__))
+            (complete if crl.header.base_number is None else deltas).append(crl)
     newest = _newest_of_each(complete)
-    found = [_combined(crl, deltas, child.serial_number, at) for crl in newest]
+    deltas_of = {crl: _newest_delta_of(crl, deltas) for crl in newest}
+    serial = child.x509.serial_number
+    found = [_combined(crl, delta, serial, at) for crl, delta in deltas_of.items()]
     revoking = [evidence for evidence in found if evidence.revoked is not None]
-    evidence = max(revoking or found, key=_usefulness)
-    asked = (*newest, *deltas)
-    by_issuer = all(crl.doubt_under(issuer) is None for crl in asked)
-    return replace(evidence, asked=asked, signed_by_issuer=by_issuer)
+    if not revoking:
+        used = [*newest, *filter(None, deltas_of.values())]
+        unused = [crl for crl in (*passed_over, *complete, *deltas) if crl not in used]
+        revoking = [*_revoked_besides(unused, used, serial)]
+    if not revoking and not found:
+        problems += [CrlProblem.MALFORMED] * crls.has_malformed
+        problems += [CrlProblem.DELTA] * bool(deltas)
+        raise NoEvidence(max(problems, key=_SPECIFICITY.__getitem__))
+    return max(revoking or found, key=_usefulness)
 
 
-def _usefulness(evidence: ListEvidence) -> tuple[datetime, datetime, int]:
+_SPECIFICITY = {problem: rank for rank, problem in enumerate(CrlProblem)}
+
+
+def _signer(crl: Crl, issuer: Issuer, other_signers: CrlSigners) -> Issuer | CrlProblem:
+    """Return who signed a CRL, or why its issuer did not. RFC 5280 section 6.3.3 (f), (g)."""
+    problem = crl.signature_problem(issuer)
+    if problem is None:
+        return issuer
+    others = (other for other in other_signers(issuer) if crl.signature_problem(other) is None)
+    return next(others, problem)
+
+
+def _use_problem(
+    crl: Crl, signer: Issuer, child: ParsedCertificate, crls: CrlSnapshot, at: datetime
+) -> CrlProblem | None:
+    """Return why a signed CRL is no evidence that a certificate is good; note its number."""
+    header = crl.header
+    if header.problem is not None:
+        return header.problem
+    if at < header.this_update:
+        return CrlProblem.NOT_YET_VALID
+    problem = scope_problem(header, child)
+    if problem is not None:
+        return problem
+    try:
+        is_newest = crls.numbers.accept(number_key(crl, signer), header.number)
+    except ValueError:
+        return CrlProblem.NUMBERS_UNREADABLE
+    return None if is_newest else CrlProblem.ROLLBACK
+
+
+def number_key(crl: Crl, signer: Issuer) -> ScopedKey:
+    """Return within what the numbers of a CRL rise. Those of delta CRLs rise apart."""
+    scope = crl.header.scope
+    return signer.key_sha256_hex, scope if crl.header.base_number is None else f"{scope}-delta"
+
+
+def _newest_of_each(complete: Sequence[Crl]) -> Sequence[Crl]:
+    """Return the newest CRL of each scope and key: only within these can numbers be compared."""
+    if len(complete) == 1:
+        return complete
+    newest: dict[ScopedKey, Crl] = {}
+    for crl in sorted(complete, key=_age_order):
+        newest[_claimed_key(crl)] = crl
+    return tuple(newest.values())
+
+
+def _newest_delta_of(complete: Crl, deltas: Sequence[Crl]) -> Crl | None:
+    """Return the newest delta CRL that goes with a complete one. RFC 5280 section 5.2.4."""
+    return max((d for d in deltas if _fits(d, complete)), key=_age_order, default=None)
+
+
+def _fits(delta: Crl, complete: Crl) -> bool:
+    number, base, made = complete.header.number, delta.header.base_number, delta.header.number
+    if number is None or base is None or made is None:
+        return False
+    return _claimed_key(complete) == _claimed_key(delta) and base <= number < made
+
+
+def _combined(complete: Crl, delta: Crl | None, serial: int, at: datetime) -> CrlEvidence:
+    """Apply a delta CRL to a complete one.
+
+    A delta CRL that is out of date still says who was revoked, and no longer that others
+    are not. Source: RFC 5280 section 6.3.3 (c), (i), (k).
+    """
+    revoked = complete.entries.find(serial)
+    shown = complete.header
+    if delta is not None:
+        change = delta.entries.find(serial)
+        is_current = delta.header.next_update is not None and at <= delta.header.next_update
+        if change is not None and change[1] != REMOVED:
+            revoked = change
+        elif change is not None and is_current:
+            revoked = None
+        shown = delta.header if is_current else complete.header
+    return _evidence(shown, revoked)
+
+
+def _evidence(header: CrlHeader, revoked: Revoked | None) -> CrlEvidence:
+    until = header.next_update or header.this_update
+    return CrlEvidence(header.number, header.issuer_name, header.this_update, until, revoked)
+
+
+def _revoked_besides(
+    unused: Sequence[Crl], used: Sequence[Crl], serial: int
+) -> Iterator[CrlEvidence]:
+    """Yield what revokes a certificate among signed CRLs that are no evidence that one is good.
+
+    Revoked is for ever, but for a hold that a later CRL has ended (RFC 5280 section 5.3.1).
+    """
+    for crl in unused:
+        entry = crl.entries.find(serial)
+        if entry is None or entry[1] == REMOVED:
+            continue
+        if entry[1] != HOLD or not any(_is_later(other, crl) for other in used):
+            yield _evidence(crl.header, entry)
+
+
+def _is_later(crl: Crl, than: Crl) -> bool:
+    is_same = _claimed_key(crl) == _claimed_key(than)
+    return is_same and crl.header.this_update > than.header.this_update
+
+
+def _usefulness(evidence: CrlEvidence) -> tuple[datetime, datetime, int]:
     """Order evidence by how long it is good; of equals the same one every time it is asked."""
     number = -1 if evidence.number is None else evidence.number
     return evidence.next_update, evidence.this_update, number
 
 
-def _newest_of_each(complete: Sequence[Crl]) -> Sequence[Crl]:
-    """Return the newest list of each scope and key: only within these can numbers be compared."""
-    if len(complete) == 1:
-        return complete
-    newest: dict[tuple[str, str | None], Crl] = {}
-    for crl in sorted(complete, key=_age_order):
-        newest[crl.scope, _signer(crl)] = crl
-    return tuple(newest.values())
-
-
-_CLOSENESS = {doubt: rank for rank, doubt in enumerate(Doubt)}
-
-
-def _doubt(
-    crl: Crl,
-    child: x509.Certificate,
-    issuer: x509.Certificate,
-    lists: Lists,
-    at: datetime,
-    other_signers: OtherSigners,
-) -> Doubt | None:
-    doubt = crl.doubt_under(issuer)
-    signer = signer_of(issuer)
-    if doubt is not None:
-        others = [other for other in other_signers(issuer) if crl.doubt_under(other) is None]
-        if not others:
-            return doubt
-        signer = signer_of(others[0])
-    if at < crl.form.this_update:
-        return Doubt.NOT_YET_VALID
-    return scope_doubt(crl.form, child) or _rollback(crl, signer, lists)
-
-
-def number_key(crl: Crl, signer: Signer) -> ScopedKey:
-    """Return within what the numbers of a list rise. Those of delta lists rise apart."""
-    scope = crl.scope if crl.form.base_number is None else f"{crl.scope}-delta"
-    return signer.key_sha256_hex, scope
-
-
-def _rollback(crl: Crl, signer: Signer, lists: Lists) -> Doubt | None:
-    """Say whether a verified list is older than one that was seen; remember it if not."""
-    key = number_key(crl, signer)
-    number = -1 if crl.form.number is None else crl.form.number
-    try:
-        highest = lists.numbers.highest(key)
-        if highest is not None and number < highest:
-            return Doubt.ROLLBACK
-        if number >= 0:
-            lists.numbers.saw(key, number)
-    except ValueError:
-        return Doubt.NUMBERS_UNREADABLE
-    return None
-
-
-def _combined(newest: Crl, deltas: Sequence[Crl], serial: int, at: datetime) -> ListEvidence:
-    """Apply the newest delta list that goes with this complete one.
-
-    A delta list that is out of date still says who was revoked, and no longer that others
-    are not. Source: RFC 5280 sections 5.2.4 and 6.3.3 (c).
-    """
-    base = newest.form
-    revoked = newest.entries.find(serial)
-    fitting = [delta for delta in deltas if _fits(newest, delta)]
-    shown = base
-    if fitting:
-        delta = max(fitting, key=_age_order)
-        change = delta.entries.find(serial)
-        current = delta.form.next_update is not None and at <= delta.form.next_update
-        if change is not None and change[1] != REMOVED:
-            revoked = change
-        elif change is not None and current:
-            revoked = None
-        shown = delta.form if current else base
-    if shown.next_update is None:
-        raise NoEvidence(Doubt.NO_NEXT_UPDATE)
-    return ListEvidence(
-        shown.number, shown.issuer_name, shown.this_update, shown.next_update, revoked
-    )
-
-
-def _fits(newest: Crl, delta: Crl) -> bool:
-    number, base, made = newest.form.number, delta.form.base_number, delta.form.number
-    if number is None or base is None or made is None:
-        return False
-    same = newest.scope == delta.scope and _signer(newest) == _signer(delta)
-    return same and base <= number < made
-
-
-def _signer(crl: Crl) -> str | None:
-    return crl.form.authority_key_hex
+def _claimed_key(crl: Crl) -> tuple[str, str]:
+    return crl.header.authority_key_hex or "", crl.header.scope
 
 
 def _age_order(crl: Crl) -> tuple[int, datetime]:
-    return (-1 if crl.form.number is None else crl.form.number, crl.form.this_update)
+    return (-1 if crl.header.number is None else crl.header.number, crl.header.this_update)

@@ -1,4 +1,4 @@
-"""Remembers the highest number of every issuer's list: an older one never comes back.
+"""CRL number high-water marks: the highest number of every issuer's CRLs, so that none goes back.
 
 In memory, and in a small file where there is a folder that only we and root may write to.
 """
@@ -17,15 +17,11 @@ _FILE, _LOCK = "numbers.json", "numbers.lock"
 _MAX_BYTES = 1024 * 1024
 _Numbers = dict[str, str]  # decimal text: a CRLNumber has up to 20 octets
 ScopedKey = tuple[str, str]
-"""SHA-256 of the key that signs, and what its lists are about (`Form.scope`)."""
+"""SHA-256 of the key that signs, and what its CRLs are about (`CrlHeader.scope`)."""
 
 
-class ListNumbers:
-    """Highest numbers by issuer key and scope. Safe to share between threads and processes.
-
-    Attributes:
-        generation: rises whenever a number may have.
-    """
+class CrlNumbers:
+    """Highest numbers by issuer key and scope. Safe to share between threads and processes."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Remember in memory, and in a folder that exists and is ours, if one is given."""
@@ -34,7 +30,6 @@ class ListNumbers:
         self._known: dict[ScopedKey, int] = {}
         self._version: tuple[int, ...] = ()
         self._unreadable = False
-        self.generation = 0
         self._file = "" if folder is None else str(folder / _FILE)
         self.refresh()
 
@@ -49,8 +44,25 @@ class ListNumbers:
                 raise ValueError("numbers: unreadable")
             return self._known.get(key)
 
+    def accept(self, key: ScopedKey, number: int | None) -> bool:
+        """Return whether a verified CRL is no older than any that was seen; note its number then.
+
+        Args:
+            key: see `ScopedKey`.
+            number: its CRLNumber, None when absent: older than any.
+
+        Raises:
+            ValueError: as `highest`.
+        """
+        highest = self.highest(key)
+        if highest is not None and (number is None or number < highest):
+            return False
+        if number is not None and number != highest:
+            self.saw(key, number)
+        return True
+
     def saw(self, key: ScopedKey, number: int) -> None:
-        """Remember a number of a list that was verified; a lower one changes nothing.
+        """Remember a number of a CRL that was verified; a lower one changes nothing.
 
         Raises:
             ValueError: the file cannot be read.
@@ -59,7 +71,6 @@ class ListNumbers:
             if self._unreadable or number <= self._known.get(key, -1):
                 return
             self._known[key] = number
-            self.generation += 1
             if self._folder is not None and is_protected(self._folder, writable=True):
                 self._write(key, number)
 
@@ -68,12 +79,14 @@ class ListNumbers:
         with self._mutex:
             try:
                 status = os.stat(self._file)  # noqa: PTH116, a third of the time of Path.stat
-            except OSError:
+            except FileNotFoundError:
                 return  # nobody wrote any yet
+            except OSError:  # there, perhaps, and not for us to read
+                self._unreadable = self._folder is not None
+                return
             version = (status.st_mtime_ns, status.st_size, status.st_ino)
             if version != self._version and is_protected(Path(self._file)):
                 self._read_again()
-                self.generation += 1
                 self._version = version
 
     def _read_again(self) -> None:

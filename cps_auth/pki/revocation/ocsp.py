@@ -18,11 +18,9 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from cps_auth.der import BIT_STRING, element_at, inside
-from cps_auth.pki.certificate.frame import frame_or_none
-from cps_auth.pki.certificate.parts import extension_of
-from cps_auth.pki.chain.authority_paths import has_unknown_critical
-from cps_auth.pki.chain.issuer_checks import is_strong_key
-from cps_auth.pki.chain.signatures import is_issued_by, verify_bytes
+from cps_auth.pki.certificate.fields import ParsedCertificate, read_fields
+from cps_auth.pki.certificate.signature import signed_parts, verify_signature
+from cps_auth.pki.chain.issuer import Issuer, has_unknown_critical, is_issued_by, is_strong_key
 from cps_auth.pki.revocation.ocsp_form import has_critical_inside, has_sound_size
 from cps_auth.pki.revocation.policy import RevocationPolicy
 
@@ -42,8 +40,8 @@ _ECDSA = (
 )
 
 
-class OcspDoubt(enum.Enum):
-    """Why an answer is no evidence; the value is `why` of RevocationUnknown."""
+class OcspProblem(enum.StrEnum):
+    """Why an answer is no evidence: `why` of RevocationUnknown."""
 
     MALFORMED = "ocsp-malformed"
     NOT_SUCCESSFUL = "ocsp-not-successful"
@@ -60,11 +58,11 @@ class OcspDoubt(enum.Enum):
 
 
 class OcspRefused(Exception):
-    """An answer is no evidence; `doubt` says why."""
+    """An answer is no evidence; `problem` says why."""
 
-    def __init__(self, doubt: OcspDoubt) -> None:
-        super().__init__(doubt.value)
-        self.doubt = doubt
+    def __init__(self, problem: OcspProblem) -> None:
+        super().__init__(problem.value)
+        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class OcspEvidence:
     this_update: datetime
     next_update: datetime
     revoked: tuple[datetime, str] | None
-    responder: x509.Certificate | None
+    responder: ParsedCertificate | None
 
 
 def make_question(child: x509.Certificate, issuer: x509.Certificate) -> Question:
@@ -124,7 +122,7 @@ def make_question(child: x509.Certificate, issuer: x509.Certificate) -> Question
 def judge_answer(
     answer: Answer,
     child: x509.Certificate,
-    issuer: x509.Certificate,
+    issuer: Issuer,
     *,
     at: datetime,
     policy: RevocationPolicy,
@@ -147,41 +145,38 @@ def judge_answer(
     except OcspRefused:
         raise
     except Exception:  # the library documents no closed list, and reads lazily
-        raise OcspRefused(OcspDoubt.MALFORMED) from None
+        raise OcspRefused(OcspProblem.MALFORMED) from None
 
 
 def _judge(
-    answer: Answer,
-    child: x509.Certificate,
-    issuer: x509.Certificate,
-    at: datetime,
-    policy: RevocationPolicy,
+    answer: Answer, child: x509.Certificate, issuer: Issuer, at: datetime, policy: RevocationPolicy
 ) -> OcspEvidence:
     if len(answer.unverified_der) > RESPONSE_MAX_BYTES:
-        raise OcspRefused(OcspDoubt.MALFORMED)
+        raise OcspRefused(OcspProblem.MALFORMED)
     response = ocsp.load_der_ocsp_response(answer.unverified_der)
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        raise OcspRefused(OcspDoubt.NOT_SUCCESSFUL)
+        raise OcspRefused(OcspProblem.NOT_SUCCESSFUL)
     if not has_sound_size(answer.unverified_der):
-        raise OcspRefused(OcspDoubt.MALFORMED)
+        raise OcspRefused(OcspProblem.MALFORMED)
     responder = _responder(response, issuer, at)
-    signer = responder or issuer
-    if not _is_signed(response, signer):
-        raise OcspRefused(OcspDoubt.BAD_SIGNATURE)
-    _check_extensions(response, answer.nonce, policy)
+    if not _is_signed(response, issuer.x509 if responder is None else responder.x509):
+        raise OcspRefused(OcspProblem.BAD_SIGNATURE)
     single, revoked = _only_answer(response, child, issuer)
-    until = single.next_update_utc or single.this_update_utc + policy.answer_max_age
-    if until < single.this_update_utc:
-        raise OcspRefused(OcspDoubt.MALFORMED)
-    if max(single.this_update_utc, response.produced_at_utc) > at + policy.clock_skew:
-        raise OcspRefused(OcspDoubt.NOT_YET_VALID)
-    if revoked is None and at > until:
-        raise OcspRefused(OcspDoubt.STALE)
-    return OcspEvidence(single.this_update_utc, until, revoked, responder)
+    this_update = single.this_update_utc
+    until = single.next_update_utc or this_update + policy.answer_max_age
+    if revoked is None:  # a signed "revoked" counts without nonce, late, and under a slow clock
+        _check_extensions(response, answer.nonce, policy)
+        if until < this_update:
+            raise OcspRefused(OcspProblem.MALFORMED)
+        if max(this_update, response.produced_at_utc) > at + policy.clock_skew:
+            raise OcspRefused(OcspProblem.NOT_YET_VALID)
+        if at > until:
+            raise OcspRefused(OcspProblem.STALE)
+    return OcspEvidence(this_update, until, revoked, responder)
 
 
 def _only_answer(
-    response: ocsp.OCSPResponse, child: x509.Certificate, issuer: x509.Certificate
+    response: ocsp.OCSPResponse, child: x509.Certificate, issuer: Issuer
 ) -> tuple[ocsp.OCSPSingleResponse, tuple[datetime, str] | None]:
     """Return what is said about the certificate, and since when and why it is revoked.
 
@@ -189,52 +184,57 @@ def _only_answer(
     """
     about = [single for single in response.responses if _is_about(single, child, issuer)]
     if not about:
-        raise OcspRefused(OcspDoubt.OTHER_CERTIFICATE)
+        raise OcspRefused(OcspProblem.OTHER_CERTIFICATE)
     revoking = [one for one in about if one.certificate_status is ocsp.OCSPCertStatus.REVOKED]
     if len(about) > 1 and not revoking:
-        raise OcspRefused(OcspDoubt.SEVERAL)
+        raise OcspRefused(OcspProblem.SEVERAL)
     single = (revoking or about)[0]
     return single, _revoked(single)
 
 
 def _responder(
-    response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime
-) -> x509.Certificate | None:
+    response: ocsp.OCSPResponse, issuer: Issuer, at: datetime
+) -> ParsedCertificate | None:
     """Return the delegated responder's certificate, None when the issuer answered itself."""
     name, key_hash = response.responder_name, response.responder_key_hash
-    for certificate in (issuer, *response.certificates):
+    for certificate in (issuer.x509, *response.certificates):
         is_named = (
             key_hash == _key_hash(certificate, "sha1")
             if name is None
             else (certificate.subject == name)
         )
-        if is_named and certificate is issuer:
+        if is_named and certificate is issuer.x509:
             return None
-        if is_named and _is_delegated(certificate, issuer, at):
-            return certificate
-    raise OcspRefused(OcspDoubt.UNAUTHORISED)
+        responder = _delegated(certificate, issuer, at) if is_named else None
+        if responder is not None:
+            return responder
+    raise OcspRefused(OcspProblem.UNAUTHORISED)
 
 
-def _is_delegated(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
-    """Return whether the issuer itself made this certificate for signing answers."""
-    der = responder.public_bytes(Encoding.DER)
-    if not is_issued_by(responder, der, frame_or_none(der), issuer):
-        return False  # nothing else is looked into before
-    extended = extension_of(responder, x509.ExtendedKeyUsage)
-    usage = extension_of(responder, x509.KeyUsage)
-    return (
+def _delegated(
+    certificate: x509.Certificate, issuer: Issuer, at: datetime
+) -> ParsedCertificate | None:
+    """Return a certificate that the issuer itself made for signing answers, else None."""
+    parts = signed_parts(certificate.public_bytes(Encoding.DER))
+    if not is_issued_by(certificate, parts, issuer):
+        return None  # nothing else is looked into before
+    responder = read_fields(certificate)
+    extended = responder.extensions.get(x509.ExtendedKeyUsage)
+    usage = responder.extensions.get(x509.KeyUsage)
+    is_delegated = (
         extended is not None
         and ExtendedKeyUsageOID.OCSP_SIGNING in extended
         and (usage is None or usage.digital_signature)
-        and responder.not_valid_before_utc <= at <= responder.not_valid_after_utc
-        and is_strong_key(responder)
+        and responder.not_before <= at <= responder.not_after
+        and is_strong_key(certificate)
         and not has_unknown_critical(responder)
     )
+    return responder if is_delegated else None
 
 
-def needs_no_check(responder: x509.Certificate) -> bool:
+def needs_no_check(responder: ParsedCertificate) -> bool:
     """Return whether a responder's certificate says not to ask whether it is revoked."""
-    return extension_of(responder, x509.OCSPNoCheck) is not None
+    return responder.extensions.get(x509.OCSPNoCheck) is not None
 
 
 def _is_signed(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
@@ -247,7 +247,7 @@ def _is_signed(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
     else:
         return False
     key, signed = signer.public_key(), response.tbs_response_bytes
-    return verify_bytes(key, response.signature, signed, scheme, algorithm)
+    return verify_signature(key, response.signature, signed, scheme, algorithm)
 
 
 def _check_extensions(
@@ -258,22 +258,20 @@ def _check_extensions(
         if isinstance(extension.value, x509.OCSPNonce):
             found = extension.value.nonce
         elif extension.critical:
-            raise OcspRefused(OcspDoubt.UNKNOWN_EXTENSION)
+            raise OcspRefused(OcspProblem.UNKNOWN_EXTENSION)
     if has_critical_inside(response.tbs_response_bytes):
-        raise OcspRefused(OcspDoubt.UNKNOWN_EXTENSION)
+        raise OcspRefused(OcspProblem.UNKNOWN_EXTENSION)
     if nonce is not None and found != nonce and (found is not None or policy.nonce_required):
-        raise OcspRefused(OcspDoubt.NONCE)
+        raise OcspRefused(OcspProblem.NONCE)
 
 
-def _is_about(
-    single: ocsp.OCSPSingleResponse, child: x509.Certificate, issuer: x509.Certificate
-) -> bool:
+def _is_about(single: ocsp.OCSPSingleResponse, child: x509.Certificate, issuer: Issuer) -> bool:
     name = single.hash_algorithm.name
     return (
         name in _HASHES
         and single.serial_number == child.serial_number
-        and single.issuer_name_hash == hashlib.new(name, issuer.subject.public_bytes()).digest()
-        and single.issuer_key_hash == _key_hash(issuer, name)
+        and single.issuer_name_hash == hashlib.new(name, issuer.name_der).digest()
+        and single.issuer_key_hash == _key_hash(issuer.x509, name)
     )
 
 
@@ -289,6 +287,6 @@ def _revoked(single: ocsp.OCSPSingleResponse) -> tuple[datetime, str] | None:
     if single.certificate_status is ocsp.OCSPCertStatus.GOOD:
         return None
     if single.certificate_status is not ocsp.OCSPCertStatus.REVOKED:
-        raise OcspRefused(OcspDoubt.UNKNOWN)
+        raise OcspRefused(OcspProblem.UNKNOWN)
     reason, since = single.revocation_reason, single.revocation_time_utc
     return since or single.this_update_utc, reason.value if reason else "unspecified"

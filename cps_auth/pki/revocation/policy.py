@@ -14,13 +14,13 @@ class RevocationPolicy:
     """What is asked for. Revoked is refused under every policy, and so is not knowing at all.
 
     Attributes:
-        past_due: how long after nextUpdate evidence is still taken, for a PC that is offline.
+        grace_period: how long after nextUpdate evidence is still taken, for a PC that is offline.
         answer_max_age: for an OCSP answer that names no nextUpdate.
         clock_skew: how far in the future the thisUpdate of an OCSP answer may lie.
         nonce_required: whether an OCSP answer without our nonce is refused.
     """
 
-    past_due: timedelta = timedelta(0)
+    grace_period: timedelta = timedelta(0)
     answer_max_age: timedelta = timedelta(hours=1)
     clock_skew: timedelta = timedelta(minutes=5)
     nonce_required: bool = True
@@ -42,7 +42,7 @@ class RevocationPolicy:
         """
         if not (math.isfinite(hours) and 0 < hours <= GRACE_MAX_HOURS):
             raise ValueError(f"grace: not between 0 and {GRACE_MAX_HOURS} hours")
-        return cls(past_due=timedelta(hours=hours))
+        return cls(grace_period=timedelta(hours=hours))
 
 
 REQUIRE = RevocationPolicy.require()

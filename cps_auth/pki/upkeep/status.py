@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from cps_auth.pki.certificate.names import shown_name
-from cps_auth.pki.chain.signatures import signer_of
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.trust_store import TrustStore
-from cps_auth.pki.revocation.crl import Crl, CrlStore, Lists
-from cps_auth.pki.revocation.crl_header import Doubt
+from cps_auth.pki.revocation.crl import Crl, CrlSnapshot, CrlStore
+from cps_auth.pki.revocation.crl_header import CrlProblem
 from cps_auth.pki.revocation.crl_lookup import number_key
 
 
@@ -28,18 +27,18 @@ class AuthorityStatus:
 
 
 @dataclass(frozen=True)
-class ListStatus:
-    """The newest list of one authority.
+class CrlStatus:
+    """The newest CRL of one authority.
 
     Attributes:
         issuer: common name.
         doubt: why it is no evidence (a stable code), None when it is.
-        number, this_update, next_update, age_s: of the list, None without one.
+        number, this_update, next_update, age_s: of the CRL, None without one.
         entries: how many it has, None unless its signature was verified.
     """
 
     issuer: str
-    doubt: str | None
+    doubt: CrlProblem | None
     number: int | None = None
     this_update: datetime | None = None
     next_update: datetime | None = None
@@ -63,54 +62,55 @@ def authorities_status(trust: TrustStore, *, at: datetime) -> list[AuthorityStat
     ]
 
 
-def lists_status(trust: TrustStore, crls: CrlStore, *, at: datetime) -> list[ListStatus]:
-    """Return how things stand with the list of every authority."""
+def crls_status(trust: TrustStore, crls: CrlStore, *, at: datetime) -> list[CrlStatus]:
+    """Return how things stand with the CRL of every authority."""
+    snapshot = crls.current()
     return [
-        _list_status(authority, crls, at) for authority in (*trust.anchors, *trust.intermediates)
+        _crl_status(Issuer.of(authority), snapshot, at)
+        for authority in (*trust.anchors, *trust.intermediates)
     ]
 
 
-def _list_status(authority: x509.Certificate, crls: CrlStore, at: datetime) -> ListStatus:
-    name, lists = shown_name(authority.subject), crls.current()
-    doubts = {
-        crl: crl.doubt_under(authority) or _date_doubt(crl, at) or _rollback(crl, authority, lists)
-        for crl in lists.by_issuer.get(signer_of(authority).name_key, ())
-        if crl.form.base_number is None
+def _crl_status(issuer: Issuer, crls: CrlSnapshot, at: datetime) -> CrlStatus:
+    problems = {
+        crl: crl.problem_under(issuer) or _date_problem(crl, at) or _rollback(crl, issuer, crls)
+        for crl in crls.by_issuer.get(issuer.name_key, ())
+        if crl.header.base_number is None
     }
-    if not doubts:
-        missing = Doubt.MALFORMED if lists.has_malformed else Doubt.NO_CRL
-        return ListStatus(name, missing.value)
-    order = list(Doubt)
-    crl, doubt = max(
-        doubts.items(),
+    if not problems:
+        missing = CrlProblem.MALFORMED if crls.has_malformed else CrlProblem.NO_CRL
+        return CrlStatus(issuer.shown_name, missing)
+    order = list(CrlProblem)
+    crl, problem = max(
+        problems.items(),
         key=lambda pair: (
             len(order) if pair[1] is None else order.index(pair[1]),
-            pair[0].form.number or 0,
+            pair[0].header.number or 0,
         ),
     )
-    form = crl.form
-    return ListStatus(
-        issuer=name,
-        doubt=doubt.value if doubt else None,
-        number=form.number,
-        this_update=form.this_update,
-        next_update=form.next_update,
+    header = crl.header
+    return CrlStatus(
+        issuer=issuer.shown_name,
+        doubt=problem,
+        number=header.number,
+        this_update=header.this_update,
+        next_update=header.next_update,
         entries=crl.entry_count,
-        age_s=int((at - form.this_update).total_seconds()),
+        age_s=int((at - header.this_update).total_seconds()),
     )
 
 
-def _date_doubt(crl: Crl, at: datetime) -> Doubt | None:
-    if at < crl.form.this_update:
-        return Doubt.NOT_YET_VALID
-    late = crl.form.next_update is not None and at > crl.form.next_update
-    return Doubt.STALE if late else None
+def _date_problem(crl: Crl, at: datetime) -> CrlProblem | None:
+    if at < crl.header.this_update:
+        return CrlProblem.NOT_YET_VALID
+    late = crl.header.next_update is not None and at > crl.header.next_update
+    return CrlProblem.STALE if late else None
 
 
-def _rollback(crl: Crl, authority: x509.Certificate, lists: Lists) -> Doubt | None:
+def _rollback(crl: Crl, issuer: Issuer, crls: CrlSnapshot) -> CrlProblem | None:
     try:
-        highest = lists.numbers.highest(number_key(crl, signer_of(authority)))
+        highest = crls.numbers.highest(number_key(crl, issuer))
     except ValueError:
-        return Doubt.NUMBERS_UNREADABLE
-    number = -1 if crl.form.number is None else crl.form.number
-    return Doubt.ROLLBACK if highest is not None and number < highest else None
+        return CrlProblem.NUMBERS_UNREADABLE
+    number = -1 if crl.header.number is None else crl.header.number
+    return CrlProblem.ROLLBACK if highest is not None and number < highest else None

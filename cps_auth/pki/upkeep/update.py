@@ -16,15 +16,15 @@ from cps_auth.errors import TrustStoreUnusable
 from cps_auth.files import locked, replace_file, version_of
 from cps_auth.pki.certificate.parse import fingerprint_hex
 from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.chain.authority_paths import AuthorityPaths
+from cps_auth.pki.chain.authorities import Authorities
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
-from cps_auth.pki.chain.signatures import signer_of
 from cps_auth.pki.chain.trust_store import TrustStore, recognise
 from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl
-from cps_auth.pki.revocation.crl_header import Doubt
+from cps_auth.pki.revocation.crl_header import CrlProblem
 from cps_auth.pki.revocation.crl_index import FOLDER
 from cps_auth.pki.revocation.crl_lookup import number_key
-from cps_auth.pki.revocation.crl_numbers import ListNumbers, ScopedKey
+from cps_auth.pki.revocation.crl_numbers import CrlNumbers, ScopedKey
 from cps_auth.pki.upkeep.fetch import FetchFailed, fetch_list, list_urls
 
 _FILE_MAX_BYTES = 1024 * 1024
@@ -96,56 +96,55 @@ def store_list(
     try:
         crl = Crl.parse(unverified_crl)
     except ValueError:
-        return Outcome(source, Doubt.MALFORMED.value)
-    issuer, doubt = _issuer_of(crl, trust, at)
-    shown, number = crl.form.issuer_name, crl.form.number
+        return Outcome(source, CrlProblem.MALFORMED)
+    issuer, problem = _issuer_of(crl, trust, at)
+    shown, number = crl.header.issuer_name, crl.header.number
     if issuer is None:
-        return Outcome(source, doubt.value, shown, number)
+        return Outcome(source, problem, shown, number)
+    result: str
     try:
         result = _place(unverified_crl, crl, issuer, folder)
     except OSError as error:
         result = f"not-written: {error.strerror}"
     except ValueError:
-        result = Doubt.NUMBERS_UNREADABLE.value
+        result = CrlProblem.NUMBERS_UNREADABLE
     return Outcome(source, result, shown, number)
 
 
-def _issuer_of(crl: Crl, trust: TrustStore, at: datetime) -> tuple[x509.Certificate | None, Doubt]:
-    closest = Doubt.NO_CRL
-    paths = AuthorityPaths(trust, IGC_SANTE_LOGIN)
-    for authority in (*trust.anchors, *trust.intermediates):
-        if signer_of(authority).name_key != crl.form.issuer_key:
+def _issuer_of(crl: Crl, trust: TrustStore, at: datetime) -> tuple[Issuer | None, CrlProblem]:
+    closest = CrlProblem.NO_CRL
+    authorities = Authorities(trust, IGC_SANTE_LOGIN)
+    for issuer in authorities.named(crl.header.issuer_key):
+        if authorities.path(issuer, at=at, signs_crls_only=True) is None:
             continue
-        if paths.path(authority, at=at, signs_lists_only=True) is None:
-            continue
-        doubt = crl.doubt_under(authority)
-        if doubt is None and at < crl.form.this_update:
-            doubt = Doubt.NOT_YET_VALID
-        if doubt is None:
-            return authority, closest
-        closest = max(closest, doubt, key=list(Doubt).index)
+        problem = crl.problem_under(issuer)
+        if problem is None and at < crl.header.this_update:
+            problem = CrlProblem.NOT_YET_VALID
+        if problem is None:
+            return issuer, closest
+        closest = max(closest, problem, key=list(CrlProblem).index)
     return None, closest
 
 
-def _place(content: bytes, crl: Crl, issuer: x509.Certificate, folder: Path) -> str:
+def _place(content: bytes, crl: Crl, issuer: Issuer, folder: Path) -> str:
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     (folder / FOLDER).mkdir(mode=0o755, exist_ok=True)
     with locked(folder / FOLDER / _LOCK):  # nobody places another list after our look at numbers
-        numbers = ListNumbers(folder / FOLDER)
-        key = number_key(crl, signer_of(issuer))
+        numbers = CrlNumbers(folder / FOLDER)
+        key = number_key(crl, issuer)
         file = folder / _file_name(crl, key)
         if file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content:
             return "unchanged"
-        highest, number = numbers.highest(key), crl.form.number
+        highest, number = numbers.highest(key), crl.header.number
         if highest is not None and (number is None or number < highest):
-            return Doubt.ROLLBACK.value
+            return CrlProblem.ROLLBACK
         if number is None and _is_older(crl, file):
-            return Doubt.ROLLBACK.value
+            return CrlProblem.ROLLBACK
         replace_file(file, content)
         if number is not None:
             numbers.saw(key, number)  # after: a full disk must not make the list that is here old
     # Built now, so that no process that judges has to: see `Crl.from_file`.
-    Crl.from_file(file, version_of(file)).doubt_under(issuer)
+    Crl.from_file(file, version_of(file)).signature_problem(issuer)
     return "stored"
 
 
@@ -155,12 +154,12 @@ def _is_older(crl: Crl, file: Path) -> bool:
         there = Crl.from_file(file, version_of(file))
     except (OSError, ValueError):
         return False
-    return crl.form.this_update < there.form.this_update
+    return crl.header.this_update < there.header.this_update
 
 
 def _file_name(crl: Crl, key: ScopedKey) -> str:
     """Return a name of ours, the same for every list that replaces this one and for no other."""
-    stem = _ODD.sub("-", crl.form.issuer_name)[:64].strip(".-") or "list"
+    stem = _ODD.sub("-", crl.header.issuer_name)[:64].strip(".-") or "list"
     return f"{stem}-{hashlib.sha256(':'.join(key).encode()).hexdigest()[:8]}.crl"
 
 

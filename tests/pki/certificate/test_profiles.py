@@ -18,10 +18,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cps_auth.errors import CertificateMalformed, UntrustedIssuer, WrongPurpose
 from cps_auth.model import CardType
-from cps_auth.pki.certificate.profile import CertificateProfile, KeyRules
-from cps_auth.pki.certificate.profiles import CARD_RULES, EID_LOGIN, IGC_SANTE_LOGIN
+from cps_auth.pki.certificate.profiles import (
+    CARD_RULES,
+    EID_LOGIN,
+    IGC_SANTE_LOGIN,
+    CertificateProfile,
+    KeyRules,
+)
 from cps_auth.pki.chain.trust_store import TrustStore
-from cps_auth.pki.judge import STEPS, Judge, JudgedCertificate
+from cps_auth.pki.judge import Judge, JudgedCertificate
 from cps_auth.pki.revocation.crl import CrlStore
 from hardware_mocks.igc.card_certificates import OID_CARD_TYPE, private_extension
 from hardware_mocks.igc.certificates import key_usage, policies
@@ -373,9 +378,3 @@ def test_same_certificate_is_judged_again_each_time(igc: FakeIgcSante) -> None:
         with pytest.raises(Exception, match="certificate-"):
             judge.judge(leaf.der, at=at)
     assert judge.judge(leaf.der, at=igc.made_at)
-
-
-def test_every_refusal_has_its_step() -> None:
-    """Each leaf about the certificate is made at one of the steps 2 to 5."""
-    assert sorted(set(STEPS.values())) == [2, 3, 4, 5]
-    assert {error.__mro__[1].__name__ for error in STEPS} == {"CertificateRefused"}

@@ -22,9 +22,9 @@ from hardware_mocks.igc.certificates import ca_name, key_usage, sign_certificate
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
 
-def _reason(igc: FakeIgcSante, der: bytes, *, test_cards: bool = False) -> str:
+def _reason(der: bytes, *, test_cards: bool = False) -> str:
     with pytest.raises(WrongPurpose) as caught:
-        check_login_purpose(parse_certificate(der), igc.trust_store(test_cards=test_cards))
+        check_login_purpose(parse_certificate(der), test_cards=test_cards)
     return caught.value.reason
 
 
@@ -36,16 +36,16 @@ def _category(igc: FakeIgcSante, category: int) -> bytes:
 def test_authentication_certificates_are_for_logging_in(igc: FakeIgcSante, name: str) -> None:
     """The authentication certificate of every ordinary persona passes."""
     der = igc.credentials(name).authentication_certificate_der
-    check_login_purpose(parse_certificate(der), igc.trust_store())
+    check_login_purpose(parse_certificate(der), test_cards=False)
 
 
 def test_signature_certificates_are_not(igc: FakeIgcSante) -> None:
     """A signature certificate is refused, even one that also carries digitalSignature."""
     der = igc.credentials("doctor").signature_certificate_der
-    assert _reason(igc, der) == "signature-certificate"
+    assert _reason(der) == "signature-certificate"
     both = key_usage("digital_signature", "content_commitment")
     request = igc.request().having(both, critical=True)
-    assert _reason(igc, igc.issue(request)) == "signature-certificate"
+    assert _reason(igc.issue(request)) == "signature-certificate"
 
 
 @pytest.mark.parametrize("usage", [key_usage("key_encipherment"), None])
@@ -56,7 +56,7 @@ def test_key_usage_must_say_digital_signature(
     request = igc.request().without(x509.KeyUsage.oid)
     if usage is not None:
         request = request.having(usage, critical=True)
-    assert _reason(igc, igc.issue(request)) == "no-digital-signature"
+    assert _reason(igc.issue(request)) == "no-digital-signature"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_extended_key_usage_must_say_client_auth(
     request = igc.request().without(x509.ExtendedKeyUsage.oid)
     if oids is not None:
         request = request.having(x509.ExtendedKeyUsage(oids), critical=False)
-    assert _reason(igc, igc.issue(request)) == "no-client-auth"
+    assert _reason(igc.issue(request)) == "no-client-auth"
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_extended_key_usage_must_say_client_auth(
 )
 def test_only_cards_are_accepted(igc: FakeIgcSante, category: int, reason: str) -> None:
     """Software, modules, TEST cards and unknown categories are each refused by name."""
-    assert _reason(igc, _category(igc, category)) == reason
+    assert _reason(_category(igc, category)) == reason
 
 
 def test_test_cards_where_they_are_allowed(igc: FakeIgcSante) -> None:
     """A store that allows TEST cards takes them, and still no TEST software."""
     test_card = parse_certificate(_category(igc, 0x80))
-    check_login_purpose(test_card, igc.trust_store(test_cards=True))
-    assert _reason(igc, _category(igc, 0x83), test_cards=True) == "software-certificate"
+    check_login_purpose(test_card, test_cards=True)
+    assert _reason(_category(igc, 0x83), test_cards=True) == "software-certificate"
 
 
 def test_category_and_card_type_must_be_there(igc: FakeIgcSante) -> None:
     """A certificate that doesn't say from what card it is is refused."""
-    assert _reason(igc, igc.issue(igc.request().without(OID_CATEGORY))) == "no-category"
-    assert _reason(igc, igc.issue(igc.request().without(OID_CARD_TYPE))) == "no-card-type"
+    assert _reason(igc.issue(igc.request().without(OID_CATEGORY))) == "no-category"
+    assert _reason(igc.issue(igc.request().without(OID_CARD_TYPE))) == "no-card-type"
 
 
 @pytest.mark.parametrize("card_type", CardType)
@@ -113,10 +113,10 @@ def test_card_types_are_a_choice(igc: FakeIgcSante, card_type: CardType) -> None
     """A card type passes where it is accepted and nowhere else."""
     extension, critical = private_extension(OID_CARD_TYPE, 0x02, bytes([card_type]))
     certificate = parse_certificate(igc.issue(igc.request().having(extension, critical=critical)))
-    check_login_purpose(certificate, igc.trust_store(), card_types=frozenset({card_type}))
+    check_login_purpose(certificate, test_cards=False, card_types=frozenset({card_type}))
     others = frozenset(CardType) - {card_type}
     with pytest.raises(WrongPurpose) as caught:
-        check_login_purpose(certificate, igc.trust_store(), card_types=others)
+        check_login_purpose(certificate, test_cards=False, card_types=others)
     assert caught.value.reason == "card-type-not-accepted"
 
 
@@ -132,7 +132,7 @@ def test_issuer_certifies_persons(igc: FakeIgcSante, issuer: str) -> None:
         certificate, x509=sign_certificate(igc.request(), ca_name(issuer), key)
     )
     with pytest.raises(WrongPurpose) as caught:
-        check_login_purpose(other, igc.trust_store())
+        check_login_purpose(other, test_cards=False)
     assert caught.value.reason == "issuer-not-personnes"
 
 
@@ -140,10 +140,10 @@ def test_both_certificates_of_a_signature_only_card_are_refused(igc: FakeIgcSant
     """The card that holds only signature certificates logs nobody in."""
     card = igc.credentials("signature-only")
     for der in (card.authentication_certificate_der, card.signature_certificate_der):
-        assert _reason(igc, der) == "signature-certificate"
+        assert _reason(der) == "signature-certificate"
 
 
 def test_uses_differ_in_the_fake_too(igc: FakeIgcSante) -> None:
     """A signature request by the same persona differs from the authentication one."""
     der = igc.issue(igc.request("nurse", CertificateUse.SIGNATURE))
-    assert _reason(igc, der) == "signature-certificate"
+    assert _reason(der) == "signature-certificate"

@@ -83,7 +83,7 @@ def test_production_trusts_four_of_nine(production: TrustStore) -> None:
         "CN=AC IGC-SANTE FORT PERSONNES",
         "CN=AC IGC-SANTE STANDARD PERSONNES",
     ]
-    assert (production.name, production.production) == ("IGC-Santé", True)
+    assert production.name == "IGC-Santé"
     assert production.test_cards is False
 
 
@@ -181,8 +181,8 @@ def test_published_authentication_certificate_is_good_but_for_its_list(
     at = datetime(2018, 1, 1, tzinfo=UTC)
     der = (TEST / "cpe_TEST_auth_igcsante_standard_personnes.der").read_bytes()
     certificate = parse_certificate(der)
-    assert len(verify_chain(certificate, published, at=at)) == 3
-    check_login_purpose(certificate, published)
+    assert len(verify_chain(certificate, published, at=at).certificates) == 3
+    check_login_purpose(certificate, test_cards=published.test_cards)
     assert certificate.category == 0x80
     holder = certificate.practitioner
     assert (holder.ps_idnat, holder.card_type) == ("30B0057881/CPET0002", CardType.CPE)

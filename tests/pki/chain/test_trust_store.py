@@ -36,7 +36,7 @@ def test_folder_is_the_store_that_wrote_it(igc: FakeIgcSante, igc_dir: Path) -> 
     assert read.name == written.name == "IGC-Santé FICTIVE"
     assert set(read.anchors) == set(written.anchors)
     assert set(read.intermediates) == set(written.intermediates)
-    assert (read.test_cards, read.production) == (False, False)
+    assert not read.test_cards
 
 
 def test_test_cards_are_a_setting(copy: Path) -> None:
@@ -60,7 +60,7 @@ def test_plain_folder(igc: FakeIgcSante, tmp_path: Path, encoding: Encoding) -> 
     assert store.name == "laboratory"
     assert store.anchors == (igc.authorities["fort"].certificate,)
     assert store.intermediates == (igc.authorities["fort-personnes"].certificate,)
-    assert (store.test_cards, store.production) == (True, False)
+    assert store.test_cards
 
 
 def test_several_certificates_in_one_pem_file(igc: FakeIgcSante, tmp_path: Path) -> None:

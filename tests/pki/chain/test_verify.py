@@ -72,7 +72,7 @@ def test_sound_chain_is_returned(igc: FakeIgcSante) -> None:
     for name, root in (("doctor", "fort"), ("cpe-nameless", "standard")):
         leaf = parse_certificate(igc.credentials(name).authentication_certificate_der)
         chain = verify_chain(leaf, igc.trust_store(), at=igc.made_at)
-        assert chain == (
+        assert chain.certificates == (
             leaf.x509,
             igc.authorities[f"{root}-personnes"].certificate,
             igc.authorities[root].certificate,
@@ -83,7 +83,7 @@ def test_another_certificate_of_the_same_authority_will_do(igc: FakeIgcSante) ->
     """A renewed intermediate and a renewed root with the same key still make a chain."""
     leaf = parse_certificate(_doctor(igc))
     for trust in (_with_issuer(igc, _ca(igc)), _with_root(igc, _ca(igc, "fort"))):
-        assert len(verify_chain(leaf, trust, at=igc.made_at)) == 3
+        assert len(verify_chain(leaf, trust, at=igc.made_at).certificates) == 3
 
 
 def test_certificate_without_alternative_name_will_do(igc: FakeIgcSante) -> None:

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki.certificate.parse import parse_certificate
-from cps_auth.pki.chain.verify import verify_chain
+from cps_auth.pki.chain.issuer import Issuer
+from cps_auth.pki.chain.verify import Chain, verify_chain
 from cps_auth.pki.revocation.check import check_revocation
 from cps_auth.pki.revocation.crl import CrlStore
 from hardware_mocks.igc.certificates import ExtensionItem, key_usage
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
-Chain = tuple[x509.Certificate, ...]
 HOUR = timedelta(hours=1)
 URL = x509.UniformResourceIdentifier("http://igc-sante.invalid/CRL/ACI-FO-PP.crl")
 
@@ -65,7 +65,7 @@ def test_on_the_list(igc: FakeIgcSante) -> None:
 def test_without_a_reason(igc: FakeIgcSante) -> None:
     """An entry without a reason is revoked for an unspecified one."""
     chain = _chain(igc)
-    line = Revocation(chain[0].serial_number, igc.made_at - HOUR, reason=None)
+    line = Revocation(chain.leaf.x509.serial_number, igc.made_at - HOUR, reason=None)
     with pytest.raises(CertificateRevoked) as caught:
         check_revocation(chain, _lists(igc, igc.crl(revoked=[line])), at=igc.made_at)
     assert caught.value.reason == "unspecified"
@@ -74,7 +74,9 @@ def test_without_a_reason(igc: FakeIgcSante) -> None:
 def test_revoked_intermediate(igc: FakeIgcSante) -> None:
     """A revoked authority revokes its cards."""
     chain = _chain(igc)
-    line = Revocation(chain[1].serial_number, igc.made_at - HOUR, x509.ReasonFlags.ca_compromise)
+    line = Revocation(
+        chain.issuers[0].x509.serial_number, igc.made_at - HOUR, x509.ReasonFlags.ca_compromise
+    )
     crls = CrlStore([igc.crls["ACI-FO-PP"], igc.crl("fort", revoked=[line])])
     with pytest.raises(CertificateRevoked) as caught:
         check_revocation(chain, crls, at=igc.made_at)
@@ -84,7 +86,7 @@ def test_revoked_intermediate(igc: FakeIgcSante) -> None:
 def test_same_serial_of_another_issuer(igc: FakeIgcSante) -> None:
     """A serial number on the list of another authority means nothing."""
     chain = _chain(igc)
-    line = Revocation(chain[0].serial_number, igc.made_at - HOUR)
+    line = Revocation(chain.leaf.x509.serial_number, igc.made_at - HOUR)
     crls = CrlStore([*igc.crls.values(), igc.crl("standard-personnes", revoked=[line], number=2)])
     assert check_revocation(chain, crls, at=igc.made_at)
 
@@ -143,13 +145,27 @@ def test_list_of_the_future(igc: FakeIgcSante) -> None:
 def test_newest_number_wins(igc: FakeIgcSante) -> None:
     """Of two good lists the one with the higher number counts, in any order."""
     chain = _chain(igc)
-    line = Revocation(chain[0].serial_number, igc.made_at - HOUR)
+    line = Revocation(chain.leaf.x509.serial_number, igc.made_at - HOUR)
     old, new = igc.crl(number=7), igc.crl(number=8, revoked=[line])
     for crls in (_lists(igc, old, new), _lists(igc, new, old)):
         with pytest.raises(CertificateRevoked):
             check_revocation(chain, crls, at=igc.made_at)
-    lifted = igc.crl(number=9, revoked=[])
-    assert check_revocation(chain, _lists(igc, new, lifted), at=igc.made_at)[0].crl_number == 9
+
+
+def test_only_a_hold_ends(igc: FakeIgcSante) -> None:
+    """A later list lifts a hold, and nothing else that an older one says (RFC 5280, 5.3.1)."""
+    chain = _chain(igc)
+    later = igc.crl(number=9, revoked=[])
+    before = igc.made_at - HOUR
+    for reason, lifted in ((x509.ReasonFlags.certificate_hold, True), (None, False)):
+        line = Revocation(chain.leaf.x509.serial_number, before, reason=reason)
+        older = igc.crl(number=8, revoked=[line], this_update=before - HOUR)
+        crls = _lists(igc, older, later)
+        if lifted:
+            assert check_revocation(chain, crls, at=igc.made_at)[0].crl_number == 9
+        else:
+            with pytest.raises(CertificateRevoked):
+                check_revocation(chain, crls, at=igc.made_at)
 
 
 def test_forged_list(igc: FakeIgcSante) -> None:
@@ -177,9 +193,10 @@ def test_authority_that_may_not_sign_lists(igc: FakeIgcSante) -> None:
     key_identifier = x509.SubjectKeyIdentifier.from_public_key(issuer.key.public_key())
     request = request.having(key_identifier, critical=False)
     request = replace(request, subject=issuer.certificate.subject)
-    other = x509.load_der_x509_certificate(igc.issue(request, "fort"))
+    other = Issuer.of(x509.load_der_x509_certificate(igc.issue(request, "fort")))
+    chain = Chain(chain.leaf, (other,))
     with pytest.raises(RevocationUnknown) as caught:
-        check_revocation((chain[0], other), _lists(igc, igc.crl()), at=igc.made_at)
+        check_revocation(chain, _lists(igc, igc.crl()), at=igc.made_at)
     assert caught.value.why == "crl-issuer-may-not-sign"
 
 

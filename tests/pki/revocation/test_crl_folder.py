@@ -14,10 +14,11 @@ from cryptography.x509 import CertificateRevocationListBuilder, Name, load_der_x
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.files import FileVersion, version_of
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation import crl
 from cps_auth.pki.revocation.crl import CrlStore
-from cps_auth.pki.revocation.crl_header import Doubt
+from cps_auth.pki.revocation.crl_header import CrlProblem
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -137,7 +138,7 @@ def test_a_reading_that_failed_is_done_again(
         with pytest.raises(MemoryError):
             store.named(_issuer(igc))
     (after,) = store.named(_issuer(igc))
-    assert (before.number, after.number) == (1, 2)
+    assert (before.header.number, after.header.number) == (1, 2)
 
 
 def test_a_list_beyond_all_size(igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +156,8 @@ def test_a_list_without_key_identifier_has_one_signer(igc: FakeIgcSante) -> None
     builder = CertificateRevocationListBuilder(authority.certificate.subject, *dates)
     signed = builder.sign(authority.key, hashes.SHA256())
     read = crl.Crl.parse(signed.public_bytes(Encoding.DER))
-    assert read.doubt_under(other.certificate) is Doubt.BAD_SIGNATURE
-    assert read.doubt_under(authority.certificate) is None
+    assert read.signature_problem(Issuer.of(other.certificate)) is CrlProblem.BAD_SIGNATURE
+    assert read.signature_problem(Issuer.of(authority.certificate)) is None
     strangers = crl.Crl.parse(signed.public_bytes(Encoding.DER))
-    assert strangers.doubt_under(authority.certificate) is None
-    assert strangers.doubt_under(other.certificate) is Doubt.OTHER_KEY
+    assert strangers.signature_problem(Issuer.of(authority.certificate)) is None
+    assert strangers.signature_problem(Issuer.of(other.certificate)) is CrlProblem.OTHER_KEY

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from cps_auth.der import Element
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.files import version_of
-from cps_auth.pki.chain.signatures import signer_of
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation import crl as crl_module
 from cps_auth.pki.revocation.crl import Crl, CrlStore
 from cps_auth.pki.revocation.crl_entries import Entries, read_entries
 from cps_auth.pki.revocation.crl_index import index_path
 from cps_auth.pki.revocation.crl_lookup import number_key
-from cps_auth.pki.revocation.crl_numbers import ListNumbers
+from cps_auth.pki.revocation.crl_numbers import CrlNumbers
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -175,8 +175,8 @@ def test_index_names_the_key_that_verified(igc: FakeIgcSante, folder: Path) -> N
     genuine, forger = (
         igc.authorities[name].certificate for name in ("fort-personnes", "rogue-fort-personnes")
     )
-    assert crl.doubt_under(genuine) is None
-    doubt = crl.doubt_under(forger)
+    assert crl.signature_problem(Issuer.of(genuine)) is None
+    doubt = crl.signature_problem(Issuer.of(forger))
     assert doubt is not None
     assert doubt.value == "crl-other-key"
 
@@ -248,11 +248,11 @@ def test_unreadable_numbers_are_not_zero(igc: FakeIgcSante, folder: Path) -> Non
 def test_numbers_of_two_processes_are_put_together(tmp_path: Path) -> None:
     """Each process adds what it saw; the higher of two numbers stays."""
     tmp_path.chmod(0o755)
-    one, two = ListNumbers(tmp_path), ListNumbers(tmp_path)
+    one, two = CrlNumbers(tmp_path), CrlNumbers(tmp_path)
     one.saw(("a", "x"), 5)
     two.saw(("b", "x"), 7)
     two.saw(("a", "x"), 4)
-    third = ListNumbers(tmp_path)
+    third = CrlNumbers(tmp_path)
     assert [third.highest((key, "x")) for key in "abc"] == [5, 7, None]
 
 
@@ -271,9 +271,9 @@ def test_number_that_another_process_saw(igc: FakeIgcSante, folder: Path) -> Non
     """What a judge remembers goes with the numbers, too: its list may be an old one by now."""
     judge = _judge(igc, folder)
     judge.judge(_doctor(igc), at=igc.made_at)
-    issuer = signer_of(igc.authorities["fort-personnes"].certificate)
+    issuer = Issuer.of(igc.authorities["fort-personnes"].certificate)
     key = number_key(Crl.parse((folder / NAME).read_bytes()), issuer)
-    ListNumbers(folder / "index").saw(key, 2)
+    CrlNumbers(folder / "index").saw(key, 2)
     with pytest.raises(RevocationUnknown) as caught:
         judge.judge(_doctor(igc), at=igc.made_at)
     assert caught.value.why == "crl-rollback"
@@ -310,7 +310,7 @@ def _entries(igc: FakeIgcSante, lines: list[Revocation]) -> Entries:
     assert crl.entry_count is None
     with pytest.raises(LookupError):
         _ = crl.entries
-    assert crl.doubt_under(igc.authorities["fort-personnes"].certificate) is None
+    assert crl.signature_problem(Issuer.of(igc.authorities["fort-personnes"].certificate)) is None
     return crl.entries
 
 
@@ -326,7 +326,7 @@ def test_dates_beyond_2049(igc: FakeIgcSante) -> None:
 def test_year_that_is_none() -> None:
     """The year 0 is a date in DER and none in Python: whoever is listed with it is listed."""
     entry = b"\x30\x14\x02\x01\x07\x18\x0f00000101000000Z"
-    entries = read_entries(entry, Element(0x30, 0, 0, len(entry)))
+    entries, _ = read_entries(entry, Element(0x30, 0, 0, len(entry)))
     assert entries.find(7) == (datetime.min.replace(tzinfo=UTC), "unspecified")
 
 

@@ -16,6 +16,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.revocation.ocsp import Answer, OcspRefused, judge_answer, make_question
@@ -81,9 +82,9 @@ def _doubt(igc: FakeIgcSante, der: bytes, nonce: bytes | None = NONCE, **policy:
     issuer = igc.authorities["fort-personnes"].certificate
     rules = dataclasses.replace(RevocationPolicy.require(), **policy)
     try:
-        judge_answer(Answer(der, nonce), _doctor(igc), issuer, at=_now(), policy=rules)
+        judge_answer(Answer(der, nonce), _doctor(igc), Issuer.of(issuer), at=_now(), policy=rules)
     except OcspRefused as refused:
-        return refused.doubt.value
+        return refused.problem
     return "good"
 
 

@@ -15,6 +15,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cps_auth.der import SEQUENCE, element_at, inside
+from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.revocation.ocsp import Answer, OcspRefused, judge_answer
 from cps_auth.pki.revocation.policy import REQUIRE
 from hardware_mocks.card.ber import tlv
@@ -79,12 +80,12 @@ def _answer(
 
 def _verdict(igc: FakeIgcSante, answer: bytes) -> str:
     policy = dataclasses.replace(REQUIRE, nonce_required=False)
-    issuer = igc.authorities["fort-personnes"].certificate
+    issuer = Issuer.of(igc.authorities["fort-personnes"].certificate)
     at = datetime.now(UTC)
     try:
         evidence = judge_answer(Answer(answer, None), _card(igc), issuer, at=at, policy=policy)
     except OcspRefused as refused:
-        return refused.doubt.value
+        return refused.problem
     return "good" if evidence.revoked is None else "revoked"
 
 

@@ -15,7 +15,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cps_auth.errors import RevocationUnknown, UntrustedIssuer
-from cps_auth.pki.certificate.parse import CERTIFICATE_MAX_BYTES
+from cps_auth.pki.certificate.parse import CERTIFICATE_MAX_BYTES, parse_certificate
+from cps_auth.pki.chain.verify import Chain, verify_chain
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.check import check_revocation
 from cps_auth.pki.revocation.crl import CrlStore
@@ -106,7 +107,7 @@ def _fastest(ask: Callable[[], object]) -> float:
     return min(times)
 
 
-def _why(igc: FakeIgcSante, chain: tuple[x509.Certificate, ...], crl: bytes) -> str:
+def _why(igc: FakeIgcSante, chain: Chain, crl: bytes) -> str:
     try:
         check_revocation(chain, CrlStore([crl, igc.crls["ACR-FO"]]), at=igc.made_at)
     except RevocationUnknown as unknown:
@@ -115,11 +116,10 @@ def _why(igc: FakeIgcSante, chain: tuple[x509.Certificate, ...], crl: bytes) -> 
 
 
 @pytest.fixture(scope="module")
-def chain(igc: FakeIgcSante) -> tuple[x509.Certificate, ...]:
+def chain(igc: FakeIgcSante) -> Chain:
     """The doctor's."""
-    judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
-    doctor = igc.credentials("doctor").authentication_certificate_der
-    return judge.judge(doctor, at=igc.made_at).chain
+    doctor = parse_certificate(igc.credentials("doctor").authentication_certificate_der)
+    return verify_chain(doctor, igc.trust_store(), at=igc.made_at)
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,7 @@ def chain(igc: FakeIgcSante) -> tuple[x509.Certificate, ...]:
         *(("issuer", name) for name in ISSUERS),
     ],
 )
-def test_lists(
-    igc: FakeIgcSante, chain: tuple[x509.Certificate, ...], kind: str, name: str
-) -> None:
+def test_lists(igc: FakeIgcSante, chain: Chain, kind: str, name: str) -> None:
     """A list is not looked into before it was verified, and never for long."""
     made = {**ENTRIES, **EXTENSIONS, **ISSUERS}[name]()
     genuine = _list(igc, **{kind: made})
@@ -176,7 +174,7 @@ def _forged_responders(
 )
 def test_answers(
     igc: FakeIgcSante,
-    chain: tuple[x509.Certificate, ...],
+    chain: Chain,
     by_name: bool,
     names: int,
     count: int,
@@ -188,8 +186,8 @@ def test_answers(
     sent = _forged_responders(igc, key, name, count)
     encoding = ocsp.OCSPResponderEncoding.NAME if by_name else ocsp.OCSPResponderEncoding.HASH
     builder = ocsp.OCSPResponseBuilder().add_response(
-        cert=chain[0],
-        issuer=chain[1],
+        cert=chain.leaf.x509,
+        issuer=chain.issuers[0].x509,
         algorithm=hashes.SHA1(),  # noqa: S303, names the issuer
         cert_status=ocsp.OCSPCertStatus.GOOD,
         this_update=igc.made_at,
@@ -202,9 +200,9 @@ def test_answers(
 
     def ask() -> str:
         try:
-            judge_answer(answer, chain[0], chain[1], at=igc.made_at, policy=REQUIRE)
+            judge_answer(answer, chain.leaf.x509, chain.issuers[0], at=igc.made_at, policy=REQUIRE)
         except OcspRefused as refused:
-            return refused.doubt.value
+            return refused.problem
         return "good"
 
     assert ask() == doubt

@@ -16,7 +16,7 @@ from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.upkeep import update
-from cps_auth.pki.upkeep.status import lists_status
+from cps_auth.pki.upkeep.status import crls_status
 from cps_auth.pki.upkeep.update import Outcome, store_list
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
@@ -154,6 +154,6 @@ def test_status_says_what_a_judge_would(igc: FakeIgcSante, folder: Path) -> None
     file.write_bytes(igc.crl(number=5))
     with pytest.raises(RevocationUnknown) as caught:
         _number(igc, folder)
-    rows = lists_status(igc.trust_store(), CrlStore.from_folder(folder), at=igc.made_at)
+    rows = crls_status(igc.trust_store(), CrlStore.from_folder(folder), at=igc.made_at)
     doubts = {row.issuer: row.doubt for row in rows}
     assert doubts["FICTIVE AC IGC-SANTE FORT PERSONNES"] == caught.value.why == "crl-rollback"

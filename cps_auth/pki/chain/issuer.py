@@ -1,0 +1,182 @@
+"""An issuer: a CA certificate read once, and what RFC 5280 asks of it and of what it issued."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from cps_auth.der import GENERALIZED_TIME, SEQUENCE, element_at, inside
+from cps_auth.pki.certificate.fields import ParsedCertificate, read_fields
+from cps_auth.pki.certificate.names import NAME_MAX_BYTES, name_key, shown_name
+from cps_auth.pki.certificate.profiles import DEFAULT_KEY_RULES, KeyRules
+from cps_auth.pki.certificate.signature import SignedParts, is_signed_with
+
+
+@dataclass(frozen=True, eq=False)
+class Issuer(ParsedCertificate):
+    """A CA certificate, with what is asked of it again and again.
+
+    Attributes:
+        key: that it certifies.
+        key_sha256_hex: of the SubjectPublicKeyInfo.
+        name_key: see `cps_auth.pki.certificate.names.name_key`.
+        name_der: its subject.
+        shown_name: common name, or all of the name.
+        key_identifier: its SubjectKeyIdentifier, None when absent.
+        may_sign_crls: whether its key usage says so.
+    """
+
+    key: CertificatePublicKeyTypes = field(repr=False)
+    key_sha256_hex: str
+    name_key: str = field(repr=False)
+    name_der: bytes = field(repr=False)
+    shown_name: str
+    key_identifier: bytes | None
+    may_sign_crls: bool
+
+    @classmethod
+    def of(cls, authority: x509.Certificate) -> Issuer:
+        """Read a CA certificate that `load_x509` accepted."""
+        fields = read_fields(authority)
+        key = authority.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        subject = fields.extensions.get(x509.SubjectKeyIdentifier)
+        usage = fields.extensions.get(x509.KeyUsage)
+        return cls(
+            **vars(fields),
+            key=key,
+            key_sha256_hex=hashlib.sha256(spki).hexdigest(),
+            name_key=name_key(authority.subject),
+            name_der=authority.subject.public_bytes(),
+            shown_name=shown_name(authority.subject),
+            key_identifier=None if subject is None else subject.digest,
+            may_sign_crls=usage is not None and usage.crl_sign,
+        )
+
+
+def names_issuer(child: x509.Certificate, parts: SignedParts | None, issuer: Issuer) -> bool:
+    """Return whether a certificate names this issuer. RFC 5280 section 6.1.3 (a) (4).
+
+    Args:
+        child: what was parsed.
+        parts: of the bytes that it was parsed from.
+        issuer: a CA.
+    """
+    if parts is None:
+        return False
+    return parts.issuer_der == issuer.name_der or issuer_key(child, parts) == issuer.name_key
+
+
+def issuer_key(child: x509.Certificate, parts: SignedParts | None) -> str | None:
+    """Return the `name_key` of a certificate's issuer, None when it cannot be read."""
+    if parts is None or len(parts.issuer_der) > NAME_MAX_BYTES:
+        return None
+    try:
+        return name_key(child.issuer)
+    except Exception:  # the library reads it now, and documents no closed list
+        return None
+
+
+def is_issued_by(child: x509.Certificate, parts: SignedParts | None, issuer: Issuer) -> bool:
+    """Return whether a certificate names this issuer and is signed with its key.
+
+    RFC 5280 section 6.1.3 (a) (1) and (4). Arguments as in `names_issuer`.
+    """
+    return names_issuer(child, parts, issuer) and is_signed_with(child, parts, issuer.key)
+
+
+def has_generalized_dates(der: bytes) -> bool:
+    """Return whether a certificate that was parsed writes a date of its own as GeneralizedTime."""
+    signed = next(inside(der, element_at(der, 0, len(der))))
+    # signature, issuer, validity: RFC 5280 section 4.1
+    validity = [part for part in inside(der, signed) if part.tag == SEQUENCE][2]
+    return any(date.tag == GENERALIZED_TIME for date in inside(der, validity))
+
+
+def identifies(child: ParsedCertificate, issuer: Issuer) -> bool:
+    """Return whether the child's authority key identifier is the issuer's subject key identifier.
+
+    Both have to be there: RFC 5280 sections 4.2.1.1 and 4.2.1.2.
+    """
+    authority = child.extensions.get(x509.AuthorityKeyIdentifier)
+    if authority is None or issuer.key_identifier is None:
+        return False
+    return authority.key_identifier == issuer.key_identifier
+
+
+def is_strong_key(certificate: x509.Certificate, rules: KeyRules = DEFAULT_KEY_RULES) -> bool:
+    """Return whether the certified key is of a kind and size that the rules accept."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return rules.rsa_min_bits <= key.key_size <= rules.rsa_max_bits
+    return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in rules.curves
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    """Return whether it names itself as its issuer. RFC 5280 section 3.2."""
+    return certificate.subject == certificate.issuer
+
+
+def allows_client_auth(usage: x509.ExtendedKeyUsage | None) -> bool:
+    """Return whether an authority with this extended key usage may issue for client logins."""
+    allowing = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    return usage is None or any(oid in usage for oid in allowing)
+
+
+_KNOWN_CRITICAL = frozenset(
+    {
+        x509.BasicConstraints,
+        x509.KeyUsage,
+        x509.ExtendedKeyUsage,
+        x509.SubjectAlternativeName,
+        x509.CertificatePolicies,
+    }
+)
+
+
+def has_unknown_critical(certificate: ParsedCertificate) -> bool:
+    """Return whether something is critical that is not processed here. RFC 5280 section 4.2."""
+    return not certificate.extensions.critical <= _KNOWN_CRITICAL
+
+
+def has_room(path: tuple[Issuer, ...]) -> bool:
+    """Return whether no authority of a path forbids the authorities that are below it.
+
+    Source: RFC 5280 section 4.2.1.9; self-issued ones don't count.
+    """
+    below = 0
+    for authority in path:
+        basic = authority.extensions.get(x509.BasicConstraints)
+        longest = None if basic is None else basic.path_length
+        if longest is not None and below > longest:
+            return False
+        below += 0 if is_self_issued(authority.x509) else 1
+    return True
+
+
+def is_sound_authority(authority: Issuer, keys: KeyRules, *, at: datetime) -> bool:
+    """Return whether a certificate is that of a CA which may issue certificates for logins.
+
+    For anchors, which nobody signed but themselves; the library's verifier is given the same
+    rules. RFC 5280 sections 6.1.3 (a) (2) and 6.1.4 (k), (n), (o).
+    """
+    basic = authority.extensions.get(x509.BasicConstraints)
+    usage = authority.extensions.get(x509.KeyUsage)
+    return (
+        authority.not_before <= at <= authority.not_after
+        and basic is not None
+        and basic.ca
+        and usage is not None
+        and usage.key_cert_sign
+        and is_strong_key(authority.x509, keys)
+        and allows_client_auth(authority.extensions.get(x509.ExtendedKeyUsage))
+        and authority.extensions.get(x509.NameConstraints) is None
+        and not has_unknown_critical(authority)
+    )
