@@ -186,8 +186,11 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
         _CALL_ADMINISTRATOR,
     ),
     e.TrustStoreUnusable: (
-        _("The authorities' certificates are missing or not the right ones: {what}."),
-        _("Install the ANS Cryptolib or import the certificates: cps-auth trust import."),
+        _("The authorities' certificates cannot be used: {what}."),
+        _(
+            "If they are missing, fetch them: cps-auth trust update. If they are there, let"
+            " everybody read them, and only root write them."
+        ),
     ),
     e.ModuleUnusable: (
         _("The card software (PKCS#11 module) cannot be used: {what}."),
@@ -236,6 +239,23 @@ def _language(locale: str) -> str:
     return re.split("[_.@]", locale, maxsplit=1)[0].lower()
 
 
+_CLOCK = (
+    _("The clock of this computer is behind: what vouches for this card is dated later."),
+    _("Check the date and time of this computer, then try again."),
+)
+
+_WORDS_OF_REASON: Mapping[str, tuple[str, str]] = {
+    "ca-not-yet-valid": _CLOCK,
+    "crl-not-yet-valid": _CLOCK,
+    "ocsp-not-yet-valid": _CLOCK,
+    "crl-unreadable": (
+        _("Nobody can check whether this card is still allowed: the list may not be read."),
+        _("Let everybody read the folder of the lists and what is in it."),
+    ),
+}
+"""For reasons (`cps_auth.pki`) with which the person can do something else than for the error."""
+
+
 @cache
 def translations(language: str) -> _gettext.NullTranslations:
     """Return the catalogue of a language; English, the source, for any we do not have.
@@ -257,8 +277,9 @@ def explain(error: e.CpsAuthError, language: str) -> Explanation:
         What happened, what to do, and the attempts left when the error knows them.
     """
     tr = translations(language)
-    happened, to_do = _WORDS[type(error)]
     data = error.data()
+    reason = str(data.get("why") or data.get("reason") or "")
+    happened, to_do = _WORDS_OF_REASON.get(reason) or _WORDS[type(error)]
     attempts = data.get("attempts_left")
     return Explanation(
         happened=tr.gettext(happened).format(**data),

@@ -28,15 +28,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from cps_auth.files import make_folder
 from hardware_mocks.igc.certificates import Authority
 from hardware_mocks.personas import CardCredentials
 
 
 def write_trust(folder: Path, name: str) -> None:
     """Write trust.toml."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     text = f'name = "{name}"\ntest_cards = false\n'
-    (folder / "trust.toml").write_text(text, encoding="utf-8")
+    _write_protected(folder / "trust.toml", text.encode())
 
 
 def write_made_at(folder: Path, made_at: datetime) -> None:
@@ -57,9 +58,15 @@ def read_made_at(folder: Path) -> datetime:
 
 def write_public(folder: Path, name: str, suffix: str, ders: Mapping[str, bytes]) -> None:
     """Write DER files by name into a folder inside `folder`."""
-    (folder / name).mkdir(parents=True, exist_ok=True)
+    make_folder(folder / name)
     for stem, der in ders.items():
-        (folder / name / f"{stem}.{suffix}").write_bytes(der)
+        _write_protected(folder / name / f"{stem}.{suffix}", der)
+
+
+def _write_protected(path: Path, content: bytes) -> None:
+    """Write a file that decides about trust: a group that may write is refused, so no umask."""
+    path.write_bytes(content)
+    path.chmod(0o644)
 
 
 def read_crls(folder: Path) -> dict[str, bytes]:

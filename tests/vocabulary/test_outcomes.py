@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import get_type_hints
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from cps_auth import errors
 from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.flask.http_errors import HTTP_STATUSES
+from cps_auth.pki.revocation.crl_header import CrlProblem
 from cps_auth.wording import LANGUAGES, explain
 from pam_helper.daemon.answering import COLUMNS, refusal
 from pam_helper.daemon.pam_results import PAM_RESULTS
@@ -20,6 +22,7 @@ LEAVES = errors.leaves()
 
 SAMPLES: dict[object, object] = {
     str: "sample",
+    StrEnum: CrlProblem.STALE,
     str | None: "sample",
     int | None: 2,
     float: 12.0,

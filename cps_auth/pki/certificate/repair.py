@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cps_auth.der import OCTET_STRING, SEQUENCE, Element, element_at, inside
+from cps_auth.der import SEQUENCE, Element, element_at, inside
 from cps_auth.pki.certificate.names import NAME_MAX_BYTES
 
 _SET, _UTF8_STRING, _T61_STRING, _EXTENSIONS = 0x31, 0x0C, 0x14, 0xA3
@@ -105,7 +105,7 @@ def _extension(der: bytes, element: Element) -> bytes:
     if parts[0] == _BASIC_CONSTRAINTS and parts[-1] == written:
         parts[-1] = left_out
     elif parts[0] == _POLICIES:
-        parts[-1] = _tlv(OCTET_STRING, [_policies(parts[-1])])
+        parts[-1] = _tlv(parts[-1][0], [_policies(parts[-1])])
     return _tlv(element.tag, parts)
 
 

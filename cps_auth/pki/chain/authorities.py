@@ -174,9 +174,11 @@ class Authorities:
 
         For stores with critical certificate policies, which the verifier takes for unknown.
         """
+        if not is_sound_authority(authority, self.profile.keys, at=at):
+            return None
         if authority in self.anchors:
             return (authority,)
-        if longest < 1 or not is_sound_authority(authority, self.profile.keys, at=at):
+        if longest < 1:
             return None
         parts = signed_parts(authority.x509.public_bytes(Encoding.DER))
         for issuer in self.identified_by(authority):

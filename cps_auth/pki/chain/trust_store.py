@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
+from cps_auth.files import ownership_fault
 from cps_auth.pki.certificate.fields import read_fields
 from cps_auth.pki.certificate.parse import fingerprint_hex, load_x509
 from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
@@ -28,6 +30,7 @@ PRODUCTION_FOLDERS = (Path("/etc/opt/santesocial/CPS/Coffre"), Path("/var/lib/cp
 """Where the ANS Cryptolib installs the certificates of the authorities, and our own folder."""
 
 _FILE_MAX_BYTES = 64 * 1024
+_PINS = {**PRODUCTION_ANCHORS, **PRODUCTION_INTERMEDIATES}
 
 
 @dataclass(frozen=True)
@@ -73,21 +76,51 @@ def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore
     """Return the pinned authorities: the default, and the only production trust.
 
     Args:
-        folders: where *.cer files (DER) are looked for; files that are not pinned, folders
-            that are not there and files that cannot be read are passed over.
+        folders: where *.cer files (DER) are looked for; files that are not pinned and folders
+            that are not there are passed over.
 
     Raises:
-        TrustStoreUnusable: a pinned certificate is in none of the folders.
+        TrustStoreUnusable: a pinned certificate is in none of the folders, or in one that may
+            not be read.
     """
     folders = tuple(folders)
-    found = {fingerprint_hex(der): der for folder in folders for der in _readable_files(folder)}
+    found, unreadable = pinned_certificates(folders)
+    missing = [name for pin, name in _PINS.items() if pin not in found]
+    if missing:
+        places = ", ".join(map(str, folders))
+        what = "; ".join([f"missing in {places}: {', '.join(missing)}", *unreadable])
+        raise TrustStoreUnusable(what)
     return TrustStore(
         name=PRODUCTION_NAME,
-        anchors=_pinned(PRODUCTION_ANCHORS, found, folders),
-        intermediates=_pinned(PRODUCTION_INTERMEDIATES, found, folders),
+        anchors=tuple(load_x509(found[pin]) for pin in PRODUCTION_ANCHORS),
+        intermediates=tuple(load_x509(found[pin]) for pin in PRODUCTION_INTERMEDIATES),
         crl_urls=PRODUCTION_CRL_URLS,
         ocsp_urls=PRODUCTION_OCSP_URLS,
     )
+
+
+def pinned_certificates(folders: Iterable[Path]) -> tuple[dict[str, bytes], list[str]]:
+    """Return the pinned certificates in some folders, and what may not be read there.
+
+    Args:
+        folders: see `production_trust`.
+
+    Returns:
+        DER by SHA-256, and technical words for each file or folder.
+    """
+    found: dict[str, bytes] = {}
+    unreadable: list[str] = []
+    for folder in folders:
+        try:
+            for file in _files(folder, (".cer",)):
+                with contextlib.suppress(TrustStoreUnusable):  # too long: not a pinned one
+                    der = _read(file, is_trusted=False)
+                    found[fingerprint_hex(der)] = der
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unreadable.append(f"{error.filename or folder}: {error.strerror}")
+    return {pin: found[pin] for pin in _PINS if pin in found}, unreadable
 
 
 def folder_trust(folder: Path) -> TrustStore:
@@ -100,17 +133,15 @@ def folder_trust(folder: Path) -> TrustStore:
             other CAs intermediates, and TEST cards are allowed.
 
     Raises:
-        TrustStoreUnusable: no such folder, no anchor in it, a file that cannot be read, or one
-            that everybody can write to.
+        TrustStoreUnusable: no such folder, no anchor in it, a file or folder that may not be
+            read, or that others than root and this process's user could have written.
     """
     settings = folder / "trust.toml"
     try:
-        if not folder.is_dir():
-            raise TrustStoreUnusable(f"{folder}: not a folder")
-        _check_is_nobodys(folder, settings, folder / "anchors", folder / "intermediates")
+        _check_protected(folder)
         store = _described_trust(folder, settings) if settings.exists() else _plain_trust(folder)
     except OSError as error:
-        raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
+        raise TrustStoreUnusable(f"{error.filename or folder}: {error.strerror}") from None
     if not store.name.strip() or not store.name.isprintable():
         raise TrustStoreUnusable(f"{folder}: its trust has an empty or unprintable name")
     if store.name.strip().casefold() == PRODUCTION_NAME.casefold():
@@ -120,27 +151,39 @@ def folder_trust(folder: Path) -> TrustStore:
     return store
 
 
-def _check_is_nobodys(*paths: Path) -> None:
-    """Refuse what everybody could have put an anchor into."""
-    for path in paths:
-        if path.exists() and path.stat().st_mode & stat.S_IWOTH:
-            raise TrustStoreUnusable(f"{path}: everybody can write to it")
+def _check_protected(folder: Path) -> None:
+    """Refuse a folder that others could have put an anchor into."""
+    fault = ownership_fault(folder.stat())
+    if fault is not None:
+        raise TrustStoreUnusable(f"{folder}: {fault}")
+    if not folder.is_dir():
+        raise TrustStoreUnusable(f"{folder}: not a folder")
 
 
 def _described_trust(folder: Path, settings_file: Path) -> TrustStore:
-    settings = _read_settings(settings_file)
+    try:
+        settings = msgspec.toml.decode(_read(settings_file), type=_TrustSettings)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise TrustStoreUnusable(f"{settings_file}: {error}") from None
     return TrustStore(
         name=settings.name,
-        anchors=tuple(_certificates(folder / "anchors", ("*.cer",))),
-        intermediates=tuple(_certificates(folder / "intermediates", ("*.cer",))),
+        anchors=_certificates_in(folder / "anchors"),
+        intermediates=_certificates_in(folder / "intermediates"),
         test_cards=settings.test_cards,
         crl_urls=settings.crl_urls,
         ocsp_urls=settings.ocsp_urls,
     )
 
 
+def _certificates_in(folder: Path) -> tuple[x509.Certificate, ...]:
+    if not folder.exists():
+        return ()
+    _check_protected(folder)
+    return tuple(_certificates(folder, (".cer",)))
+
+
 def _plain_trust(folder: Path) -> TrustStore:
-    found = _certificates(folder, ("*.cer", "*.crt", "*.der", "*.pem"))
+    found = _certificates(folder, (".cer", ".crt", ".der", ".pem"))
     authorities = tuple(certificate for certificate in found if _is_ca(certificate))
     self_signed = tuple(ca for ca in authorities if _is_self_signed(ca))
     return TrustStore(
@@ -162,21 +205,23 @@ def _is_ca(certificate: x509.Certificate) -> bool:
     return basic is not None and basic.ca
 
 
-def _read_settings(file: Path) -> _TrustSettings:
-    try:
-        return msgspec.toml.decode(_read_file(file), type=_TrustSettings)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise TrustStoreUnusable(f"{file}: {error}") from None
-
-
-def _certificates(folder: Path, patterns: Iterable[str]) -> Iterator[x509.Certificate]:
-    for file in sorted(path for pattern in patterns for path in folder.glob(pattern)):
-        _check_is_nobodys(file)
-        content = _read_file(file)
+def _certificates(folder: Path, endings: tuple[str, ...]) -> Iterator[x509.Certificate]:
+    for file in _files(folder, endings):
+        content = _read(file)
         try:
             yield from [load_x509(der) for der in _split(content)]
         except ValueError as error:
             raise TrustStoreUnusable(f"{file}: {error}") from None
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    """Return the files of a folder with these endings. Not by glob, which hides what it may not
+    read.
+
+    Raises:
+        OSError: it is not there, or may not be read.
+    """
+    return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.name.endswith(endings))
 
 
 def _split(content: bytes) -> list[bytes]:
@@ -188,30 +233,13 @@ def _split(content: bytes) -> list[bytes]:
     ]
 
 
-def _read_file(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(_FILE_MAX_BYTES + 1)
-    except OSError as error:
-        raise TrustStoreUnusable(f"{file}: {error.strerror}") from None
+def _read(file: Path, *, is_trusted: bool = True) -> bytes:
+    """Return the content of a file; of one whose word is taken, only if it is protected."""
+    with file.open("rb") as opened:
+        fault = ownership_fault(os.fstat(opened.fileno())) if is_trusted else None
+        if fault is not None:
+            raise TrustStoreUnusable(f"{file}: {fault}")
+        content = opened.read(_FILE_MAX_BYTES + 1)
     if len(content) > _FILE_MAX_BYTES:
         raise TrustStoreUnusable(f"{file}: longer than {_FILE_MAX_BYTES} bytes")
     return content
-
-
-def _readable_files(folder: Path) -> Iterator[bytes]:
-    for file in sorted(folder.glob("*.cer")):
-        try:
-            yield _read_file(file)
-        except TrustStoreUnusable:
-            continue  # if it was a pinned one, it will be missed by name
-
-
-def _pinned(
-    pins: Mapping[str, str], found: Mapping[str, bytes], folders: tuple[Path, ...]
-) -> tuple[x509.Certificate, ...]:
-    missing = [name for sha256_hex, name in pins.items() if sha256_hex not in found]
-    if missing:
-        places = ", ".join(map(str, folders))
-        raise TrustStoreUnusable(f"missing in {places}: {', '.join(missing)}")
-    return tuple(load_x509(found[sha256_hex]) for sha256_hex in pins)

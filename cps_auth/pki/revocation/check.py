@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from cryptography import x509
+
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.model import RevocationEvidence
 from cps_auth.pki.certificate.fields import ParsedCertificate
@@ -28,7 +30,6 @@ from cps_auth.pki.revocation.ocsp import (
     OcspRefused,
     OcspSource,
     judge_answer,
-    needs_no_check,
 )
 from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
 
@@ -135,7 +136,7 @@ class _Check:
         Source: RFC 6960 section 4.2.2.2.1.
         """
         responder = found.responder
-        if responder is None or needs_no_check(responder):
+        if responder is None or responder.extensions.get(x509.OCSPNoCheck) is not None:
             return
         try:
             listed = find_evidence(responder, issuer, self.crls, at=self.at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,13 @@ from cps_auth.pki.certificate.names import name_key
 from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.revocation.crl_entries import Entries, read_entries
-from cps_auth.pki.revocation.crl_header import CrlHeader, CrlProblem, read_header, revoked_part
+from cps_auth.pki.revocation.crl_header import (
+    CRL_PROBLEMS,
+    CrlHeader,
+    CrlProblem,
+    read_header,
+    revoked_part,
+)
 from cps_auth.pki.revocation.crl_index import (
     FOLDER,
     IndexHeader,
@@ -147,12 +154,12 @@ class CrlSnapshot:
 
     Attributes:
         by_issuer: by `cps_auth.pki.certificate.names.name_key`; nothing else about them is known.
-        has_malformed: whether something that should be a CRL cannot be read.
+        problem: of what should be a CRL and is none, or may not be read; None: all are CRLs.
         numbers: high-water marks of every issuer.
     """
 
     by_issuer: Mapping[str, tuple[Crl, ...]]
-    has_malformed: bool
+    problem: CrlProblem | None
     numbers: CrlNumbers
 
 
@@ -162,13 +169,14 @@ class CrlStore:
     def __init__(
         self, unverified_crls: Iterable[bytes] = (), *, folder: Path | None = None
     ) -> None:
-        self._fixed = [_parse_or_none(crl) for crl in unverified_crls]
+        self._fixed = [_parse(crl) for crl in unverified_crls]
         self._folder = folder
         self._mutex = threading.Lock()
-        self._files: dict[str, tuple[FileVersion, Crl | None]] = {}
+        self._files: dict[str, tuple[FileVersion, Crl | CrlProblem]] = {}
         self._versions: dict[str, FileVersion] = {}  # of the same files
         self._folder_name = "" if folder is None else str(folder)
         self._folder_version: FileVersion = ()
+        self._folder_problem: CrlProblem | None = None
         self._numbers = CrlNumbers(None if folder is None else folder / FOLDER)
         self._snapshot = self._sorted()
 
@@ -198,12 +206,19 @@ class CrlStore:
         folder_version = version_of(self._folder_name)
         if self._is_current(folder_version):
             return
-        versions = {path: version_of(path) for path in sorted(map(str, folder.glob("*.crl")))}
-        if versions != self._versions:
+        problem_before, self._folder_problem = self._folder_problem, None
+        try:
+            names = sorted(entry.path for entry in os.scandir(folder))
+        except FileNotFoundError:
+            names = []
+        except OSError:
+            names, self._folder_problem = [], CrlProblem.UNREADABLE
+        versions = {name: version_of(name) for name in names if name.endswith(".crl")}
+        if versions != self._versions or self._folder_problem is not problem_before:
             self._files = {
                 path: known
                 if (known := self._files.get(path)) and version and known[0] == version
-                else (version, _read_or_none(Path(path), version))
+                else (version, _read(Path(path), version))
                 for path, version in versions.items()
             }
             self._snapshot = self._sorted()
@@ -219,26 +234,31 @@ class CrlStore:
         return list(map(version_of, self._versions)) == list(self._versions.values())
 
     def _sorted(self) -> CrlSnapshot:
-        crls = [*self._fixed, *(crl for _, crl in self._files.values())]
+        problem = self._folder_problem
         by_issuer: dict[str, tuple[Crl, ...]] = {}
-        for crl in filter(None, crls):
-            key = crl.header.issuer_key
-            by_issuer[key] = (*by_issuer.get(key, ()), crl)
-        return CrlSnapshot(by_issuer, any(crl is None for crl in crls), self._numbers)
+        for crl in (*self._fixed, *(crl for _, crl in self._files.values())):
+            if isinstance(crl, CrlProblem):
+                problem = crl if problem is None else max(problem, crl, key=CRL_PROBLEMS.index)
+            else:
+                key = crl.header.issuer_key
+                by_issuer[key] = (*by_issuer.get(key, ()), crl)
+        return CrlSnapshot(by_issuer, problem, self._numbers)
 
 
-def _read_or_none(path: Path, version: FileVersion) -> Crl | None:
+def _read(path: Path, version: FileVersion) -> Crl | CrlProblem:
     try:
         return Crl.from_file(path, version)
+    except PermissionError:
+        return CrlProblem.UNREADABLE
     except (OSError, ValueError):
-        return None
+        return CrlProblem.MALFORMED
 
 
-def _parse_or_none(unverified_crl: bytes) -> Crl | None:
+def _parse(unverified_crl: bytes) -> Crl | CrlProblem:
     try:
         return Crl.parse(unverified_crl)
     except ValueError:
-        return None
+        return CrlProblem.MALFORMED
 
 
 def _load(unverified_crl: bytes) -> tuple[x509.CertificateRevocationList, bytes]:

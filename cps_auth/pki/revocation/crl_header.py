@@ -19,6 +19,7 @@ class CrlProblem(enum.StrEnum):
 
     NO_CRL = "no-crl"
     MALFORMED = "crl-malformed"
+    UNREADABLE = "crl-unreadable"
     OTHER_KEY = "crl-other-key"
     BAD_SIGNATURE = "crl-bad-signature"
     ISSUER_MAY_NOT_SIGN = "crl-issuer-may-not-sign"
@@ -31,6 +32,9 @@ class CrlProblem(enum.StrEnum):
     ROLLBACK = "crl-rollback"
     NUMBERS_UNREADABLE = "crl-numbers-unreadable"
     STALE = "crl-stale"
+
+
+CRL_PROBLEMS = tuple(CrlProblem)
 
 
 class CrlHeader(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from cps_auth.files import FileVersion, is_protected, replace_file
+from cps_auth.files import FileVersion, is_protected, make_folder, replace_file
 from cps_auth.pki.revocation.crl_entries import DATE_WIDTH, Entries
 from cps_auth.pki.revocation.crl_header import CrlHeader
 
@@ -54,7 +54,7 @@ def write_index(file: Path, header: IndexHeader, entries: Entries) -> bool:
     try:
         if not is_protected(file.parent, writable=True):
             return False
-        folder.mkdir(mode=0o755, exist_ok=True)
+        make_folder(folder)
         if not is_protected(folder, writable=True):
             return False
         text = msgspec.json.encode(_without_numbers(header))

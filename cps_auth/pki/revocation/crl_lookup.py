@@ -10,7 +10,7 @@ from cps_auth.pki.certificate.fields import ParsedCertificate
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.revocation.crl import Crl, CrlSnapshot
 from cps_auth.pki.revocation.crl_entries import HOLD, REMOVED
-from cps_auth.pki.revocation.crl_header import CrlHeader, CrlProblem, scope_problem
+from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlHeader, CrlProblem, scope_problem
 from cps_auth.pki.revocation.crl_numbers import ScopedKey
 
 CrlSigners = Callable[[Issuer], Iterable[Issuer]]
@@ -96,13 +96,10 @@ def find_evidence(
         unused = [crl for crl in (*passed_over, *complete, *deltas) if crl not in used]
         revoking = [*_revoked_besides(unused, used, serial)]
     if not revoking and not found:
-        problems += [CrlProblem.MALFORMED] * crls.has_malformed
-        problems += [CrlProblem.DELTA] * bool(deltas)
-        raise NoEvidence(max(problems, key=_SPECIFICITY.__getitem__))
+        problems += [crls.problem] if crls.problem else []
+        problems += [CrlProblem.DELTA] if deltas else []
+        raise NoEvidence(max(problems, key=CRL_PROBLEMS.index))
     return max(revoking or found, key=_usefulness)
-
-
-_SPECIFICITY = {problem: rank for rank, problem in enumerate(CrlProblem)}
 
 
 def _signer(crl: Crl, issuer: Issuer, other_signers: CrlSigners) -> Issuer | CrlProblem:
@@ -201,8 +198,13 @@ def _revoked_besides(
 
 
 def _is_later(crl: Crl, than: Crl) -> bool:
-    is_same = _claimed_key(crl) == _claimed_key(than)
-    return is_same and crl.header.this_update > than.header.this_update
+    """Return whether a CRL replaces another: by number, where both have one, else by date."""
+    if _claimed_key(crl) != _claimed_key(than):
+        return False
+    ours, theirs = crl.header, than.header
+    if ours.number is not None and theirs.number is not None:
+        return ours.number > theirs.number
+    return ours.this_update > theirs.this_update
 
 
 def _usefulness(evidence: CrlEvidence) -> tuple[datetime, datetime, int]:

@@ -18,7 +18,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from cps_auth.der import BIT_STRING, element_at, inside
-from cps_auth.pki.certificate.fields import ParsedCertificate, read_fields
+from cps_auth.pki.certificate.fields import ParsedCertificate, group_extensions
 from cps_auth.pki.certificate.signature import signed_parts, verify_signature
 from cps_auth.pki.chain.issuer import Issuer, has_unknown_critical, is_issued_by, is_strong_key
 from cps_auth.pki.revocation.ocsp_form import has_critical_inside, has_sound_size
@@ -94,8 +94,7 @@ class OcspEvidence:
 
     Attributes:
         revoked: since when and why; None when the certificate is good.
-        responder: its own certificate; None when the issuer answered itself. Whether that
-            one is revoked is still to be asked, unless it says that nobody need ask.
+        responder: its own certificate, which may be revoked; None when the issuer answered.
     """
 
     this_update: datetime
@@ -161,35 +160,53 @@ def _judge(
     responder = _responder(response, issuer, at)
     if not _is_signed(response, issuer.x509 if responder is None else responder.x509):
         raise OcspRefused(OcspProblem.BAD_SIGNATURE)
-    single, revoked = _only_answer(response, child, issuer)
+    revoking = _revoking(response, child, issuer)
+    if revoking is not None:
+        # It counts without nonce, late, under a slow clock and with what nobody understands.
+        since = revoking.revocation_time_utc or revoking.this_update_utc
+        reason = revoking.revocation_reason
+        revoked = since, reason.value if reason else "unspecified"
+        return OcspEvidence(revoking.this_update_utc, at, revoked, responder)
+    _check_extensions(response, answer.nonce, policy)
+    single = _only_good(response, child, issuer)
     this_update = single.this_update_utc
     until = single.next_update_utc or this_update + policy.answer_max_age
-    if revoked is None:  # a signed "revoked" counts without nonce, late, and under a slow clock
-        _check_extensions(response, answer.nonce, policy)
-        if until < this_update:
-            raise OcspRefused(OcspProblem.MALFORMED)
-        if max(this_update, response.produced_at_utc) > at + policy.clock_skew:
-            raise OcspRefused(OcspProblem.NOT_YET_VALID)
-        if at > until:
-            raise OcspRefused(OcspProblem.STALE)
-    return OcspEvidence(this_update, until, revoked, responder)
+    if until < this_update:
+        raise OcspRefused(OcspProblem.MALFORMED)
+    if max(this_update, response.produced_at_utc) > at + policy.clock_skew:
+        raise OcspRefused(OcspProblem.NOT_YET_VALID)
+    if at > until:
+        raise OcspRefused(OcspProblem.STALE)
+    return OcspEvidence(this_update, until, None, responder)
 
 
-def _only_answer(
+def _revoking(
     response: ocsp.OCSPResponse, child: x509.Certificate, issuer: Issuer
-) -> tuple[ocsp.OCSPSingleResponse, tuple[datetime, str] | None]:
-    """Return what is said about the certificate, and since when and why it is revoked.
+) -> ocsp.OCSPSingleResponse | None:
+    """Return what revokes the certificate, None when nothing that can be read does."""
+    try:
+        return next(
+            single
+            for single in response.responses
+            if single.certificate_status is ocsp.OCSPCertStatus.REVOKED
+            and _is_about(single, child, issuer)
+        )
+    except Exception:  # the library documents no closed list, and reads lazily
+        return None
 
-    Of several answers about it one that revokes counts; otherwise nobody knows which does.
-    """
+
+def _only_good(
+    response: ocsp.OCSPResponse, child: x509.Certificate, issuer: Issuer
+) -> ocsp.OCSPSingleResponse:
+    """Return the one "good" about the certificate; of several nobody knows which counts."""
     about = [single for single in response.responses if _is_about(single, child, issuer)]
     if not about:
         raise OcspRefused(OcspProblem.OTHER_CERTIFICATE)
-    revoking = [one for one in about if one.certificate_status is ocsp.OCSPCertStatus.REVOKED]
-    if len(about) > 1 and not revoking:
+    if len(about) > 1:
         raise OcspRefused(OcspProblem.SEVERAL)
-    single = (revoking or about)[0]
-    return single, _revoked(single)
+    if about[0].certificate_status is not ocsp.OCSPCertStatus.GOOD:
+        raise OcspRefused(OcspProblem.UNKNOWN)
+    return about[0]
 
 
 def _responder(
@@ -218,9 +235,11 @@ def _delegated(
     parts = signed_parts(certificate.public_bytes(Encoding.DER))
     if not is_issued_by(certificate, parts, issuer):
         return None  # nothing else is looked into before
-    responder = read_fields(certificate)
-    extended = responder.extensions.get(x509.ExtendedKeyUsage)
-    usage = responder.extensions.get(x509.KeyUsage)
+    dates = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    extensions = group_extensions(certificate.extensions)
+    responder = ParsedCertificate(certificate, (), extensions, *dates)  # its name says nothing
+    extended = extensions.get(x509.ExtendedKeyUsage)
+    usage = extensions.get(x509.KeyUsage)
     is_delegated = (
         extended is not None
         and ExtendedKeyUsageOID.OCSP_SIGNING in extended
@@ -230,11 +249,6 @@ def _delegated(
         and not has_unknown_critical(responder)
     )
     return responder if is_delegated else None
-
-
-def needs_no_check(responder: ParsedCertificate) -> bool:
-    """Return whether a responder's certificate says not to ask whether it is revoked."""
-    return responder.extensions.get(x509.OCSPNoCheck) is not None
 
 
 def _is_signed(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
@@ -281,12 +295,3 @@ def _key_hash(certificate: x509.Certificate, algorithm: str) -> bytes:
     whole = element_at(spki, 0, len(spki))
     bits = next(part for part in inside(spki, whole) if part.tag == BIT_STRING)
     return hashlib.new(algorithm, spki[bits.content + 1 : bits.end]).digest()
-
-
-def _revoked(single: ocsp.OCSPSingleResponse) -> tuple[datetime, str] | None:
-    if single.certificate_status is ocsp.OCSPCertStatus.GOOD:
-        return None
-    if single.certificate_status is not ocsp.OCSPCertStatus.REVOKED:
-        raise OcspRefused(OcspProblem.UNKNOWN)
-    reason, since = single.revocation_reason, single.revocation_time_utc
-    return since or single.this_update_utc, reason.value if reason else "unspecified"

@@ -11,7 +11,7 @@ from cps_auth.pki.certificate.names import shown_name
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.revocation.crl import Crl, CrlSnapshot, CrlStore
-from cps_auth.pki.revocation.crl_header import CrlProblem
+from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlProblem
 from cps_auth.pki.revocation.crl_lookup import number_key
 
 
@@ -78,13 +78,11 @@ def _crl_status(issuer: Issuer, crls: CrlSnapshot, at: datetime) -> CrlStatus:
         if crl.header.base_number is None
     }
     if not problems:
-        missing = CrlProblem.MALFORMED if crls.has_malformed else CrlProblem.NO_CRL
-        return CrlStatus(issuer.shown_name, missing)
-    order = list(CrlProblem)
+        return CrlStatus(issuer.shown_name, crls.problem or CrlProblem.NO_CRL)
     crl, problem = max(
         problems.items(),
         key=lambda pair: (
-            len(order) if pair[1] is None else order.index(pair[1]),
+            len(CRL_PROBLEMS) if pair[1] is None else CRL_PROBLEMS.index(pair[1]),
             pair[0].header.number or 0,
         ),
     )

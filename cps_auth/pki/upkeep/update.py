@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from cps_auth.errors import TrustStoreUnusable
-from cps_auth.files import locked, replace_file, version_of
+from cps_auth.files import locked, make_folder, replace_file, version_of
 from cps_auth.pki.certificate.parse import fingerprint_hex
 from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
 from cps_auth.pki.chain.authorities import Authorities
@@ -21,7 +21,7 @@ from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
 from cps_auth.pki.chain.trust_store import TrustStore, recognise
 from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl
-from cps_auth.pki.revocation.crl_header import CrlProblem
+from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlProblem
 from cps_auth.pki.revocation.crl_index import FOLDER
 from cps_auth.pki.revocation.crl_lookup import number_key
 from cps_auth.pki.revocation.crl_numbers import CrlNumbers, ScopedKey
@@ -122,13 +122,12 @@ def _issuer_of(crl: Crl, trust: TrustStore, at: datetime) -> tuple[Issuer | None
             problem = CrlProblem.NOT_YET_VALID
         if problem is None:
             return issuer, closest
-        closest = max(closest, problem, key=list(CrlProblem).index)
+        closest = max(closest, problem, key=CRL_PROBLEMS.index)
     return None, closest
 
 
 def _place(content: bytes, crl: Crl, issuer: Issuer, folder: Path) -> str:
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    (folder / FOLDER).mkdir(mode=0o755, exist_ok=True)
+    make_folder(folder / FOLDER)
     with locked(folder / FOLDER / _LOCK):  # nobody places another list after our look at numbers
         numbers = CrlNumbers(folder / FOLDER)
         key = number_key(crl, issuer)
@@ -190,7 +189,7 @@ def _import_certificate(der: bytes, file: Path, pinned: Mapping[str, str], folde
     if name is None:
         known = recognise(der)
         return Outcome(str(file), "not-pinned" if known is None else "not-for-login", known)
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_folder(folder)
     replace_file(folder / f"{_ODD.sub('-', name)}.cer", der)
     return Outcome(str(file), "stored", name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -74,7 +76,7 @@ def test_several_certificates_in_one_pem_file(igc: FakeIgcSante, tmp_path: Path)
 
 def test_folders_that_are_none(igc_dir: Path, tmp_path: Path) -> None:
     """A missing folder, a file and an empty folder are each refused."""
-    assert "not a folder" in _what(tmp_path / "missing")
+    assert "No such file or directory" in _what(tmp_path / "missing")
     assert "not a folder" in _what(igc_dir / "trust.toml")
     assert "no anchor" in _what(tmp_path)
 
@@ -82,13 +84,43 @@ def test_folders_that_are_none(igc_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["", "trust.toml", "anchors", "intermediates", "anchors/ACR-FO.cer"]
 )
-def test_folder_that_everybody_can_write_to(copy: Path, name: str) -> None:
-    """Where anybody could have put an anchor, nobody's anchor is one."""
+@pytest.mark.parametrize("spoil", ["group", "others", "owner"])
+def test_folder_that_others_could_have_changed(copy: Path, name: str, spoil: str) -> None:
+    """Where anybody else could have put an anchor, nobody's anchor is one."""
     path = copy / name
-    path.chmod(path.stat().st_mode | 0o002)
+    if spoil == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        os.chown(path, 1000, -1)
+    else:
+        path.chmod(path.stat().st_mode | (0o020 if spoil == "group" else 0o002))
+    expected = "owned by uid 1000" if spoil == "owner" else "writable by group or others"
+    assert expected in _what(copy)
+
+
+def test_plain_folder_that_others_could_have_changed(igc_dir: Path, tmp_path: Path) -> None:
+    """The rule holds for each file of a plain folder, too."""
+    file = Path(shutil.copy(igc_dir / "anchors/ACR-FO.cer", tmp_path))
+    assert folder_trust(tmp_path).anchors
+    file.chmod(0o664)
+    assert "writable by group or others" in _what(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_told_from_one_that_is_not_there(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read anything, so the refusal is the system's, played back."""
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "anchors: Permission denied" in _what(copy)
     with pytest.raises(TrustStoreUnusable) as caught:
-        folder_trust(copy)
-    assert str(caught.value).endswith("everybody can write to it")
+        production_trust([copy / "anchors", copy / "missing"])
+    assert "missing in" in caught.value.what
+    assert f"{copy / 'anchors'}: Permission denied" in caught.value.what
+    assert f"{copy / 'missing'}: No such" not in caught.value.what
 
 
 def test_no_anchor(copy: Path) -> None:

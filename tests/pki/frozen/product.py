@@ -17,8 +17,13 @@ from cryptography.x509.oid import NameOID
 
 from cps_auth.errors import CpsAuthError
 from cps_auth.model import CardType, Practitioner
-from cps_auth.pki.certificate.profile import CertificateProfile
-from cps_auth.pki.certificate.profiles import EID_LOGIN, IGC_SANTE_LOGIN, POLICY_ARC
+from cps_auth.pki.certificate.fields import ParsedCertificate
+from cps_auth.pki.certificate.profiles import (
+    EID_LOGIN,
+    IGC_SANTE_LOGIN,
+    POLICY_ARC,
+    CertificateProfile,
+)
 from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, production_trust
 from cps_auth.pki.judge import Judge, JudgedCertificate, folder_judge
 from cps_auth.pki.revocation.crl import CrlStore
@@ -30,8 +35,8 @@ from tests.pki.frozen.cases import Answers, Case, Trust
 JUDGES_KEPT = 24
 
 
-def _read_common_name(certificate: x509.Certificate) -> Practitioner:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+def _read_common_name(certificate: ParsedCertificate) -> Practitioner:
+    names = certificate.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Practitioner(ps_idnat=str(names[0].value), card_type=None)
 
 

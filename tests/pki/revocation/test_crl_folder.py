@@ -134,7 +134,7 @@ def test_a_reading_that_failed_is_done_again(
 
     (folder / "ACI-FO-PP.crl").write_bytes(igc.crl(number=2))
     with monkeypatch.context() as short:
-        short.setattr(crl, "_read_or_none", no_memory)
+        short.setattr(crl, "_read", no_memory)
         with pytest.raises(MemoryError):
             store.named(_issuer(igc))
     (after,) = store.named(_issuer(igc))
