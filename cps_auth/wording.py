@@ -187,10 +187,7 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     ),
     e.TrustStoreUnusable: (
         _("The authorities' certificates cannot be used: {what}."),
-        _(
-            "If they are missing, fetch them: cps-auth trust update. If they are there, let"
-            " everybody read them, and only root write them."
-        ),
+        _("Fetch them: cps-auth trust update. Let everybody read and only root write them."),
     ),
     e.ModuleUnusable: (
         _("The card software (PKCS#11 module) cannot be used: {what}."),
@@ -239,21 +236,13 @@ def _language(locale: str) -> str:
     return re.split("[_.@]", locale, maxsplit=1)[0].lower()
 
 
-_CLOCK = (
-    _("The clock of this computer is behind: what vouches for this card is dated later."),
-    _("Check the date and time of this computer, then try again."),
-)
+_CLOCK = _("The clock of this computer is behind."), _("Check the date and time of this computer.")
 
 _WORDS_OF_REASON: Mapping[str, tuple[str, str]] = {
-    "ca-not-yet-valid": _CLOCK,
-    "crl-not-yet-valid": _CLOCK,
-    "ocsp-not-yet-valid": _CLOCK,
-    "crl-unreadable": (
-        _("Nobody can check whether this card is still allowed: the list may not be read."),
-        _("Let everybody read the folder of the lists and what is in it."),
-    ),
+    **dict.fromkeys(("ca-not-yet-valid", "crl-not-yet-valid", "ocsp-not-yet-valid"), _CLOCK),
+    "crl-unreadable": (_("The opposition list may not be read."), _("Let all read its folder.")),
 }
-"""For reasons (`cps_auth.pki`) with which the person can do something else than for the error."""
+"""For reasons of `cps_auth.pki` that ask for another act than their error does."""
 
 
 @cache
