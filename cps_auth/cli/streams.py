@@ -5,11 +5,15 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import select
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cps_auth.exit_codes import RESULT_LOST
 from cps_auth.wording import language_of, translations
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _FOR_A_PERSON: Final = "cps-auth"  # name of the handler of what an encoding cannot write
 
@@ -64,12 +68,21 @@ def visible(text: str) -> str:
     return "".join(f"\\x{ord(one) - 0xDC00:02x}" if is_stray(one) else one for one in text)
 
 
-class _Output(io.FileIO):
+class PatientOutput(io.FileIO):
+    """A descriptor that may have been made non-blocking by whoever shares it."""
+
+    def write(self, content: Buffer, /) -> int:
+        while (written := super().write(content)) is None:
+            select.select((), (self,), ())
+        return written
+
+
+class _Output(PatientOutput):
     """Standard output: a result that cannot be written is no success."""
 
-    def write(self, content: object, /) -> int:
+    def write(self, content: Buffer, /) -> int:
         try:
-            return super().write(content)  # type: ignore[arg-type]  # bytes, from a buffer
+            return super().write(content)
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest as it ends
             if not isinstance(error, BrokenPipeError):  # nobody reads on: nothing to be told
@@ -80,11 +93,11 @@ class _Output(io.FileIO):
             raise SystemExit(RESULT_LOST) from None
 
 
-class _Complaints(io.FileIO):
+class _Complaints(PatientOutput):
     """Standard error: where even that cannot be written, the exit code has to do."""
 
-    def write(self, content: object, /) -> int:
+    def write(self, content: Buffer, /) -> int:
         try:
-            return super().write(content)  # type: ignore[arg-type]  # bytes, from a buffer
+            return super().write(content)
         except OSError:
-            return len(memoryview(content))  # type: ignore[arg-type]  # as above
+            return memoryview(content).nbytes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from cps_auth.cli.main import cli
+from cps_auth.cli.streams import PatientOutput
 from cps_auth.errors import (
     ConfigurationError,
     ModuleUnusable,
@@ -87,6 +89,27 @@ def test_full_standard_output(run: Command, words: tuple[str, ...]) -> None:
     assert done.returncode == RESULT_LOST
     assert len(done.stderr.splitlines()) == 1
     assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("redirect", [">/dev/null <&-", "1</dev/null", "1</dev/null <&- 2>&-"])
+def test_standard_output_that_takes_nothing(run: Command, redirect: str) -> None:
+    """A descriptor that is open for reading only takes no result either."""
+    lost = "1<" in redirect
+    assert run("readers", redirect=redirect).returncode == (RESULT_LOST if lost else 0)
+
+
+def test_standard_output_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that another program made non-blocking, and that is full, is waited for."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    filled = os.write(writing, bytes(1 << 24))
+    waited: list[bytes] = []
+    monkeypatch.setattr(select, "select", lambda *_: waited.append(os.read(reading, filled)))
+    with PatientOutput(writing, "w") as output:
+        assert output.write(b"result") == 6
+    assert len(waited) == 1
+    assert os.read(reading, 100) == b"result"
+    os.close(reading)
 
 
 def test_everything_is_full(run: Command) -> None:
