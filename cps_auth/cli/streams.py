@@ -72,6 +72,7 @@ class PatientOutput(io.FileIO):
     """A descriptor that may have been made non-blocking by whoever shares it."""
 
     def write(self, content: Buffer, /) -> int:
+        """Write what there is room for, once there is some; see `io.RawIOBase`."""
         while (written := super().write(content)) is None:
             select.select((), (self,), ())
         return written
