@@ -15,14 +15,16 @@ from typing import Any
 from flask import Flask, Response, g, request
 from flask_login import LoginManager, user_logged_in, user_logged_out
 
-from cps_auth.errors import ConfigurationError, CpsAuthError
+from cps_auth.errors import ConfigurationError, CpsAuthError, StoreUnavailable
 from cps_auth.flask.guards.headers import protect
 from cps_auth.flask.methods.login_form import hold_login_form, wipe_login_form
+from cps_auth.flask.pages.refuse import answer_unavailable
 from cps_auth.flask.pages.views import needs_refresh, unauthorized
 from cps_auth.flask.sessions.browser import forget_card, session_id_in
 from cps_auth.flask.sessions.current import load_by_id
 from cps_auth.flask.sessions.model import EndReason
 from cps_auth.flask.state import LoginState, current_state
+from cps_auth.flask.stores.deadline import begin_request, end_request
 
 _log = logging.getLogger(__name__)
 _BEGIN = threading.Lock()
@@ -56,19 +58,27 @@ def join(app: Flask) -> None:
     if not hasattr(app, "login_manager"):
         LoginManager(app).session_protection = None  # it hashes headers; the row is the guard
     _join_login_manager(app)
+    app.register_error_handler(StoreUnavailable, answer_unavailable)
     app.url_value_preprocessor(lambda _endpoint, _arguments: _begin(app))
-    app.teardown_request(lambda _error: wipe_login_form())
+    app.teardown_request(lambda _error: _end())
     user_logged_in.connect(_another_login, app, weak=False)
     user_logged_out.connect(_logged_out, app, weak=False)
 
 
 def _begin(app: Flask) -> None:
     """Run before every hook of a request."""
+    begin_request()
     _join_login_manager(app)
     if not current_state().is_serving:
         _begin_serving(app, current_state())
     if request.endpoint == "cps.submit" and request.method == "POST":
         hold_login_form()  # before a hook of the application reads it, PIN and all
+
+
+def _end() -> None:
+    """Run after every request, however it ended."""
+    wipe_login_form()
+    end_request()
 
 
 def _begin_serving(app: Flask, state: LoginState) -> None:

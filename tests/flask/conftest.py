@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -359,6 +360,16 @@ class RedisServer:
                 assert time.monotonic() < deadline, (self._folder / "log").read_text()
                 time.sleep(0.01)
         client.close()
+
+    def pause(self) -> None:
+        """Let it hang: connections are accepted, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it without a chance to tidy up."""

@@ -104,6 +104,7 @@ def test_an_ordinary_holder_gets_in(
     persona = PERSONAS[name]
     assert holder.practitioner.ps_idnat == persona.ps_idnat
     assert holder.practitioner.surname == persona.surname
+    assert holder.card is not None
     assert holder.card.serial == persona.chip_serial
     assert [evidence.source for evidence in holder.revocation] == ["crl", "crl"]
     assert holder.trust == judge.trust.name

@@ -7,11 +7,12 @@ from flask.typing import ResponseReturnValue
 
 from cps_auth.errors import CpsAuthError, StoreUnavailable, TooManyRequests
 from cps_auth.flask import audit
-from cps_auth.flask.guards.requests import server_peer
+from cps_auth.flask.guards.requests import opens_a_page, server_peer
 from cps_auth.flask.http_errors import http_status, may_be_explained
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.render import render_page
 from cps_auth.flask.sessions.browser import current_language
+from cps_auth.flask.sessions.current import have_nobody
 from cps_auth.flask.sessions.start import note_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.wording import Explanation, explain
@@ -26,8 +27,17 @@ def refused(error: CpsAuthError) -> ResponseReturnValue:
     return answer_refusal(error)
 
 
+def answer_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
+    """Answer a page, ours or the application's, that needs a store which does not answer."""
+    if opens_a_page(request):
+        return answer_refusal(error)
+    return {"error": error.code}, http_status(error), _headers(error)
+
+
 def answer_refusal(error: CpsAuthError) -> ResponseReturnValue:
     """Answer a refusal: with the one public message, unless it may be explained."""
+    if isinstance(error, StoreUnavailable):
+        have_nobody()
     explanation = explain(error, current_language()) if may_be_explained(error) else None
     return _page(explanation), http_status(error), _headers(error)
 
@@ -40,6 +50,8 @@ def refuse_login(method: LoginMethod, error: CpsAuthError) -> ResponseReturnValu
 
 def answer_remotely(error: CpsAuthError) -> ResponseReturnValue:
     """Answer a refused login from elsewhere: the same page whatever the reason was."""
+    if isinstance(error, StoreUnavailable):
+        have_nobody()
     return _page(None), remote_status(error), _headers(error)
 
 
@@ -63,4 +75,6 @@ def _headers(error: CpsAuthError) -> dict[str, str]:
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(round(error.retry_after_s))
+    elif isinstance(error, StoreUnavailable):
+        headers["Retry-After"] = "2"
     return headers

@@ -8,7 +8,7 @@ from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
-from cps_auth.errors import CpsAuthError, PeerNotAllowed
+from cps_auth.errors import CpsAuthError, PeerNotAllowed, StoreUnavailable
 from cps_auth.flask.guards.requests import check_document, check_own_page, opens_a_page
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.redirects import (
@@ -17,7 +17,7 @@ from cps_auth.flask.pages.redirects import (
     asked_or_after_login,
     this_page,
 )
-from cps_auth.flask.pages.refuse import refused
+from cps_auth.flask.pages.refuse import answer_unavailable, refused
 from cps_auth.flask.pages.render import LOGOUT, render_page
 from cps_auth.flask.sessions.browser import (
     TOKEN_FIELD,
@@ -37,6 +37,7 @@ def add_pages(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/closed", view_func=closed)
     blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
     blueprint.register_error_handler(CpsAuthError, refused)
+    blueprint.register_error_handler(StoreUnavailable, answer_unavailable)
 
 
 def login() -> ResponseReturnValue:

@@ -13,7 +13,7 @@ from cps_auth.flask.sessions.model import EndReason
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser
 
-_USER, _HAS_FAILED = "cps_user", "cps_store_failed"
+_USER, _NOBODY = "cps_user", "cps_nobody"
 
 
 def load_by_id(known: str) -> Any:
@@ -46,11 +46,16 @@ def cps_user() -> CpsUser | None:
     return None if known is None else _load(known)
 
 
+def have_nobody() -> None:
+    """Have nobody logged in for the rest of this request: its error page must not ask again."""
+    g.cps_nobody = True
+
+
 def _load(known: str) -> CpsUser | None:
     loaded: CpsUser | None = g.get(_USER)
     if loaded is not None and loaded.session_id == known:
         return loaded
-    if g.get(_HAS_FAILED, False):
+    if g.get(_NOBODY, False):
         return None
     state = current_state()
     try:
@@ -62,7 +67,7 @@ def _load(known: str) -> CpsUser | None:
         state.end_session(known, EndReason.ACCOUNT_GONE)
         return None
     except StoreUnavailable:
-        g.cps_store_failed = True
+        have_nobody()
         raise
     g.cps_user = user
     return user

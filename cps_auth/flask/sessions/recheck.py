@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime, timedelta
 
+from cps_auth.cache import BoundedCache
 from cps_auth.errors import CertificateRefused, CertificateRevoked
 from cps_auth.flask.sessions.model import EndReason, SessionRow
 from cps_auth.pki.judge import Judge
@@ -13,7 +13,7 @@ JUDGE_AGAIN_AFTER = timedelta(seconds=5)
 """A new list counts within this time; one judgement serves every request of all the sessions
 of a card meanwhile."""
 
-_KEPT = 4096
+_AT_MOST = 4096
 
 
 class CertificateRecheck:
@@ -21,8 +21,7 @@ class CertificateRecheck:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._mutex = threading.Lock()
-        self._verdicts: dict[str, tuple[datetime, EndReason | None]] = {}
+        self._verdicts = BoundedCache[str, tuple[datetime, EndReason | None]](_AT_MOST)
 
     def why_over(self, row: SessionRow, *, at: datetime) -> EndReason | None:
         """Return why a card is no longer good enough; None if it is.
@@ -36,15 +35,11 @@ class CertificateRecheck:
         if row.holder.card is None:
             return EndReason.CARD_DOUBTFUL
         name = row.holder.card.certificate_sha256_hex
-        with self._mutex:
-            known = self._verdicts.get(name)
+        known = self._verdicts.get(name)
         if known is not None and timedelta(0) <= at - known[0] < JUDGE_AGAIN_AFTER:
             return known[1]
         reason = self._judge_again(row.certificate_der, at)
-        with self._mutex:
-            if len(self._verdicts) >= _KEPT:
-                self._verdicts.clear()
-            self._verdicts[name] = (at, reason)
+        self._verdicts.put(name, (at, reason))
         return reason
 
     def _judge_again(self, certificate_der: bytes, at: datetime) -> EndReason | None:

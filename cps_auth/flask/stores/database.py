@@ -11,9 +11,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, StoreUnavailable
+from cps_auth.files import make_folder, ownership_fault
+from cps_auth.flask.stores.deadline import store_time
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Rises with every change of a table. Nothing in the file outlives a day: it is made anew."""
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Linux's name for the time since the machine was started."""
 
 _BUSY_TIMEOUT_S = 5.0
 _AGAIN_S = 0.02
@@ -35,7 +40,7 @@ class Database:
         """
         self._path = path
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent, 0o700)
             _create_private(path)
             self._prepare(schemas)
         except (OSError, sqlite3.Error) as error:
@@ -46,9 +51,9 @@ class Database:
         give_up_s = time.monotonic() + _BUSY_TIMEOUT_S
         while True:
             try:
-                with closing(self._open()) as connection:
+                with closing(self._open(_BUSY_TIMEOUT_S)) as connection:
                     connection.execute("PRAGMA journal_mode = WAL")
-                    _drop_other_version(connection)
+                    _drop_what_is_not_ours(connection)
                     for schema in schemas:
                         connection.executescript(schema)
             except sqlite3.OperationalError as error:
@@ -66,16 +71,17 @@ class Database:
             StoreUnavailable: the file cannot be used; also when that shows inside the block.
         """
         try:
-            with closing(self._open()) as connection:
+            with store_time() as left_s, closing(self._open(left_s)) as connection:
                 yield connection
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, wait_s: float) -> sqlite3.Connection:
         if not self._path.exists():  # a file that is gone is not made again without its tables
             raise sqlite3.OperationalError("no such file")
-        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=wait_s, isolation_level=None)
         connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
 
@@ -85,14 +91,28 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _drop_other_version(connection: sqlite3.Connection) -> None:
+def _drop_what_is_not_ours(connection: sqlite3.Connection) -> None:
+    """Make the file anew for another version, and after the machine was started again.
+
+    Commits are not waited for on the disk (synchronous = NORMAL): a process that dies loses none,
+    but a power cut may bring back a challenge that was taken, or a session that was ended.
+    """
     connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+    connection.execute("CREATE TABLE IF NOT EXISTS made (boot TEXT NOT NULL)")
+    made = connection.execute("SELECT boot FROM made").fetchone()
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION or made is None or made["boot"] != _boot():
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         for (name,) in tables.fetchall():
             connection.execute(f'DROP TABLE "{name}"')
+        connection.execute("CREATE TABLE made (boot TEXT NOT NULL)")
+        connection.execute("INSERT INTO made VALUES (?)", (_boot(),))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def _boot() -> str:
+    return _BOOT_ID.read_text().strip()
 
 
 def _create_private(path: Path) -> None:
@@ -102,5 +122,6 @@ def _create_private(path: Path) -> None:
         status = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+    is_private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    if ownership_fault(status) is not None or not is_private:
         raise ConfigurationError(f"CPS_DATABASE {path}: must belong to this user, mode 0600")

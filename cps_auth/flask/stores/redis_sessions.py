@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from datetime import datetime, timedelta
+from typing import Any
 
 from cps_auth.flask.sessions.model import (
     KEEP_ENDED,
     EndReason,
     NewSession,
-    SessionHolder,
     SessionRow,
-    ends_at,
     handle_of,
     new_session_id,
     session_key,
 )
+from cps_auth.flask.stores.redis_server import RedisServer
+from cps_auth.flask.stores.rows import new_record, read_row, readable
 
-if TYPE_CHECKING:
-    from cps_auth.flask.stores.redis_stores import RedisScripts
+_CERTIFICATE = "certificate_der"
 
 _CREATE = """
 local id = ARGV[1]
@@ -48,6 +45,10 @@ _NOTE = """
 local key = base .. 'session:' .. ARGV[1]
 if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, ARGV[2], ARGV[3]) end
 return 1
+"""
+_REMOVE = """
+redis.call('ZREM', base .. 'open', ARGV[1])
+return redis.call('DEL', base .. 'session:' .. ARGV[1])
 """
 _END = """
 local ended = {}
@@ -81,36 +82,37 @@ return found
 class RedisSessions:
     """A `SessionStore` in Redis."""
 
-    def __init__(self, scripts: RedisScripts) -> None:
-        self._scripts = scripts
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
 
     def create(self, new: NewSession, *, at: datetime, lifetime: timedelta) -> str:
         """Open a session and return its identifier, never seen before."""
         session_id, now = new_session_id(), at.timestamp()
-        key, expires_at = session_key(session_id), ends_at(new, at, lifetime)
+        key = session_key(session_id)
+        record, expires_at = new_record(new, key, at=at, lifetime=lifetime)
         fields: dict[str, str | bytes | float] = {
+            "id": key.hex(),
+            "record": record,
+            _CERTIFICATE: new.certificate_der,
             "handle": handle_of(key),
-            "holder": msgspec.json.encode(new.holder),
-            "certificate": new.certificate_der,
-            "method": new.method,
             "reader": json.dumps(new.reader),
             "watch_id": json.dumps(new.watch_id),
-            "created_at": repr(now),
-            "last_seen_at": repr(now),
             "expires_at": repr(expires_at),
+            "last_seen_at": repr(now),
         }
         if new.is_guarded_by_browser:
             fields["heartbeat_at"] = repr(now)
         keep_ms = _milliseconds(expires_at - now) + _milliseconds(KEEP_ENDED.total_seconds())
         flat = tuple(part for pair in fields.items() for part in pair)
         told_until = repr(now - KEEP_ENDED.total_seconds())
-        self._scripts.run(_CREATE, args=(key.hex(), keep_ms, told_until, *flat))
+        self._server.run(_CREATE, args=(key.hex(), keep_ms, told_until, *flat))
         return session_id
 
     def find(self, session_id: str) -> SessionRow | None:
         """Return the session, ended or not; None if there never was one, or long ago."""
-        found = self._scripts.run(_FIND, args=(session_key(session_id).hex(),))
-        return _session_row(found) if found else None
+        found = self._server.run(_FIND, args=(session_key(session_id).hex(),))
+        rows = self._read([found] if found else [])
+        return rows[0] if rows else None
 
     def record_activity(self, session_id: str, *, at: datetime) -> None:
         """Record that its person did something."""
@@ -143,51 +145,34 @@ class RedisSessions:
 
     def live(self, *, at: datetime) -> tuple[SessionRow, ...]:
         """Return every session that was not ended, the oldest first."""
-        found = self._scripts.run(_LIVE, args=(repr(at.timestamp()),))
-        rows = [_session_row(row) for row in found]
-        return tuple(sorted(rows, key=lambda row: row.created_at))
+        found = self._server.run(_LIVE, args=(repr(at.timestamp()),))
+        return tuple(sorted(self._read(found), key=lambda row: row.created_at))
 
     def _note(self, session_id: str, field: str, at: datetime) -> None:
         args = (session_key(session_id).hex(), field, repr(at.timestamp()))
-        self._scripts.run(_NOTE, args=args)
+        self._server.run(_NOTE, args=args)
 
     def _end(
         self, key_hex: str, reason: EndReason, at: datetime, *which: str
     ) -> tuple[SessionRow, ...]:
         keep_ms = _milliseconds(KEEP_ENDED.total_seconds())
         args = (key_hex, repr(at.timestamp()), reason.value, keep_ms, *which)
-        return tuple(_session_row(row) for row in self._scripts.run(_END, args=args))
+        return self._read(self._server.run(_END, args=args))
+
+    def _read(self, found: list[list[bytes]]) -> tuple[SessionRow, ...]:
+        return readable(map(_fields, found), read_row, self._remove)
+
+    def _remove(self, fields: dict[str, Any]) -> None:
+        self._server.run(_REMOVE, args=(fields["id"],))
 
 
-def _session_row(flat: list[bytes]) -> SessionRow:
-    row: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
-    reason = row.get(b"end_reason")
-    return SessionRow(
-        handle=row[b"handle"].decode(),
-        holder=msgspec.json.decode(row[b"holder"], type=SessionHolder),
-        certificate_der=row[b"certificate"],
-        method=row[b"method"].decode(),
-        reader=_json(row[b"reader"]),
-        watch_id=_json(row[b"watch_id"]),
-        created_at=_utc(row[b"created_at"]),
-        last_seen_at=_utc(row[b"last_seen_at"]),
-        expires_at=_utc(row[b"expires_at"]),
-        heartbeat_at=_utc_or_none(row.get(b"heartbeat_at")),
-        ended_at=_utc_or_none(row.get(b"ended_at")),
-        end_reason=None if reason is None else EndReason(reason.decode()),
-    )
-
-
-def _json(value: bytes) -> Any:
-    return json.loads(value)
-
-
-def _utc_or_none(seconds: bytes | None) -> datetime | None:
-    return None if seconds is None else _utc(seconds)
-
-
-def _utc(seconds: bytes) -> datetime:
-    return datetime.fromtimestamp(float(seconds), UTC)
+def _fields(flat: list[bytes]) -> dict[str, Any]:
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    fields: dict[str, Any] = {name.decode(): value for name, value in pairs}
+    return {
+        name: value if name == _CERTIFICATE else value.decode("utf-8", "replace")
+        for name, value in fields.items()
+    }
 
 
 def _milliseconds(seconds: float) -> int:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
-from cps_auth.errors import ChallengeUnknown, ConfigurationError, StoreUnavailable
+from cps_auth.errors import ChallengeUnknown
 from cps_auth.flask.stores.ports import (
     CAPACITY,
     TOKEN_BYTES,
@@ -22,19 +20,10 @@ from cps_auth.flask.stores.ports import (
     sha256,
     window_of,
 )
+from cps_auth.flask.stores.redis_server import RedisServer
+from cps_auth.flask.stores.redis_sessions import RedisSessions
 from cps_auth.login.challenge import restore_challenge, store_text
 from cps_auth.model import Challenge
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-TIMEOUT_S = 2.0
-
-HEAD = """
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-local base = 'cps-auth:' .. run .. ':'
-"""
-"""Begins every script: keys that no other run of the server knows (INFO, run_id)."""
 
 _PUT = """
 local all = base .. KEYS[1]
@@ -64,57 +53,6 @@ return count
 _COUNT = "return redis.call('GET', base .. KEYS[1]) or 0"
 
 
-class RedisScripts:
-    """Runs scripts on one server; every failure is a StoreUnavailable."""
-
-    def __init__(self, url: str) -> None:
-        """Connect to nothing yet; the first script does.
-
-        Args:
-            url: redis://, rediss:// or unix://, as redis-py reads it.
-
-        Raises:
-            ConfigurationError: redis-py is not installed, or the address cannot be read.
-        """
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise ConfigurationError("CPS_STORE: install cps-auth[redis]") from None
-        try:
-            # One more try: a pooled connection to a server that was restarted is dead.
-            self._client: Redis = redis.Redis.from_url(
-                url,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 1),
-            )
-        except (ValueError, redis.RedisError):
-            raise ConfigurationError("CPS_STORE is not an address of a Redis server") from None
-        self._error = redis.RedisError
-        self._scripts: dict[str, Callable[..., Any]] = {}
-
-    def run(self, script: str, *keys: str, args: tuple[str | bytes | float, ...] = ()) -> Any:
-        """Run a script, atomically.
-
-        Args:
-            script: Lua, to which `HEAD` is put in front.
-            keys: names below the running server's prefix.
-            args: values.
-
-        Raises:
-            StoreUnavailable
-        """
-        registered = self._scripts.get(script)
-        if registered is None:
-            registered = self._scripts[script] = self._client.register_script(HEAD + script)
-        try:
-            return registered(keys=keys, args=args)
-        except (self._error, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
-
-
 def open_redis_stores(url: str, *, form_lifetime: timedelta) -> Stores:
     """Return every store on one Redis server; it is reached when it is needed.
 
@@ -123,36 +61,34 @@ def open_redis_stores(url: str, *, form_lifetime: timedelta) -> Stores:
         form_lifetime: how long a form may wait.
 
     Raises:
-        ConfigurationError: as `RedisScripts`.
+        ConfigurationError: as `RedisServer`.
     """
-    from cps_auth.flask.stores.redis_sessions import RedisSessions
-
-    scripts = RedisScripts(url)
+    server = RedisServer(url)
     return Stores(
-        forms=RedisFormTokens(scripts, lifetime=form_lifetime),
-        challenges=RedisChallenges(scripts),
-        sessions=RedisSessions(scripts),
-        rates=RedisRates(scripts),
+        forms=RedisFormTokens(server, lifetime=form_lifetime),
+        challenges=RedisChallenges(server),
+        sessions=RedisSessions(server),
+        rates=RedisRates(server),
     )
 
 
 class RedisFormTokens:
     """A `FormTokenStore` in Redis."""
 
-    def __init__(self, scripts: RedisScripts, *, lifetime: timedelta) -> None:
-        self._scripts = scripts
+    def __init__(self, server: RedisServer, *, lifetime: timedelta) -> None:
+        self._server = server
         self._lifetime = lifetime
 
     def issue(self, browser_id: str, content: str, *, at: datetime) -> str:
         """Return a fresh token for this browser."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         value = json.dumps([sha256(browser_id).hex(), at.timestamp(), content])
-        _put(self._scripts, "form", token, value, at, self._lifetime)
+        _put(self._server, "form", token, value, at, self._lifetime)
         return token
 
     def take(self, unverified_token: str, browser_id: str, *, at: datetime) -> str:
         """Remove the token, atomically, whatever comes of it; return its content."""
-        stored = self._scripts.run(_TAKE, "form", args=(sha256(unverified_token).hex(),))
+        stored = self._server.run(_TAKE, "form", args=(sha256(unverified_token).hex(),))
         browser_hex, issued_at, content = json.loads(stored or "[null, 0, null]")
         found = None if browser_hex is None else (bytes.fromhex(browser_hex), float(issued_at))
         check_taken(found, browser_id, self._lifetime, at)
@@ -162,17 +98,17 @@ class RedisFormTokens:
 class RedisChallenges:
     """A `ChallengeStore` in Redis."""
 
-    def __init__(self, scripts: RedisScripts) -> None:
-        self._scripts = scripts
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
 
     def put(self, session_id: str, challenge: Challenge) -> None:
         """Keep the challenge for this browser, replacing an earlier one."""
         text, at = store_text(challenge), challenge.issued_at
-        _put(self._scripts, "challenge", session_id, text, at, challenge.lifetime)
+        _put(self._server, "challenge", session_id, text, at, challenge.lifetime)
 
     def take(self, session_id: str) -> Challenge:
         """Remove and return the browser's challenge."""
-        stored = self._scripts.run(_TAKE, "challenge", args=(sha256(session_id).hex(),))
+        stored = self._server.run(_TAKE, "challenge", args=(sha256(session_id).hex(),))
         if stored is None:
             raise ChallengeUnknown("none-waiting")
         return restore_challenge(stored.decode())
@@ -181,27 +117,27 @@ class RedisChallenges:
 class RedisRates:
     """A `RateStore` in Redis."""
 
-    def __init__(self, scripts: RedisScripts) -> None:
-        self._scripts = scripts
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
 
     def add(self, what: str, who: str, *, window: timedelta, at: datetime) -> int:
         """Count one more; return how many there were in this window, this one included."""
         number, _ = window_of(window, at)
         expires_ms = int(window.total_seconds() * 1000)
-        return int(self._scripts.run(_ADD, _rate_key(what, who, number), args=(expires_ms,)))
+        return int(self._server.run(_ADD, _rate_key(what, who, number), args=(expires_ms,)))
 
     def count(self, what: str, who: str, *, window: timedelta, at: datetime) -> int:
         """Return how many there were in this window."""
         number, _ = window_of(window, at)
-        return int(self._scripts.run(_COUNT, _rate_key(what, who, number)))
+        return int(self._server.run(_COUNT, _rate_key(what, who, number)))
 
 
 def _put(
-    scripts: RedisScripts, kind: str, name: str, value: str, at: datetime, lifetime: timedelta
+    server: RedisServer, kind: str, name: str, value: str, at: datetime, lifetime: timedelta
 ) -> None:
     life_s = lifetime.total_seconds() + 1  # the exact end is judged when it is taken
     args = (sha256(name).hex(), value, at.timestamp(), life_s, CAPACITY)
-    scripts.run(_PUT, kind, args=args)
+    server.run(_PUT, kind, args=args)
 
 
 def _rate_key(what: str, who: str, number: int) -> str:

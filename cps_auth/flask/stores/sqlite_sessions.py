@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
-
-import msgspec
+from datetime import datetime, timedelta
 
 from cps_auth.flask.sessions.model import (
     KEEP_ENDED,
     EndReason,
     NewSession,
-    SessionHolder,
     SessionRow,
-    ends_at,
     handle_of,
     new_session_id,
     session_key,
 )
 from cps_auth.flask.stores.database import Database
+from cps_auth.flask.stores.rows import new_record, read_row, readable
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS cps_session (
     id_sha256 BLOB PRIMARY KEY,
+    record TEXT NOT NULL,
+    certificate_der BLOB NOT NULL,
     handle TEXT NOT NULL,
-    holder TEXT NOT NULL,
-    certificate BLOB NOT NULL,
-    method TEXT NOT NULL,
     reader TEXT,
     watch_id TEXT,
     created_at REAL NOT NULL,
-    last_seen_at REAL NOT NULL,
     expires_at REAL NOT NULL,
+    last_seen_at REAL NOT NULL,
     heartbeat_at REAL,
     ended_at REAL,
     end_reason TEXT
@@ -39,7 +35,7 @@ CREATE TABLE IF NOT EXISTS cps_session (
 CREATE INDEX IF NOT EXISTS cps_session_end ON cps_session (coalesce(ended_at, expires_at));
 """
 
-_INSERT = "INSERT INTO cps_session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)"
+_INSERT = "INSERT INTO cps_session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)"
 _END = "UPDATE cps_session SET ended_at = ?, end_reason = ? WHERE ended_at IS NULL AND "
 _END_ONE = _END + "id_sha256 = ? RETURNING *"
 _END_HANDLE = _END + "handle = ? RETURNING *"
@@ -57,6 +53,7 @@ class SqliteSessions:
         """Open a session and return its identifier, never seen before."""
         session_id, now = new_session_id(), at.timestamp()
         key = session_key(session_id)
+        record, expires_at = new_record(new, key, at=at, lifetime=lifetime)
         with self._database.connect() as connection:
             connection.execute(
                 "DELETE FROM cps_session WHERE coalesce(ended_at, expires_at) < ?",
@@ -66,15 +63,14 @@ class SqliteSessions:
                 _INSERT,
                 (
                     key,
-                    handle_of(key),
-                    msgspec.json.encode(new.holder).decode(),
+                    record.decode(),
                     new.certificate_der,
-                    new.method,
+                    handle_of(key),
                     new.reader,
                     new.watch_id,
                     now,
+                    expires_at,
                     now,
-                    ends_at(new, at, lifetime),
                     now if new.is_guarded_by_browser else None,
                 ),
             )
@@ -83,10 +79,11 @@ class SqliteSessions:
     def find(self, session_id: str) -> SessionRow | None:
         """Return the session, ended or not; None if there never was one, or long ago."""
         with self._database.connect() as connection:
-            row = connection.execute(
+            found = connection.execute(
                 "SELECT * FROM cps_session WHERE id_sha256 = ?", (session_key(session_id),)
-            ).fetchone()
-        return None if row is None else _session_row(row)
+            ).fetchall()
+        rows = self._read(found)
+        return rows[0] if rows else None
 
     def record_activity(self, session_id: str, *, at: datetime) -> None:
         """Record that its person did something."""
@@ -124,7 +121,7 @@ class SqliteSessions:
                 " ORDER BY created_at",
                 (at.timestamp(),),
             ).fetchall()
-        return tuple(_session_row(row) for row in rows)
+        return self._read(rows)
 
     def _note(self, statement: str, session_id: str, at: datetime) -> None:
         with self._database.connect() as connection:
@@ -135,30 +132,13 @@ class SqliteSessions:
     ) -> tuple[SessionRow, ...]:
         with self._database.connect() as connection:
             rows = connection.execute(statement, (at.timestamp(), reason.value, *which)).fetchall()
-        return tuple(_session_row(row) for row in rows)
+        return self._read(rows)
 
+    def _read(self, found: list[sqlite3.Row]) -> tuple[SessionRow, ...]:
+        return readable(map(dict, found), read_row, self._remove)
 
-def _session_row(row: sqlite3.Row) -> SessionRow:
-    reason = row["end_reason"]
-    return SessionRow(
-        handle=row["handle"],
-        holder=msgspec.json.decode(row["holder"], type=SessionHolder),
-        certificate_der=row["certificate"],
-        method=row["method"],
-        reader=row["reader"],
-        watch_id=row["watch_id"],
-        created_at=_utc(row["created_at"]),
-        last_seen_at=_utc(row["last_seen_at"]),
-        expires_at=_utc(row["expires_at"]),
-        heartbeat_at=_utc_or_none(row["heartbeat_at"]),
-        ended_at=_utc_or_none(row["ended_at"]),
-        end_reason=None if reason is None else EndReason(reason),
-    )
-
-
-def _utc_or_none(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _utc(seconds)
-
-
-def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    def _remove(self, fields: dict[str, object]) -> None:
+        with self._database.connect() as connection:
+            connection.execute(
+                "DELETE FROM cps_session WHERE id_sha256 = ?", (fields["id_sha256"],)
+            )
