@@ -1,0 +1,1 @@
+"""The audit journal: who logged in, was refused, locked and unlocked, with which evidence."""
