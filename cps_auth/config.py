@@ -70,6 +70,18 @@ class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extensions: tuple[str, ...] = ()  # identifiers, besides ours and the official ones
 
 
+class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The audit journal of this computer."""
+
+    folder: str = "/var/lib/cps-auth/audit"
+    kept_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 12
+
+    @property
+    def path(self) -> Path:
+        """Return the folder."""
+        return Path(self.folder)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. Every part has defaults: an empty file is a valid one."""
 
@@ -78,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lock: LockSettings = LockSettings()
     browser: BrowserSettings = BrowserSettings()
     pam: PamSettings = PamSettings()
+    audit: AuditSettings = AuditSettings()
     language: Literal["fr", "en"] = "fr"
 
     @property

@@ -15,6 +15,8 @@ UNFORESEEN = 1
 USAGE = 2
 RESULT_LOST = 3
 """Standard output did not take the result: a full disk, a pipe that nobody reads."""
+JOURNAL_ALTERED = 4
+"""The audit journal is no longer as it was written."""
 INTERRUPTED = 130
 
 EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {

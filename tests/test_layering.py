@@ -24,6 +24,7 @@ ALLOWED = {
     "cps_auth.wording": ("cps_auth.errors", "cps_auth.provider_wording"),
     "cps_auth.provider_wording": ("cps_auth.errors",),
     "cps_auth.exit_codes": ("cps_auth.errors",),
+    "cps_auth.audit": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
     "cps_auth.config": ("cps_auth.errors", "cps_auth.files", "cps_auth.pki.revocation.policy"),
     "cps_auth.files": ("cps_auth.errors",),
     "cps_auth.der": (),
@@ -73,6 +74,8 @@ ALLOWED = {
     ),
     "cps_auth.native_host.pin_window_program": (),
     "cps_auth.cli": (
+        *FLOOR,
+        "cps_auth.audit",
         "cps_auth.config",
         "cps_auth.model",
         "cps_auth.errors",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import weakref
 from collections import deque
@@ -23,16 +22,23 @@ from typing import NamedTuple
 import msgspec
 
 from cps_auth.audit.chain import (
-    BEGINNING,
     digest_of,
     key_name,
     key_text,
     new_key,
     next_key,
-    read_line,
     write_line,
 )
 from cps_auth.audit.entry import AuditEntry, AuditEvent, Line
+from cps_auth.audit.head import (
+    HEAD,
+    Head,
+    cut_torn_line,
+    follow,
+    journal_files,
+    last_line,
+    read_head,
+)
 from cps_auth.errors import ConfigurationError
 from cps_auth.files import (
     as_configuration_error,
@@ -49,37 +55,8 @@ WAIT_S = 0.05
 _WAITING_MAX = 10_000
 _AGAIN_S = 5.0
 _MODE = 0o600
-_HEAD = "head.json"
-_TAIL_BYTES = 64 * 1024  # a line is under 4 KB
 
 _log = logging.getLogger(__name__)
-
-
-class Head(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The journal's own note of its end: written after the lines are on disk.
-
-    Attributes:
-        n: of the last line.
-        digest: of that whole line.
-        key_hex: of line `n + 1`; empty while the journal is not sealed.
-    """
-
-    n: int = 0
-    digest: str = BEGINNING
-    key_hex: str = ""
-
-
-def journal_files(folder: Path) -> list[Path]:
-    """Return the files of a journal, oldest first."""
-    return sorted(folder.glob("audit-*.jsonl"))
-
-
-def read_head(folder: Path) -> Head | None:
-    """Return a journal's note of its end; None where it is gone, or unreadable."""
-    try:
-        return msgspec.json.decode((folder / _HEAD).read_bytes(), type=Head)
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def _watch_forks(this: weakref.ref[AuditJournal]) -> None:
@@ -142,7 +119,7 @@ class AuditJournal:
             raise ConfigurationError(f"{folder}: not a folder that only this user can write to")
         self._folder = folder
         self._clock = clock
-        self._host = host or socket.gethostname()
+        self._host = host or os.uname().nodename
         self._kept_months = kept_months
         self.begin()
         _watch_forks(weakref.ref(self))
@@ -215,8 +192,8 @@ class AuditJournal:
             self._news.clear()
             try:
                 self._write_waiting()
-            except OSError as error:
-                _log.critical("audit journal: %s: %s", self._folder, error.strerror)
+            except Exception as error:  # whatever it is, entries wait and are not forgotten
+                _log.critical("audit journal: %s: %s", self._folder, error)
                 self._news.wait(_AGAIN_S)
                 self._news.set()
             else:
@@ -250,8 +227,8 @@ class AuditJournal:
         files = journal_files(self._folder)
         if not files:
             return noted
-        torn_bytes, last = _cut_torn_line(files[-1])
-        found = _follow(noted, last)
+        torn_bytes, last = cut_torn_line(files[-1])
+        found = follow(noted, last)
         if not torn_bytes and found.n >= noted.n:
             return found
         # what is missing stays missing: its numbers are not given again
@@ -289,50 +266,17 @@ class AuditJournal:
             year, month = map(int, old.stem.removeprefix("audit-").split("-"))
             if year * 12 + month >= oldest:
                 break
-            pruned = _own_entry(AuditEvent.JOURNAL_PRUNED, digest_of(_last_line(old)))
+            pruned = _own_entry(AuditEvent.JOURNAL_PRUNED, digest_of(last_line(old)))
             head = self._append_line(file, head, at, pruned)
             old.unlink()
         return head
 
     def _note(self, head: Head) -> None:
-        replace_file(self._folder / _HEAD, msgspec.json.encode(head), mode=_MODE)
+        replace_file(self._folder / HEAD, msgspec.json.encode(head), mode=_MODE)
 
 
 def _own_entry(event: AuditEvent, detail: str) -> AuditEntry:
     return AuditEntry(event=event, surface="journal", detail=detail)
-
-
-def _last_line(file: Path) -> bytes:
-    """Return the last whole line of a file, empty when there is none."""
-    with file.open("rb") as opened:
-        size = opened.seek(0, os.SEEK_END)
-        opened.seek(max(0, size - _TAIL_BYTES))
-        lines = opened.read().split(b"\n")
-    return lines[-2] if len(lines) > 1 else b""
-
-
-def _cut_torn_line(file: Path) -> tuple[int, bytes]:
-    """Cut off a last line that has no end. Return its size and the last whole line."""
-    with file.open("r+b") as opened:
-        size = opened.seek(0, os.SEEK_END)
-        opened.seek(max(0, size - _TAIL_BYTES))
-        lines = opened.read().split(b"\n")
-        torn_bytes = len(lines[-1])
-        if torn_bytes:
-            opened.truncate(size - torn_bytes)
-    return torn_bytes, lines[-2] if len(lines) > 1 else b""
-
-
-def _follow(noted: Head, last: bytes) -> Head:
-    """Return the end of a journal whose note may be older: keys are made up to it."""
-    try:
-        n = read_line(last).line.n
-    except ValueError:  # verification tells; writing goes on behind it
-        return Head(noted.n + 1, digest_of(last), noted.key_hex)
-    key = bytes.fromhex(noted.key_hex)
-    for _ in range(noted.n, n) if key else ():
-        key = next_key(key)
-    return Head(n, digest_of(last), key.hex())
 
 
 def _synchronise(file: Path) -> None:

@@ -18,7 +18,7 @@ from cps_auth.audit.chain import (
     seal_of,
 )
 from cps_auth.audit.entry import AuditEvent, Line
-from cps_auth.audit.journal import Head, journal_files, read_head
+from cps_auth.audit.head import Head, journal_files, read_head
 from cps_auth.files import is_protected
 
 

@@ -18,6 +18,7 @@ from cps_auth.cli.streams import secure_standard_streams
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: the module of cps_auth.cli that has it, and the first line of its help
+    "audit": ("audit", "Show, verify and export the audit journal."),
     "browser": ("browser", "Register this computer's card with Chromium, Chrome and Firefox."),
     "doctor": ("doctor", "Look at every link between this command and a login."),
     "login": ("login", "Log the holder in: card, certificate, PIN and a fresh signature."),

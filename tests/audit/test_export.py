@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cps_auth.audit.entry import AuditEntry, AuditEvent
 from cps_auth.audit.export import COLUMNS, breach_extract, merged, to_csv
-from cps_auth.audit.journal import AuditJournal, journal_files
+from cps_auth.audit.head import journal_files
+from cps_auth.audit.journal import AuditJournal
 from cps_auth.audit.verify import Finding
 from tests.audit.conftest import Clock, refusal
 

@@ -18,7 +18,8 @@ import pytest
 from cps_auth.audit import journal as journal_module
 from cps_auth.audit.chain import key_from_text
 from cps_auth.audit.entry import AuditEvent
-from cps_auth.audit.journal import AuditJournal, journal_files, read_head
+from cps_auth.audit.head import journal_files, read_head
+from cps_auth.audit.journal import AuditJournal
 from cps_auth.audit.verify import Finding, read_lines, verify_journal
 from cps_auth.errors import ConfigurationError
 from tests.audit.conftest import Clock, refusal
@@ -78,11 +79,9 @@ from pathlib import Path
 from cps_auth.audit.journal import AuditJournal
 from tests.audit.conftest import refusal
 journal = AuditJournal(Path(sys.argv[1]))
-number = 0
-while True:
+for number in range(5000):
     if journal.record(refusal(number)):
         sys.stdout.write(f"{number}\\n"); sys.stdout.flush()
-    number += 1
 """
 
 

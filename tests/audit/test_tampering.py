@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cps_auth.audit.journal import AuditJournal, journal_files
+from cps_auth.audit.head import journal_files
+from cps_auth.audit.journal import AuditJournal
 from cps_auth.audit.verify import Fault, Finding, verify_journal
 from tests.audit.conftest import refusal
 
@@ -40,7 +41,7 @@ def test_every_byte_counts(journal: tuple[Path, list[bytes]]) -> None:
             changed[at] ^= 1 << (at % 8)
             faults = _found(folder, [*lines[:index], bytes(changed), *lines[index + 1 :]])
             # an end of a line that is none makes one line of two; a byte that becomes one, two
-            assert min(fault.line for fault in faults) in (index + 1, index + 2), (index, at)
+            assert any(fault.line - index in (1, 2) for fault in faults), (index, at)
 
 
 def test_changes_at_random(journal: tuple[Path, list[bytes]]) -> None:
