@@ -50,6 +50,7 @@ def browser(display: str, private_pcscd: Any) -> Iterator[BrowserContext]:
             ],
         )
         context.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
         yield context
         context.close()
 

@@ -41,6 +41,7 @@ def open_tab(site, tmp_path, monkeypatch):
             )
             tab = context.new_page()
             tab.set_default_timeout(20_000)
+            expect.set_options(timeout=20_000)
             return tab
 
         yield give
