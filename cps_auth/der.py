@@ -76,6 +76,31 @@ def data_object_at(data: bytes, position: int, limit: int) -> Element:
     return Element(tag, position, content, content + length)
 
 
+def descend(data: bytes, *path: int) -> Element | None:
+    """Return the data object that a path of tags leads to, None where there is none.
+
+    Args:
+        data: a sequence of a card's data objects, unverified.
+        path: tags, from the outermost.
+
+    Raises:
+        ValueError: not BER-TLV, or a data object on the way that runs past its container.
+    """
+    position, limit, found = 0, len(data), None
+    for tag in path:
+        while position < limit:
+            found = data_object_at(data, position, limit)
+            if found.end > limit:
+                raise ValueError("BER-TLV: longer than its container")
+            if found.tag == tag:
+                break
+            position = found.end
+        else:
+            return None
+        position, limit = found.content, found.end
+    return found
+
+
 def _length_at(data: bytes, at: int, limit: int) -> tuple[int, int]:
     """Return a length in definite form, and where its content begins."""
     if at >= limit:

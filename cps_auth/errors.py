@@ -1,16 +1,17 @@
 """Every error of cps-auth, as one tree, split by what the person at the reader can do about it.
 
-Data is on the exception, words are in `cps_auth.wording`, and each surface has one table, which
-a test walks: `cps_auth.exit_codes`, `cps_auth.flask.http_errors`, `pam_helper.daemon.pam_results`.
-
-No exception carries a PIN, and no message carries the name of a person.
-"""
+Data is on the exception, never a PIN or a name; words are in `cps_auth.wording`; each surface has
+one table: `cps_auth.exit_codes`, `flask.http_errors`, `pam_helper.daemon.pam_results`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
 
+from cps_auth.card_certificate_errors import (
+    NoAuthenticationCertificate as NoAuthenticationCertificate,
+)
+from cps_auth.card_certificate_errors import SeveralCertificates as SeveralCertificates
 from cps_auth.error_root import CardUnavailable as CardUnavailable
 from cps_auth.error_root import CertificateRefused as CertificateRefused
 from cps_auth.error_root import CpsAuthError as CpsAuthError
@@ -31,6 +32,7 @@ class ReaderServiceLost(ReaderServiceUnavailable):
     """The PC/SC service is not running, died, or does not answer."""
 
     code = "reader-service-lost"
+    cause: str = ""  # stable: not-running, no-answer, too-many; empty: not known
 
 
 class ReaderServiceRefused(ReaderServiceUnavailable):
@@ -62,6 +64,7 @@ class CardBusy(CardUnavailable):
     """Another program holds the card."""
 
     code = "card-busy"
+    held_by: tuple[str, ...] = ()  # names of the programs that may, as far as the system tells
 
 
 class SeveralCards(CardUnavailable):
@@ -90,6 +93,7 @@ class CardMisbehaved(CpsAuthError):
     code = "card-misbehaved"
     what: str  # the operation, in technical words
     status_word_hex: str | None = None  # None when there was no status word
+    cause: str = ""  # stable: mute, unpowered, no-answer; empty for any other answer
 
 
 class WrongPin(PinRefused):

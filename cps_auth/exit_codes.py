@@ -30,6 +30,8 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.ContactlessNotEnough: 17,
     e.ReaderServiceRefused: 18,
     e.CardMisbehaved: 20,
+    e.NoAuthenticationCertificate: 21,
+    e.SeveralCertificates: 22,
     e.WrongPin: 30,
     e.PinMalformed: 31,
     e.LastAttempt: 32,

@@ -47,6 +47,7 @@ class CardDescription:
     reader: str
     serial: str
     atr_hex: str = ""
+    is_serial_sound: bool = True  # whether its check digit holds, where it has one
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,18 @@ English here, French in `locale/fr` (gettext). One row per error of `cps_auth.er
 from __future__ import annotations
 
 import gettext as _gettext
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from cps_auth import errors as e
+from cps_auth.cause_wording import CAUSE_WORDS
 from cps_auth.provider_wording import PROVIDER_WORDS
 
+LANGUAGES = ("fr", "en")
 LOCALE_FOLDER = Path(__file__).parent / "locale"
 DOMAIN = "cps_auth"
-LANGUAGES = ("fr", "en")
 
 
 def _(message: str) -> str:
@@ -81,6 +81,14 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     e.ContactlessNotEnough: (
         _("The card was read without contact, which is not enough to log in."),
         _("Insert the card into the slot of the reader."),
+    ),
+    e.NoAuthenticationCertificate: (
+        _("The card has no certificate made for logging in."),
+        _("Insert your CPS card. If it is one, have it tested."),
+    ),
+    e.SeveralCertificates: (
+        _("The card has several valid certificates for logging in."),
+        _("Which one is meant cannot be told. Contact the card's issuer (ANS)."),
     ),
     e.CardMisbehaved: (
         _("The card gave an unexpected answer."),
@@ -207,35 +215,6 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     ),
 }
 
-
-def language_of(environment: Mapping[str, str]) -> str:
-    """Return the language that an environment asks for, as gettext reads it.
-
-    `LC_ALL`, `LC_MESSAGES` or `LANG` names the locale; unless that is C, the languages of
-    `LANGUAGE` come before it, in their order.
-
-    Args:
-        environment: variables by name.
-
-    Returns:
-        "fr" or "en"; "en" where nothing else is asked for.
-
-    Source:
-        GNU gettext manual, 2.3.3 "Specifying a Priority List of Languages".
-    """
-    names = (environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    locale = next(filter(None, names), "C")
-    if _language(locale) in ("c", "posix"):
-        return "en"
-    asked = [*environment.get("LANGUAGE", "").split(":"), locale]
-    return next((code for code in map(_language, asked) if code in LANGUAGES), "en")
-
-
-def _language(locale: str) -> str:
-    """Return the language of a locale's name: language[_territory][.codeset][@modifier]."""
-    return re.split("[_.@]", locale, maxsplit=1)[0].lower()
-
-
 _CLOCK = _("The clock of this computer is behind."), _("Check the date and time of this computer.")
 
 _WORDS_OF_REASON: Mapping[str, tuple[str, str]] = {
@@ -268,7 +247,10 @@ def explain(error: e.CpsAuthError, language: str) -> Explanation:
     tr = translations(language)
     data = error.data()
     reason = str(data.get("why") or data.get("reason") or "")
-    happened, to_do = _WORDS_OF_REASON.get(reason) or _WORDS[type(error)]
+    cause = "named" if data.get("held_by") else str(data.get("cause", ""))
+    by_cause = CAUSE_WORDS.get((type(error), cause))
+    happened, to_do = by_cause or _WORDS_OF_REASON.get(reason) or _WORDS[type(error)]
+    data["held_by"] = ", ".join(getattr(error, "held_by", ()))
     attempts = data.get("attempts_left")
     return Explanation(
         happened=tr.gettext(happened).format(**data),

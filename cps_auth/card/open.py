@@ -37,8 +37,8 @@ def open_cards(module: str | Path | None = None, *, stays: bool = False) -> Card
     Args:
         module: a vendor's PKCS#11 module, by its path or its name in KNOWN_MODULES; None to
             drive the cards natively over PC/SC.
-        stays: the program runs for long. A second process then keeps ready what a module's
-            child takes longest to import, so that a login through it does not wait for that.
+        stays: the program runs for long. A spare process for a module is kept ready then, so
+            that a login through it does not wait for Python to start.
 
     Raises:
         ConfigurationError: the library that it takes (pyscard, python-pkcs11) is not installed.
@@ -49,11 +49,9 @@ def open_cards(module: str | Path | None = None, *, stays: bool = False) -> Card
     from cps_auth.card.pcsc.service import PcscService
 
     if module is not None:
-        from cps_auth.card.pkcs11.process_starters import ForkServer, start_child
         from cps_auth.card.pkcs11.source import Pkcs11Cards
 
-        start = ForkServer() if stays else start_child
-        return Pkcs11Cards(find_module(module), PcscService, start=start, keeps=stays)
+        return Pkcs11Cards(find_module(module), PcscService, keeps=stays)
     from cps_auth.card.native.source import NativeCards
 
     return NativeCards(PcscService)

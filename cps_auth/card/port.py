@@ -46,11 +46,24 @@ class Transport(Protocol):
             CardRemoved, ReaderServiceLost: as in `transmit`.
         """
 
+    def will_verify(self) -> None:
+        """Note that a PIN is sent next: however this connection ends, the card is reset then.
+
+        Without it the card is left as it is, with what other programs verified.
+        """
+
+    def resume(self) -> bool:
+        """Go on with the same card after another program reset it, what made a command fail.
+
+        Returns:
+            Whether that was the reason, and nothing of this connection was verified.
+        """
+
     def reset(self) -> None:
         """Forget every verification: reset the card. Never raises."""
 
     def close(self) -> None:
-        """Let go of the card, resetting it. Never raises, may be called twice."""
+        """Let go of the card; see `will_verify`. Never raises, may be called twice."""
 
 
 class ReaderService(Protocol):

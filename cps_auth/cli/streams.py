@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cps_auth.exit_codes import RESULT_LOST
-from cps_auth.wording import language_of, translations
+from cps_auth.language import language_of
+from cps_auth.wording import translations
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

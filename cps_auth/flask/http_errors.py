@@ -21,6 +21,8 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.SeveralCards: 409,
     e.UnsupportedCard: 403,
     e.ContactlessNotEnough: 403,
+    e.NoAuthenticationCertificate: 403,
+    e.SeveralCertificates: 409,
     e.CardMisbehaved: 502,
     e.WrongPin: 401,
     e.PinMalformed: 400,

@@ -30,6 +30,7 @@ class VirtualTransport:
         self._insertion = insertion
         self._resets = insertion.resets
         self._is_open = True
+        self._resets_when_closed = False
 
     @property
     def protocol(self) -> int:
@@ -113,20 +114,34 @@ class VirtualTransport:
         finally:
             self._release()
 
+    def will_verify(self) -> None:
+        """Note that a PIN is sent next: the card is reset when this connection ends."""
+        self._resets_when_closed = True
+
+    def resume(self) -> bool:
+        """Go on after another connection reset the card, unless something of ours was verified."""
+        with self._bench.changed:
+            if self._resets_when_closed or not self._has_card() or self._is_usable():
+                return False
+            self._resets = self._insertion.resets
+            return True
+
     def reset(self) -> None:
         """Reset the card: other connections end, this one goes on. Never raises."""
         with self._bench.changed:
             if self._is_usable() and not self._is_held_by_another():
+                self._resets_when_closed = False
                 self._insertion.card.reset()
                 self._insertion.resets += 1
                 self._resets = self._insertion.resets
 
     def close(self) -> None:
-        """Let go of the card, resetting it. Never raises, may be called twice."""
+        """Let go of the card, resetting it after a PIN. Never raises, may be called twice."""
         with self._bench.changed:
             if not self._is_open:
                 return
-            self.reset()
+            if self._resets_when_closed:
+                self.reset()
             self._is_open = False
             self._insertion.connections -= 1
             if self._insertion.holder is self:

@@ -35,6 +35,8 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.CardBusy: "PAM_AUTHINFO_UNAVAIL",
     e.SeveralCards: "PAM_AUTHINFO_UNAVAIL",
     e.UnsupportedCard: "PAM_AUTHINFO_UNAVAIL",
+    e.NoAuthenticationCertificate: "PAM_AUTHINFO_UNAVAIL",
+    e.SeveralCertificates: "PAM_AUTHINFO_UNAVAIL",
     e.CardMisbehaved: "PAM_AUTHINFO_UNAVAIL",
     e.RevocationUnknown: "PAM_AUTHINFO_UNAVAIL",
     # It is there, and does not say enough.

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.card.port import Card, CardSource
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CpsAuthError,
     LastAttempt,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.card.port import Card, CardSource
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import CardRemoved, CpsAuthError
 from cps_auth.model import Challenge
 from hardware_mocks.readers.fault_plan import FaultPlan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.card.port import Card
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.login.challenge import issue_challenge
 
 

@@ -158,9 +158,19 @@ def test_a_connection_ends_with_its_card(
     assert card.transmit(PIN_STATE) == b"\x63\xc3"
 
 
-def test_closing_resets_the_card(service: ReaderService, card: VirtualCard) -> None:
+def test_closing_leaves_the_card_to_others(service: ReaderService, card: VirtualCard) -> None:
+    """A connection that verified nothing ends nobody's session."""
+    neighbour, transport = service.connect(READER), service.connect(READER)
+    assert neighbour.transmit(VERIFY) == b"\x90\x00"
+    transport.close()
+    assert card.is_pin_verified
+    assert neighbour.transmit(PIN_STATE) == b"\x90\x00"
+
+
+def test_closing_resets_the_card_after_a_pin(service: ReaderService, card: VirtualCard) -> None:
     """What was verified is forgotten; closing twice is allowed, sending afterwards is not."""
     transport = service.connect(READER)
+    transport.will_verify()
     assert transport.transmit(VERIFY) == b"\x90\x00"
     transport.close()
     transport.close()

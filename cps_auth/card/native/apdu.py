@@ -1,4 +1,4 @@
-"""Command and response APDUs of ISO/IEC 7816-4, short form, for T=0 and T=1.
+"""Command and response APDUs of ISO/IEC 7816-4, short form, and the dialects of SELECT.
 
 Pure but for `exchange`, which drives any `Transport` through the two detours that a card
 may ask for: "fetch the rest with GET RESPONSE" (61xx) and "ask again with this Le" (6Cxx).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from cps_auth.card.port import Transport
 from cps_auth.errors import CardMisbehaved, CpsAuthError
@@ -16,6 +17,19 @@ _log = logging.getLogger(__name__)
 _trace = logging.getLogger(f"{__name__}.trace")
 _trace.propagate = False  # holds what the files say of the holder: only where it is asked for
 
+VERIFY, CHANGE_REFERENCE_DATA, RESET_RETRY_COUNTER = 0x20, 0x24, 0x2C
+"""ISO/IEC 7816-4:2005 section 7.5."""
+MANAGE_SECURITY_ENVIRONMENT, PERFORM_SECURITY_OPERATION = 0x22, 0x2A
+"""ISO/IEC 7816-4:2005 section 7.5.11; ISO/IEC 7816-8:2004 section 5."""
+READ_BINARY: Final = 0xB0
+"""ISO/IEC 7816-4:2005 section 7.2.3."""
+MORE_WAITS = 0x61  # SW1 under T=0: SW2 bytes wait for GET RESPONSE
+_WRONG_LE = 0x6C  # SW1: SW2 is the Le to ask with
+SELECT: Final = 0xA4
+"""ISO/IEC 7816-4:2005 section 7.1.1."""
+NOTHING_BACK: Final = 0x0C
+"""P2 of SELECT: no data wanted."""
+_BY_AID: Final = 0x04  # P1 of SELECT
 GET_RESPONSE = 0xC0  # ISO/IEC 7816-4:2005 section 7.6.1
 _SECRET_INSTRUCTIONS = frozenset({0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D})
 """VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (ISO/IEC 7816-4:2005 section 7.5)."""
@@ -67,43 +81,44 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusWord:
-    """SW1 and SW2 (ISO/IEC 7816-4:2005 section 5.1.3)."""
+class Dialect:
+    """One family's class byte and its ways of SELECT.
 
-    value: int  # 0x0000 to 0xFFFF
+    Source of the values: what ANS's own module (cps3_pkcs11 5.2) sends to each.
+    """
 
-    @property
-    def sw1(self) -> int:
-        """The first byte."""
-        return self.value >> 8
+    cla: int
+    path_p1: int  # P1 of SELECT by path
+    paths_start_at_mf: bool  # whether the path in the command begins with 3F00
+    template_p2: int  # P2 of SELECT that asks for the file's control parameters
+    template_tag: int  # of what comes back: 62 FCP, 6F FCI (ISO/IEC 7816-4:2005 section 5.3.3)
+    application: Command  # SELECT of the card's application
+    is_selected_first: bool  # whether nothing works before `application`
+    recovery: tuple[Command, ...] = ()  # what comes before `application` when it was refused
 
-    @property
-    def sw2(self) -> int:
-        """The second byte."""
-        return self.value & 0xFF
 
-    @property
-    def is_ok(self) -> bool:
-        """Whether it is 9000, normal processing."""
-        return self.value == 0x9000
+def select_by_aid(cla: int, p2: int, aid_hex: str) -> Command:
+    """Return the SELECT of an application by its identifier (AID)."""
+    return Command(cla, SELECT, _BY_AID, p2, bytes.fromhex(aid_hex))
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether it is 6983, authentication method blocked."""
-        return self.value == 0x6983
 
-    @property
-    def is_comparison_failed(self) -> bool:
-        """Whether it is 63Cx or 6300: compared, and different."""
-        return self.value == 0x6300 or self.value & 0xFFF0 == 0x63C0
+class StatusWord(int):
+    """SW1 and SW2 of an answer (ISO/IEC 7816-4:2005 section 5.1.3), written as four digits."""
 
-    @property
-    def attempts_left(self) -> int | None:
-        """The counter of 63Cx; None for any other status word."""
-        return self.value & 0x0F if self.value & 0xFFF0 == 0x63C0 else None
+    __slots__ = ()
 
     def __str__(self) -> str:
-        return f"{self.value:04X}"
+        return f"{self:04X}"
+
+
+OK: Final = StatusWord(0x9000)
+BLOCKED: Final = StatusWord(0x6983)
+"""Authentication method blocked (ISO/IEC 7816-4:2005 table 6)."""
+
+
+def attempts_in(status: StatusWord) -> int | None:
+    """Return the counter of 63Cx; None for any other status word."""
+    return status & 0x0F if status & 0xFFF0 == 0x63C0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +131,26 @@ class Response:
     def require_ok(self, what: str) -> bytes:
         """Return the data of a command that must succeed.
 
+        Args:
+            what: the command's name, for the error.
+
         Raises:
             CardMisbehaved: the status word is not 9000.
         """
-        if not self.status.is_ok:
+        if self.status != OK:
             raise CardMisbehaved(what, str(self.status))
         return self.data
+
+    def require_data(self, what: str) -> bytes:
+        """Return the data of a command that must succeed and answer some, as a signature.
+
+        Raises:
+            CardMisbehaved: the status word is not 9000, or there is no data.
+        """
+        if not self.data:
+            self.require_ok(what)
+            raise CardMisbehaved(f"{what} without an answer")
+        return self.require_ok(what)
 
 
 def exchange(transport: Transport, command: Command) -> Response:
@@ -138,10 +167,11 @@ def exchange(transport: Transport, command: Command) -> Response:
         return response
     data = response.data
     for _ in range(_MAX_DETOURS):
-        if response.status.sw1 == 0x61:
-            command = Command(command.cla, GET_RESPONSE, 0, 0, le=response.status.sw2 or 256)
-        elif response.status.sw1 == 0x6C and not response.data:
-            command = replace(command, le=response.status.sw2 or 256)
+        sw1, sw2 = divmod(response.status, 0x100)
+        if sw1 == MORE_WAITS:
+            command = Command(command.cla, GET_RESPONSE, 0, 0, le=sw2 or 256)
+        elif sw1 == _WRONG_LE and not response.data:
+            command = replace(command, le=sw2 or 256)
         else:
             return Response(data, response.status)
         response = _send(transport, command)
@@ -182,6 +212,8 @@ def _send(transport: Transport, command: Command) -> Response:
 
 
 def _transmit(transport: Transport, command: Command) -> bytes:
+    if command.carries_secret and command.data:
+        transport.will_verify()
     try:
         return transport.transmit(command.encode(transport.protocol))
     except CpsAuthError as error:

@@ -3,71 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Self
+from contextlib import ExitStack, contextmanager
+from typing import Final, Self, TypeVar
 
-from cps_auth.card.native import pkcs15
-from cps_auth.card.native.application import CardApplication
 from cps_auth.card.native.card_cache import CachedCard, CardMemory
-from cps_auth.card.native.layout import Profile, read_label, read_public_objects
-from cps_auth.card.native.pin_pad import PinPad
-from cps_auth.card.native.pkcs15 import Password
-from cps_auth.card.pin import PIN, PUK, PinKind, check_attempts, check_shape
-from cps_auth.errors import (
-    CardMisbehaved,
-    CardRemoved,
-    ContactlessNotEnough,
-    PinEntryCancelled,
+from cps_auth.card.native.driver import CardDriver
+from cps_auth.card.native.files import read_current
+from cps_auth.card.native.layout import (
+    Pkcs15Layout,
+    read_certificate,
+    read_label,
+    read_public_objects,
 )
+from cps_auth.card.native.pin_pad import PinPad, find_pin_pad
+from cps_auth.card.native.pkcs15 import Password, resolve
+from cps_auth.card.pin import PIN, PUK, PinKind, check_attempts, check_shape
+from cps_auth.errors import CardMisbehaved, CardRemoved, ContactlessNotEnough, PinEntryCancelled
 from cps_auth.model import CardDescription, CardSignature, Challenge, DataObject
 
-_TAIL_BYTES = 16
+_TAIL_BYTES: Final = 16
 """Of a certificate: the end of its issuer's signature, which no two certificates share."""
+
+_T = TypeVar("_T")
 
 
 class NativeCard:
-    """One CPS3 or CPS4 in use. Implements `cps_auth.card.port.Card`."""
+    """One CPS3 or CPS4 in use. Implements `cps_auth.card.port.Card`.
+
+    Attributes:
+        description: what the card said of itself when it was opened.
+    """
 
     def __init__(
         self,
-        application: CardApplication,
+        driver: CardDriver,
         description: CardDescription,
-        profile: Profile,
+        layout: Pkcs15Layout,
         *,
         owned: ExitStack,
         memory: CardMemory,
         has_stayed: Callable[[], bool],
-        pin_pad: PinPad | None = None,
+        certificate_der: bytes | None = None,
     ) -> None:
         """Take a card over.
 
         Args:
-            application: its driver.
+            driver: its driver.
             description: what it says of itself.
-            profile: where it keeps what.
+            layout: where it keeps what.
             owned: what is closed with it.
             memory: what is known of it, and where what a signature proves is kept.
             has_stayed: asks PC/SC whether it has been in its reader all the time.
-            pin_pad: the reader's keypad, None when it has none.
+            certificate_der: its authentication certificate if that was read or is known.
         """
-        self._pin_pad = pin_pad
-        self._application = application
-        self._description = description
-        self._profile = profile
+        self.description = description
+        self._driver = driver
+        self._layout = layout
         self._owned = owned
         self._memory = memory
         self._has_stayed = has_stayed
-        self._certificate_der = memory.files.certificate_der if memory.files else None
-
-    @property
-    def description(self) -> CardDescription:
-        """Return what the card said of itself when it was opened."""
-        return self._description
+        self._certificate_der = certificate_der
+        self._pin_pad: PinPad | None = None
+        self._is_pad_known = False
 
     @property
     def has_pin_pad(self) -> bool:
-        """Whether the PIN can be typed on the reader."""
-        return self._pin_pad is not None
+        """Whether the PIN can be typed on the reader, which is asked once."""
+        return self._find_pin_pad() is not None
 
     def read_label(self) -> str:
         """Return the label that the card gives itself, such as CPS3v3-2900099999.
@@ -75,9 +77,7 @@ class NativeCard:
         Raises:
             CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
         """
-        with self._use():
-            files, path = self._application.files, self._profile.application
-            return self._application.awake(lambda: read_label(files, path))
+        return self._read(lambda: read_label(self._driver, self._layout.application))
 
     def read_public_objects(self) -> tuple[DataObject, ...]:
         """Return the data objects that need no PIN, unverified, as they are.
@@ -85,9 +85,7 @@ class NativeCard:
         Raises:
             CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
         """
-        with self._use():
-            files, path = self._application.files, self._profile.application
-            return self._application.awake(lambda: read_public_objects(files, path))
+        return self._read(lambda: read_public_objects(self._driver, self._layout.application))
 
     def read_authentication_certificate(self) -> bytes:
         """Return the authentication certificate, DER, unverified; of a known card, from memory.
@@ -96,8 +94,10 @@ class NativeCard:
             CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
         """
         if self._certificate_der is None:
-            with self._use():
-                self._certificate_der = self._application.awake(self._read_certificate)
+            application, file = self._layout.application, self._layout.certificate
+            self._certificate_der = self._read(
+                lambda: read_certificate(self._driver, application, file)
+            )
         return self._certificate_der
 
     def pin_attempts_left(self) -> int | None:
@@ -106,7 +106,7 @@ class NativeCard:
         Raises:
             CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
         """
-        return self._count(self._profile.password)
+        return self._count(self._layout.password)
 
     def puk_attempts_left(self) -> int | None:
         """Return how many PUK attempts are left; None when the card does not say.
@@ -114,7 +114,7 @@ class NativeCard:
         Raises:
             CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
         """
-        return self._count(self._profile.puk)
+        return self._count(self._layout.puk)
 
     def verify_pin_and_sign(
         self, pin: bytearray | None, challenge: Challenge, *, last_attempt_allowed: bool = False
@@ -125,14 +125,21 @@ class NativeCard:
             ContactlessNotEnough, PinMalformed, LastAttempt, PinBlocked, WrongPin
             PinEntryCancelled, CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
         """
+        pad = None
         if pin is not None:
             check_shape(pin, PIN)
-        elif self._pin_pad is None:
-            raise PinEntryCancelled
-        with self._guarded(PIN, last_attempt_allowed) as password:
-            self._present(password, pin)
-            signature = self._application.sign(self._profile.key, challenge)
-        self._learn_from(signature, challenge)
+        else:
+            pad = self._find_pin_pad()
+            if pad is None:
+                raise PinEntryCancelled
+        with self._pin_use(PIN, last_attempt_allowed) as password:
+            if pin is not None:
+                self._driver.verify(password, pin, PIN)
+            elif pad is not None:
+                self._driver.verify_on_pad(password, pad)
+            signature = self._sign(challenge)
+        if not self._memory.is_proven and self._certificate_der is not None:
+            self._learn_from(signature, challenge, self._certificate_der)
         return signature
 
     def change_pin(
@@ -146,8 +153,8 @@ class NativeCard:
         """
         check_shape(old, PIN)
         check_shape(new, PIN)
-        with self._guarded(PIN, last_attempt_allowed) as password:
-            self._application.change_pin(password, old, new)
+        with self._pin_use(PIN, last_attempt_allowed) as password:
+            self._driver.change_pin(password, old, new)
 
     def unblock(
         self, puk: bytearray, new: bytearray, *, last_attempt_allowed: bool = False
@@ -160,9 +167,9 @@ class NativeCard:
         """
         check_shape(puk, PUK)
         check_shape(new, PIN)
-        with self._guarded(PUK, last_attempt_allowed) as password:
-            self._application.verify(password, puk, PUK)
-            self._application.set_pin_after_puk(self._pin(), new)
+        with self._pin_use(PUK, last_attempt_allowed) as password:
+            self._driver.verify(password, puk, PUK)
+            self._driver.set_pin_after_puk(self._password(PIN), new)
 
     def has_stayed(self) -> bool:
         """Tell whether the card has been in its reader all the time since it was opened.
@@ -182,109 +189,105 @@ class NativeCard:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # --- One use of the card -----------------------------------------------------
+    # --- Reading -----------------------------------------------------------------
 
-    def _use(self) -> AbstractContextManager[None]:
-        return self._application.transport.exclusive()
+    def _read(self, read: Callable[[], _T]) -> _T:
+        with self._driver.transport.exclusive():
+            return self._driver.run(read)
+
+    def _count(self, password: Password | None) -> int | None:
+        if password is None:
+            return None
+        left = None
+        try:
+            left = self._read(lambda: self._enter_and_count(password))
+        finally:
+            if left is None:
+                self._memory.forget()  # perhaps a wrong memory of which PIN it is
+        return left
+
+    # --- With a PIN --------------------------------------------------------------
 
     @contextmanager
-    def _guarded(self, kind: PinKind, last_attempt_allowed: bool) -> Iterator[Password]:
-        """Hold the card, count the attempts first, and reset it whatever happens."""
-        if self._description.kind.is_contactless:
+    def _pin_use(self, kind: PinKind, last_attempt_allowed: bool) -> Iterator[Password]:
+        """Hold the card and count the attempts first; reset it after, whatever happened."""
+        if self.description.kind.is_contactless:
             raise ContactlessNotEnough
-        password = self._pin() if kind is PIN else self._puk()
-        with self._use():
+        password = self._password(kind)
+        with self._driver.transport.exclusive():
             try:
-                self._application.awake(self._enter)
-                left = self._attempts_left(password, self._enter)
+                left = self._driver.run(lambda: self._enter_and_count(password))
+                if left is None and self._driver.is_verified_already:
+                    self._driver.reset()  # which hides the number; over after this
+                    left = self._driver.run(lambda: self._enter_and_count(password))
                 if left is None:
-                    left = self._application.attempts_left_once_reset(password, self._enter)
+                    self._memory.forget()  # perhaps a wrong memory of which PIN it is
                 check_attempts(left, last_attempt_allowed=last_attempt_allowed, kind=kind)
-                yield password
             except CardMisbehaved:
                 self._memory.forget()  # what was known of it may be what is wrong
                 raise
-            finally:
-                self._application.reset()
-
-    def _present(self, password: Password, pin: bytearray | None) -> None:
-        if pin is not None:
-            self._application.verify(password, pin, PIN)
-        elif self._pin_pad is not None:
-            self._application.verify_on_pad(password, self._pin_pad)
-
-    def _pin(self) -> Password:
-        if self._profile.password is None:
-            raise CardMisbehaved("authentication key in contact that says it needs no PIN")
-        return self._profile.password
-
-    def _puk(self) -> Password:
-        if self._profile.puk is None:
-            raise CardMisbehaved("no PUK in PKCS#15")
-        return self._profile.puk
-
-    def _enter(self) -> None:
-        """Select the key's directory; on the way, see that the card is the one that was read.
-
-        A card that proved it since it was inserted has said its serial number again, and PC/SC
-        counts insertions: that is seen without reading the certificate's end.
-        """
-        key_directory = pkcs15.resolve(self._profile.application, self._profile.key.path)
-        if self._certificate_der is None or self._memory.is_proven:
-            self._application.files.select(key_directory)
-            return
-        path = pkcs15.resolve(self._profile.application, self._profile.certificate.path)
-        self._application.files.select(path)
-        tail = self._certificate_der[-_TAIL_BYTES:]
-        at = self._profile.certificate.offset + len(self._certificate_der) - len(tail)
-        if self._application.files.read_current(at, len(tail)) != tail:
-            self._memory.forget()
-            raise CardRemoved  # another card, or not what was known of this one
-        if path[:-2] != key_directory:
-            self._application.files.select(key_directory)
-
-    def _count(self, code: Password | None) -> int | None:
-        if code is None:
-            return None
-        with self._use():
             try:
-                self._application.awake(self._enter)
+                yield password
             except CardMisbehaved:
                 self._memory.forget()
                 raise
-            return self._attempts_left(code)
+            finally:
+                self._driver.reset()
 
-    def _attempts_left(
-        self, code: Password, return_to: Callable[[], None] | None = None
-    ) -> int | None:
-        left = self._application.attempts_left(code)
-        if left is None:
-            self._memory.forget()  # perhaps a wrong memory of which code it is
-            left = self._application.attempts_by_object(code)
-            if return_to is not None:
-                return_to()
+    def _enter_and_count(self, password: Password) -> int | None:
+        """See that it is the card that was read, count the attempts, enter the key's directory.
+
+        A card that proved its certificate since it was inserted has said its serial number again,
+        and PC/SC counts insertions: that is seen without reading the certificate's end.
+        """
+        directory = self._layout.key_directory
+        left = self._driver.attempts_left(password, directory)
+        if not self._memory.is_proven and self._certificate_der is not None:
+            path = resolve(self._layout.application, self._layout.certificate.path)
+            self._driver.select(path)
+            self._require_certificate(self._certificate_der)
+            if path[:-2] == directory:
+                return left
+        self._driver.select(directory)
         return left
 
-    def _read_certificate(self) -> bytes:
-        reference = self._profile.certificate
-        return self._application.files.read_object(
-            pkcs15.resolve(self._profile.application, reference.path),
-            offset=reference.offset,
-            length=reference.length,
-        )
+    def _require_certificate(self, der: bytes) -> None:
+        reference = self._layout.certificate
+        tail = der[-_TAIL_BYTES:]
+        at = reference.offset + len(der) - len(tail)
+        if read_current(self._driver, at, len(tail)) != tail:
+            self._memory.forget()
+            raise CardRemoved  # another card, or not what was known of this one
 
-    def _learn_from(self, signature: CardSignature, challenge: Challenge) -> None:
+    def _sign(self, challenge: Challenge) -> CardSignature:
+        try:
+            return self._driver.sign(self._layout.key, challenge)
+        finally:
+            if self._driver.refuses_pss and not self._memory.refuses_pss:
+                self._memory.learn_refusal_of_pss()
+
+    def _learn_from(self, signature: CardSignature, challenge: Challenge, der: bytes) -> None:
         """Keep what the signature proved; forget what it did not.
 
         Raises:
             CardMisbehaved: the certificate's key did not make the signature.
         """
-        if self._certificate_der is None:
-            return
         # Here, since who only lists readers does without cryptography's start
-        from cps_auth.card.signature_check import is_signature_of
+        from cps_auth.card.certificates import is_signature_of
 
-        if not is_signature_of(self._certificate_der, challenge.message(), signature):
+        if not is_signature_of(der, challenge.message(), signature):
             self._memory.forget()
             raise CardMisbehaved("signature not made by the certificate's key")
-        self._memory.learn(CachedCard(self._profile, self._certificate_der))
+        self._memory.learn(CachedCard(self._layout, der))
+
+    def _password(self, kind: PinKind) -> Password:
+        password = self._layout.password if kind is PIN else self._layout.puk
+        if password is None:
+            what = "authentication key in contact that says it needs no PIN"
+            raise CardMisbehaved(what if kind is PIN else "no PUK in PKCS#15")
+        return password
+
+    def _find_pin_pad(self) -> PinPad | None:
+        if not self._is_pad_known:
+            self._pin_pad, self._is_pad_known = find_pin_pad(self._driver.transport), True
+        return self._pin_pad

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cps_auth.card.native.apdu import exchange_chained
-from cps_auth.card.native.application import (
+from cps_auth.card.native.apdu import (
     CHANGE_REFERENCE_DATA,
     MANAGE_SECURITY_ENVIRONMENT,
+    NOTHING_BACK,
+    OK,
     PERFORM_SECURITY_OPERATION,
     RESET_RETRY_COUNTER,
-    SHA256_DIGEST_INFO,
-    CardApplication,
-    digest_of,
-    require_signature,
+    Dialect,
+    exchange_chained,
+    select_by_aid,
 )
-from cps_auth.card.native.dialect import CHIPDOC, Dialect
+from cps_auth.card.native.driver import (
+    SHA256_DIGEST_INFO,
+    CardDriver,
+    digest_of,
+    padded_pin,
+)
 from cps_auth.card.native.pkcs15 import Password, PrivateKey
 from cps_auth.card.pin import PIN
 from cps_auth.model import CardSignature, Challenge, SignatureAlgorithm
@@ -30,45 +35,63 @@ _LOCAL = 0x80  # in key and PIN references: of the current application
 _NEW_ALONE, _COUNTER_ALONE = 0x01, 0x03  # P1 of CHANGE REFERENCE DATA, of RESET RETRY COUNTER
 
 
-class ChipDoc(CardApplication):
-    """The application of a CPS4."""
+class ChipDoc(CardDriver):
+    """The driver of a CPS4."""
 
-    dialect: ClassVar[Dialect] = CHIPDOC
+    dialect: ClassVar[Dialect] = Dialect(
+        cla=0x01,  # logical channel 1, for everything, never opened
+        path_p1=0x08,
+        paths_start_at_mf=False,
+        template_p2=0x00,
+        template_tag=0x6F,
+        application=select_by_aid(0x01, NOTHING_BACK, "80250000 01FF0100"),
+        is_selected_first=True,
+        recovery=(
+            select_by_aid(0x01, NOTHING_BACK, "A0000001510000"),  # GlobalPlatform card manager
+            select_by_aid(0x00, NOTHING_BACK, "80250000 01FF0002"),  # CPS2ter application
+        ),
+    )
 
-    def change_pin(self, pin: Password, old: bytearray, new: bytearray) -> None:
+    def attempts_left(self, password: Password, directory: bytes) -> int | None:
+        """Return the counter by an empty VERIFY, as ANS's module does: the CPS4 has no GET DATA."""
+        return self.attempts_by_verify(password, directory)
+
+    def change_pin(self, password: Password, old: bytearray, new: bytearray) -> None:
         """Verify the old PIN, then set the new one."""
-        self.verify(pin, old, PIN)
-        self._set_pin(pin, new)
+        self.verify(password, old, PIN)
+        self._set_pin(password, new)
 
-    def set_pin_after_puk(self, pin: Password, new: bytearray) -> None:
+    def set_pin_after_puk(self, password: Password, new: bytearray) -> None:
         """Give the PIN its attempts back, then set the new one."""
-        reset = self.command(RESET_RETRY_COUNTER, _COUNTER_ALONE, pin.reference | _LOCAL)
+        reset = self.command(RESET_RETRY_COUNTER, _COUNTER_ALONE, password.reference | _LOCAL)
         self.send(reset).require_ok("RESET RETRY COUNTER")
-        self._set_pin(pin, new)
+        self._set_pin(password, new)
 
     def sign(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
         """Sign by PSS where the card lets this key, else by raw RSA: RSASSA-PKCS1-v1_5.
 
         A card says that it has no PSS for the key by refusing the algorithm or the operation,
-        with whatever status word; neither costs a PIN attempt.
+        with whatever status word; neither costs a PIN attempt. It is not asked again: a refused
+        operation may have made it forget the PIN.
         """
-        signature = self._sign_pss(key, challenge)
+        signature = None if self.refuses_pss else self._sign_pss(key, challenge)
         if signature is None:
+            self.refuses_pss = True
             signature = self._sign_raw(key, challenge)
         return signature
 
     def _sign_pss(self, key: PrivateKey, challenge: Challenge) -> CardSignature | None:
         environment = bytes((0x91, 0x02, _SHA256_PSS, key.reference | _LOCAL))
         mse = self.command(MANAGE_SECURITY_ENVIRONMENT, *_FOR_SIGNATURE, environment)
-        if not self.send(mse).status.is_ok:
+        if self.send(mse).status != OK:
             return None
         pso = self.command(
             PERFORM_SECURITY_OPERATION, *_COMPUTE_SIGNATURE, digest_of(challenge), le=256
         )
         response = self.send(pso)
-        if not response.status.is_ok:
+        if response.status != OK:
             return None
-        value = require_signature(response, "PSO COMPUTE DIGITAL SIGNATURE")
+        value = response.require_data("PSO COMPUTE DIGITAL SIGNATURE")
         return CardSignature(SignatureAlgorithm.PS256, value)
 
     def _sign_raw(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
@@ -78,13 +101,15 @@ class ChipDoc(CardApplication):
         block = _padded(SHA256_DIGEST_INFO + digest_of(challenge), key.modulus_bytes)
         pso = self.command(PERFORM_SECURITY_OPERATION, *_DECIPHER, block, le=256)
         response = exchange_chained(self.transport, pso)
-        value = require_signature(response, "PSO DECIPHER")
+        value = response.require_data("PSO DECIPHER")
         return CardSignature(SignatureAlgorithm.RS256, value)
 
-    def _set_pin(self, pin: Password, new: bytearray) -> None:
-        padded = pin.padded(new)
+    def _set_pin(self, password: Password, new: bytearray) -> None:
+        padded = padded_pin(password, new)
         try:
-            command = self.command(CHANGE_REFERENCE_DATA, _NEW_ALONE, pin.reference, bytes(padded))
+            command = self.command(
+                CHANGE_REFERENCE_DATA, _NEW_ALONE, password.reference, bytes(padded)
+            )
             self.send(command).require_ok("CHANGE REFERENCE DATA")
         finally:
             padded[:] = bytes(len(padded))

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cps_auth.card.native.application import (
+from cps_auth.card.native.apdu import (
     CHANGE_REFERENCE_DATA,
     MANAGE_SECURITY_ENVIRONMENT,
+    OK,
     RESET_RETRY_COUNTER,
+    Dialect,
+    select_by_aid,
+)
+from cps_auth.card.native.driver import (
     SHA256_DIGEST_INFO,
-    CardApplication,
+    CardDriver,
     check_compared,
     digest_of,
-    require_signature,
+    padded_pin,
 )
-from cps_auth.card.native.dialect import IAS_ECC, MF, Dialect
-from cps_auth.card.native.pkcs15 import Password, PrivateKey
-from cps_auth.card.native.tlv import Tlv, read_all
+from cps_auth.card.native.pkcs15 import MF, Password, PrivateKey
 from cps_auth.card.pin import PIN
-from cps_auth.errors import CardMisbehaved
+from cps_auth.der import descend
 from cps_auth.model import CardSignature, Challenge, SignatureAlgorithm
 
 _INTERNAL_AUTHENTICATE, _GET_DATA = 0x88, 0xCB  # ISO/IEC 7816-4:2005 sections 7.5.2 and 7.4.2
@@ -30,36 +33,52 @@ _RSA_PKCS1 = 0x02  # algorithm reference: the card pads, the host makes the Dige
 _OLD_AND_NEW, _NEW_PIN = 0x00, 0x02  # P1 of CHANGE REFERENCE DATA, of RESET RETRY COUNTER
 
 
-class IasEcc(CardApplication):
-    """The application of a CPS3. It has no PSS: 102 bytes at most may be authenticated."""
+class IasEcc(CardDriver):
+    """The driver of a CPS3. It has no PSS: 102 bytes at most may be authenticated."""
 
-    dialect: ClassVar[Dialect] = IAS_ECC
+    dialect: ClassVar[Dialect] = Dialect(
+        cla=0x00,
+        path_p1=0x09,  # "from the current DF", and yet the cards want 3F00 in front
+        paths_start_at_mf=True,
+        template_p2=0x04,
+        template_tag=0x62,
+        application=select_by_aid(0x00, 0x04, "80250000 01FF0100"),  # the module's way out of 6E00
+        is_selected_first=False,
+    )
 
-    def attempts_by_object(self, code: Password) -> int | None:
-        """Return the counter from the code's security data object; leaves the MF selected."""
-        self.files.select(MF)
-        response = self.send(
-            self.command(_GET_DATA, 0x3F, 0xFF, _header_list(code.reference), le=256)
-        )
-        return _parse_attempts(response.data, code.reference) if response.status.is_ok else None
+    def attempts_left(self, password: Password, directory: bytes) -> int | None:
+        """Return the counter of the PIN's security data object, as ANS's module asks for it.
 
-    def change_pin(self, pin: Password, old: bytearray, new: bytearray) -> None:
+        Only a card that has no such object is asked by an empty VERIFY.
+        """
+        self.select(MF)
+        ask = self.command(_GET_DATA, 0x3F, 0xFF, _header_list(password.reference), le=256)
+        response = self.send(ask)
+        if response.status == OK:
+            left = _parse_attempts(response.data, password.reference)
+            if left is not None:
+                return left
+        return self.attempts_by_verify(password, directory)
+
+    def change_pin(self, password: Password, old: bytearray, new: bytearray) -> None:
         """Replace the PIN: both in one command."""
-        first, last = pin.padded(old), pin.padded(new)
+        first, last = padded_pin(password, old), padded_pin(password, new)
         both = bytearray(len(first) + len(last))
         try:
             both[: len(first)], both[len(first) :] = first, last
-            command = self.command(CHANGE_REFERENCE_DATA, _OLD_AND_NEW, pin.reference, bytes(both))
+            command = self.command(
+                CHANGE_REFERENCE_DATA, _OLD_AND_NEW, password.reference, bytes(both)
+            )
             check_compared(self.send(command).status, "CHANGE REFERENCE DATA", PIN)
         finally:
-            for code in (first, last, both):
-                code[:] = bytes(len(code))
+            for copy in (first, last, both):
+                copy[:] = bytes(len(copy))
 
-    def set_pin_after_puk(self, pin: Password, new: bytearray) -> None:
+    def set_pin_after_puk(self, password: Password, new: bytearray) -> None:
         """Unblock and replace the PIN: one command."""
-        padded = pin.padded(new)
+        padded = padded_pin(password, new)
         try:
-            command = self.command(RESET_RETRY_COUNTER, _NEW_PIN, pin.reference, bytes(padded))
+            command = self.command(RESET_RETRY_COUNTER, _NEW_PIN, password.reference, bytes(padded))
             self.send(command).require_ok("RESET RETRY COUNTER")
         finally:
             padded[:] = bytes(len(padded))
@@ -73,7 +92,7 @@ class IasEcc(CardApplication):
         self.send(mse).require_ok("MANAGE SECURITY ENVIRONMENT")
         digest_info = SHA256_DIGEST_INFO + digest_of(challenge)
         response = self.send(self.command(_INTERNAL_AUTHENTICATE, 0x00, 0x00, digest_info, le=256))
-        value = require_signature(response, "INTERNAL AUTHENTICATE")
+        value = response.require_data("INTERNAL AUTHENTICATE")
         return CardSignature(SignatureAlgorithm.RS256, value)
 
 
@@ -85,18 +104,13 @@ def _header_list(reference: int) -> bytes:
 
 def _parse_attempts(unverified: bytes, reference: int) -> int | None:
     """Return the tries left (9B), 0 when the uses left (9D) are none; None when not said."""
+    parameters = (0x70, 0xBF8100 | reference & 0x7F, 0xA0)
     try:
-        parameters = _descend(read_all(unverified), 0x70, 0xBF8100 | reference & 0x7F, 0xA0)
-    except CardMisbehaved:
+        tries = descend(unverified, *parameters, 0x9B)
+        uses = descend(unverified, *parameters, 0x9D)
+    except ValueError:
         return None
-    values = {found.tag: int.from_bytes(found.value, "big") for found in parameters}
-    left = values.get(0x9B)
-    if left is None or left > 15:
+    if tries is None or tries.end - tries.content != 1 or unverified[tries.content] > 15:
         return None
-    return 0 if values.get(0x9D) == 0 else left
-
-
-def _descend(objects: tuple[Tlv, ...], *tags: int) -> tuple[Tlv, ...]:
-    for tag in tags:
-        objects = next((found.children() for found in objects if found.tag == tag), ())
-    return objects
+    is_used_up = uses is not None and not any(unverified[uses.content : uses.end])
+    return 0 if is_used_up else unverified[tries.content]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from cps_auth.card.native.apdu import Command, StatusWord
-from cps_auth.card.native.pkcs15 import Password
 from cps_auth.card.pin import PIN
 from cps_auth.card.port import Transport
 from cps_auth.errors import CardMisbehaved, CpsAuthError, PinEntryCancelled, PinMalformed
@@ -48,24 +47,25 @@ class PinPad:
     reader: ReaderControl
     verify_code: int  # control code of FEATURE_VERIFY_PIN_DIRECT
 
-    def verify(self, cla: int, ins: int, password: Password) -> StatusWord:
+    def verify(self, command: Command) -> StatusWord:
         """Let the person type the PIN, and the card compare it, once.
+
+        Args:
+            command: the VERIFY, with what pads a PIN in the place of its digits.
 
         Raises:
             PinEntryCancelled: the person gave up, or did not answer in time.
             PinMalformed: too short or too long; nothing was sent.
             CardMisbehaved, CardRemoved, ReaderServiceLost
         """
-        block = password.padded(bytearray(b"\xff" * PIN.digits))
-        command = Command(cla, ins, 0x00, password.reference, bytes(block))
-        structure = _verify_structure(command.encode(protocol=1), len(block))
+        structure = _verify_structure(command.encode(protocol=1), len(command.data))
         answer = self.reader.control(self.verify_code, structure, ENTRY_S + _MARGIN_S)
         if len(answer) != 2:
             raise CardMisbehaved("PIN pad answered no status word")
         status = StatusWord(int.from_bytes(answer, "big"))
-        if status.value in (_TIMED_OUT, _CANCELLED):
+        if status in (_TIMED_OUT, _CANCELLED):
             raise PinEntryCancelled
-        if status.value == _WRONG_LENGTH:
+        if status == _WRONG_LENGTH:
             raise PinMalformed
         return status
 

@@ -86,14 +86,6 @@ class Password:
         """Whether it unblocks the holder's PIN."""
         return not self.is_user_pin
 
-    def padded(self, pin: bytearray) -> bytearray:
-        """Return a copy of the PIN as VERIFY carries it; its owner wipes it."""
-        if PasswordFlag.NEEDS_PADDING not in self.flags:
-            return bytearray(pin)
-        block = bytearray((self.padding,)) * max(len(pin), self.stored_length)
-        block[: len(pin)] = pin  # in place: a sum would leave a copy behind
-        return block
-
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
@@ -106,6 +98,11 @@ class PrivateKey:
     reference: int
     path: bytes  # of the key, empty when the application DF is meant
     modulus_bytes: int = 256
+
+    @property
+    def is_for_authentication(self) -> bool:
+        """Whether its usage says so: it signs, and is no key of non-repudiation."""
+        return KeyUsage.SIGN in self.usage and KeyUsage.NON_REPUDIATION not in self.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,25 +140,15 @@ def resolve(application: bytes, path: bytes) -> bytes:
     return application + path
 
 
-def authentication_key(
+def authentication_keys(
     keys: Iterable[PrivateKey], certificates: Iterable[Certificate]
-) -> tuple[PrivateKey, Certificate]:
-    """Return the authentication key and its certificate.
+) -> tuple[tuple[PrivateKey, Certificate], ...]:
+    """Return the keys that may be for authentication, each with each certificate of its iD.
 
-    It is the key that signs without being a key of non-repudiation, and whose iD a certificate
-    bears. Labels and identifiers differ between series of cards and are not looked at.
-
-    Raises:
-        CardMisbehaved: there is none, or more than one.
+    Those that sign without being keys of non-repudiation; where the card says so of none, all:
+    the certificates have to tell then. Labels and identifiers differ between series of cards and
+    are not looked at.
     """
-    by_id = {certificate.key_id: certificate for certificate in certificates}
-    found = [
-        key
-        for key in keys
-        if KeyUsage.SIGN in key.usage
-        and KeyUsage.NON_REPUDIATION not in key.usage
-        and key.key_id in by_id
-    ]
-    if len(found) != 1:
-        raise CardMisbehaved(f"{len(found)} authentication keys with a certificate in PKCS#15")
-    return found[0], by_id[found[0].key_id]
+    certificates = tuple(certificates)
+    pairs = [(key, one) for key in keys for one in certificates if one.key_id == key.key_id]
+    return tuple([pair for pair in pairs if pair[0].is_for_authentication] or pairs)

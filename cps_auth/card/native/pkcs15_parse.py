@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from cps_auth.card.native import asn1
+from cps_auth.card.native import tlv
 from cps_auth.card.native.pkcs15 import (
     Application,
     Certificate,
@@ -37,9 +37,7 @@ def read_dir(unverified: bytes) -> tuple[Application, ...]:
     """
     templates = (entry.children() for entry in _entries(unverified, 0x61))
     return tuple(
-        Application(
-            asn1.value(template, 0x4F), asn1.text(template, 0x50), asn1.value(template, 0x51)
-        )
+        Application(tlv.value(template, 0x4F), tlv.text(template, 0x50), tlv.value(template, 0x51))
         for template in templates
     )
 
@@ -62,8 +60,8 @@ def read_token_label(unverified: bytes) -> str:
     Raises:
         CardMisbehaved: not BER-TLV.
     """
-    token_info = find(read_all(unverified), asn1.SEQUENCE)
-    return asn1.text(token_info.children(), 0x80) if token_info else ""
+    token_info = find(read_all(unverified), tlv.SEQUENCE)
+    return tlv.text(token_info.children(), 0x80) if token_info else ""
 
 
 def read_aodf(unverified: bytes) -> tuple[Password, ...]:
@@ -72,7 +70,7 @@ def read_aodf(unverified: bytes) -> tuple[Password, ...]:
     Raises:
         CardMisbehaved: not BER-TLV at all.
     """
-    return _readable(_entries(unverified, asn1.SEQUENCE), _password)
+    return _readable(_entries(unverified, tlv.SEQUENCE), _password)
 
 
 def read_prkdf(unverified: bytes) -> tuple[PrivateKey, ...]:
@@ -81,7 +79,7 @@ def read_prkdf(unverified: bytes) -> tuple[PrivateKey, ...]:
     Raises:
         CardMisbehaved: not BER-TLV at all.
     """
-    return _readable(_entries(unverified, asn1.SEQUENCE), _private_key)
+    return _readable(_entries(unverified, tlv.SEQUENCE), _private_key)
 
 
 def read_cdf(unverified: bytes) -> tuple[Certificate, ...]:
@@ -90,7 +88,7 @@ def read_cdf(unverified: bytes) -> tuple[Certificate, ...]:
     Raises:
         CardMisbehaved: not BER-TLV at all.
     """
-    return _readable(_entries(unverified, asn1.SEQUENCE), _certificate)
+    return _readable(_entries(unverified, tlv.SEQUENCE), _certificate)
 
 
 def read_dodf(unverified: bytes) -> tuple[DataEntry, ...]:
@@ -99,7 +97,7 @@ def read_dodf(unverified: bytes) -> tuple[DataEntry, ...]:
     Raises:
         CardMisbehaved: not BER-TLV at all.
     """
-    return _readable(_entries(unverified, asn1.SEQUENCE, _MAX_DATA_ENTRIES), _data_entry)
+    return _readable(_entries(unverified, tlv.SEQUENCE, _MAX_DATA_ENTRIES), _data_entry)
 
 
 def _bounded(objects: tuple[Tlv, ...], most: int = _MAX_ENTRIES) -> tuple[Tlv, ...]:
@@ -125,13 +123,13 @@ def _readable(entries: Iterable[Tlv], parse: Callable[[Tlv], _T]) -> tuple[_T, .
 def _password(entry: Tlv) -> Password:
     _, common, attributes = _parts(entry)
     values = attributes.children()
-    numbers = [asn1.integer(value) for value in values if value.tag == asn1.INTEGER]
+    numbers = [tlv.integer(value) for value in values if value.tag == tlv.INTEGER]
     reference = find(values, 0x80)
-    padding = asn1.value(values, asn1.OCTET_STRING)
+    padding = tlv.value(values, tlv.OCTET_STRING)
     return Password(
-        auth_id=asn1.required(common.children(), asn1.OCTET_STRING).value,
-        flags=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
-        reference=asn1.integer(reference) & 0xFF if reference else 0,
+        auth_id=tlv.required(common.children(), tlv.OCTET_STRING).value,
+        flags=tlv.bits(tlv.required(values, tlv.BIT_STRING)),
+        reference=tlv.integer(reference) & 0xFF if reference else 0,
         stored_length=_stored_length(numbers),
         padding=padding[0] if padding else 0xFF,
     )
@@ -147,22 +145,22 @@ def _stored_length(numbers: list[int]) -> int:
 def _private_key(entry: Tlv) -> PrivateKey:
     common, key, attributes = _parts(entry)
     values = key.children()
-    auth_id = find(common.children(), asn1.OCTET_STRING)
+    auth_id = find(common.children(), tlv.OCTET_STRING)
     about = attributes.children()
-    path = find(about, asn1.SEQUENCE)
+    path = find(about, tlv.SEQUENCE)
     return PrivateKey(
-        label=asn1.text(common.children(), asn1.UTF8_STRING),
-        key_id=asn1.required(values, asn1.OCTET_STRING).value,
+        label=tlv.text(common.children(), tlv.UTF8_STRING),
+        key_id=tlv.required(values, tlv.OCTET_STRING).value,
         auth_id=auth_id.value if auth_id else None,
-        usage=asn1.bits(asn1.required(values, asn1.BIT_STRING)),
-        reference=asn1.integer(asn1.required(values, asn1.INTEGER)) & 0xFF,
-        path=asn1.value(path.children(), asn1.OCTET_STRING) if path else b"",
-        modulus_bytes=_modulus_bytes(find(about, asn1.INTEGER)),
+        usage=tlv.bits(tlv.required(values, tlv.BIT_STRING)),
+        reference=tlv.integer(tlv.required(values, tlv.INTEGER)) & 0xFF,
+        path=tlv.value(path.children(), tlv.OCTET_STRING) if path else b"",
+        modulus_bytes=_modulus_bytes(find(about, tlv.INTEGER)),
     )
 
 
 def _modulus_bytes(modulus_bits: Tlv | None) -> int:
-    size = 2048 if modulus_bits is None else asn1.integer(modulus_bits)
+    size = 2048 if modulus_bits is None else tlv.integer(modulus_bits)
     if not 1024 <= size <= 4096 or size % 8:
         raise CardMisbehaved("PKCS#15 key of an unexpected size")
     return size // 8
@@ -171,25 +169,25 @@ def _modulus_bytes(modulus_bits: Tlv | None) -> int:
 def _certificate(entry: Tlv) -> Certificate:
     common, certificate, attributes = _parts(entry)
     return Certificate(
-        label=asn1.text(common.children(), asn1.UTF8_STRING),
-        key_id=asn1.required(certificate.children(), asn1.OCTET_STRING).value,
-        file=_file_reference(asn1.required(attributes.children(), asn1.SEQUENCE)),
+        label=tlv.text(common.children(), tlv.UTF8_STRING),
+        key_id=tlv.required(certificate.children(), tlv.OCTET_STRING).value,
+        file=_file_reference(tlv.required(attributes.children(), tlv.SEQUENCE)),
     )
 
 
 def _directory(entry: Tlv) -> tuple[Directory, FileReference]:
-    path = asn1.required(entry.children(), asn1.SEQUENCE)
+    path = tlv.required(entry.children(), tlv.SEQUENCE)
     return Directory(entry.tag), _file_reference(path)
 
 
 def _data_entry(entry: Tlv) -> DataEntry:
     common, _, path = _parts(entry)
     about = common.children()
-    flags = find(about, asn1.BIT_STRING)
-    is_private = flags is not None and ObjectFlag.PRIVATE in asn1.bits(flags)
+    flags = find(about, tlv.BIT_STRING)
+    is_private = flags is not None and ObjectFlag.PRIVATE in tlv.bits(flags)
     return DataEntry(
-        label=asn1.text(about, asn1.UTF8_STRING),
-        is_public=not is_private and find(about, asn1.OCTET_STRING) is None,
+        label=tlv.text(about, tlv.UTF8_STRING),
+        is_public=not is_private and find(about, tlv.OCTET_STRING) is None,
         file=_file_reference(path),
     )
 
@@ -197,20 +195,20 @@ def _data_entry(entry: Tlv) -> DataEntry:
 def _parts(entry: Tlv) -> tuple[Tlv, Tlv, Tlv]:
     """Split an object: common attributes, class attributes, type attributes."""
     parts = entry.children()
-    sequences = [part for part in parts if part.tag == asn1.SEQUENCE]
+    sequences = [part for part in parts if part.tag == tlv.SEQUENCE]
     wrapper = find(parts, 0xA1)
     if len(sequences) != 2 or wrapper is None:
         raise CardMisbehaved("PKCS#15 object of an unexpected shape")
-    return sequences[0], sequences[1], asn1.required(wrapper.children(), asn1.SEQUENCE)
+    return sequences[0], sequences[1], tlv.required(wrapper.children(), tlv.SEQUENCE)
 
 
 def _file_reference(path: Tlv) -> FileReference:
     values = path.children()
-    index, length = find(values, asn1.INTEGER), find(values, 0x80)
+    index, length = find(values, tlv.INTEGER), find(values, 0x80)
     reference = FileReference(
-        asn1.required(values, asn1.OCTET_STRING).value,
-        asn1.integer(index) if index else 0,
-        asn1.integer(length) if length else None,
+        tlv.required(values, tlv.OCTET_STRING).value,
+        tlv.integer(index) if index else 0,
+        tlv.integer(length) if length else None,
     )
     if reference.offset < 0 or (reference.length is not None and reference.length < 0):
         raise CardMisbehaved("PKCS#15 path with a negative position")

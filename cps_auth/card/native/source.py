@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Final
 
-from cps_auth.card.native.application import CardApplication
 from cps_auth.card.native.card import NativeCard
-from cps_auth.card.native.card_cache import CardCache, CardMemory
-from cps_auth.card.native.chipdoc import ChipDoc
-from cps_auth.card.native.iasecc import IasEcc
-from cps_auth.card.native.layout import (
-    APPLICATION_CONTACT,
-    APPLICATION_CONTACTLESS,
-    read_profile,
-    read_serial,
-)
-from cps_auth.card.native.models import kind_of
-from cps_auth.card.native.pin_pad import find_pin_pad
+from cps_auth.card.native.card_cache import CachedCard, CardCache, CardMemory
+from cps_auth.card.native.driver import CardDriver
+from cps_auth.card.native.files import read_file
+from cps_auth.card.native.layout import Pkcs15Layout, read_layout
+from cps_auth.card.native.models import BY_ATR, CardModel
 from cps_auth.card.port import CardListener, ReaderService, Transport
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
 from cps_auth.errors import (
+    CardMisbehaved,
     CardRemoved,
     CpsAuthError,
     NoCard,
@@ -31,28 +26,35 @@ from cps_auth.errors import (
     SeveralCards,
     UnsupportedCard,
 )
-from cps_auth.model import CardDescription, CardKind, ReaderState, Snapshot
+from cps_auth.model import CardDescription, ReaderState, Snapshot
 
-DRIVERS: Final[dict[CardKind, type[CardApplication]]] = {
-    CardKind.CPS3: IasEcc,
-    CardKind.CPS3_CONTACTLESS: IasEcc,
-    CardKind.CPS4: ChipDoc,
-}
-"""Kinds of cards that this package drives."""
+_EF_SN: Final = bytes.fromhex("3F00D003")
+"""EF.SN.ICC, 12 bytes; path as in ANS cps3_pkcs11 5.2 card-cps.c."""
+_SN_IDENTIFIER: Final = 0x1C
+"""Its short identifier under the MF (the FCPs of a CPS3)."""
+_ISSUER: Final = "8025000001"  # of every CPS, first ten digits of EF.SN
+_SN_HEADER: Final = bytes.fromhex("5A0A")
+_SN_BYTES: Final = 12
 
 
 class NativeCards:
     """A `CardSource` over PC/SC, or over whatever else is a `ReaderService`."""
 
     def __init__(
-        self, services: Callable[[], ReaderService], cache: CardCache | None = None
+        self,
+        services: Callable[[], ReaderService],
+        cache: CardCache | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Remember how to reach the service; nothing is opened yet.
 
         Args:
             services: makes a connection to the service; one is made per card and per watcher.
             cache: what is known of cards; without one, what this source has seen itself.
+            clock: tells the time, aware, to choose between certificates of one card.
         """
+        self._clock = clock
         self._services = services
         self._cache = CardCache() if cache is None else cache
 
@@ -105,10 +107,11 @@ class NativeCards:
         return open_native(
             transport,
             insertion=state,
-            kind=_kind(state),
+            model=BY_ATR[state.atr],
             owned=owned,
             cache=self._cache,
             has_stayed=lambda: state in self.readers(),
+            at=self._clock(),
         )
 
     def _require_one_card(self, service: ReaderService, before: Snapshot, card: NativeCard) -> None:
@@ -122,7 +125,7 @@ class NativeCards:
         """
         readers = [card.description.reader]
         for state in before.readers:
-            if state.name == readers[0] or not _kind(state).is_contactless:
+            if state.name == readers[0] or not _is_contactless(state):
                 continue
             serial = self._serial_without_contact(service, state)
             if serial not in (None, card.description.serial):
@@ -153,65 +156,132 @@ def choose_reader(snapshot: Snapshot, reader: str | None) -> ReaderState:
     Raises:
         NoReader, NoCard, UnsupportedCard, SeveralCards
     """
-    reader = name_today(snapshot, reader)
+    reader = name_today(snapshot, reader) if reader is not None else None
     candidates = [state for state in snapshot.readers if reader in (None, state.name)]
     present = [state for state in candidates if state.atr is not None]
     if not candidates:
         raise NoReader(reader)
     if not present:
         raise NoCard
-    usable = [state for state in present if _kind(state) in DRIVERS]
+    usable = [state for state in present if state.atr in BY_ATR]
     if not usable:
         raise UnsupportedCard((present[0].atr or b"").hex().upper())
-    best = [state for state in usable if not _kind(state).is_contactless] or usable
-    if len(best) > 1:
-        raise SeveralCards(tuple(state.name for state in best))
-    return best[0]
+    if len(usable) > 1:
+        usable = [state for state in usable if not _is_contactless(state)] or usable
+    if len(usable) > 1:
+        raise SeveralCards(tuple(state.name for state in usable))
+    return usable[0]
 
 
-def _kind(state: ReaderState) -> CardKind:
-    return kind_of(state.atr or b"")
+def _is_contactless(state: ReaderState) -> bool:
+    return state.atr in BY_ATR and BY_ATR[state.atr].kind.is_contactless
 
 
 def open_native(
     transport: Transport,
     *,
     insertion: ReaderState,
-    kind: CardKind,
+    model: CardModel,
     owned: ExitStack,
     cache: CardCache,
     has_stayed: Callable[[], bool],
+    at: datetime,
 ) -> NativeCard:
     """Read what a CPS says of itself and return it, in use.
 
     Args:
         transport: the powered card.
         insertion: its reader now.
-        kind: what the answer to reset stands for: a key of DRIVERS.
+        model: what its answer to reset stands for.
         owned: what the card closes when it is closed; stays the caller's when this raises.
         cache: what is known of cards; a known one is asked for its serial number only.
         has_stayed: asks PC/SC whether it has been in its reader all the time.
+        at: now, aware.
 
     Raises:
         UnsupportedCard: another issuer's card.
+        NoAuthenticationCertificate, SeveralCertificates
         CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
     """
-    application = DRIVERS[kind](transport)
+    driver = model.driver(transport)
+
+    def read() -> tuple[str, bool, CardMemory, Pkcs15Layout, bytes | None]:
+        serial, is_sound = read_serial(driver)
+        memory = CardMemory(cache, model.kind, serial, insertion)
+        card = memory.card
+        if card is not None and _still_holds(card, at):
+            return serial, is_sound, memory, card.layout, card.certificate_der
+        return serial, is_sound, memory, *read_layout(driver, model.application, at)
+
     with transport.exclusive():
-        serial = application.awake(lambda: read_serial(application.files))
-        memory = CardMemory(cache, kind, serial, insertion)
-        known = memory.files
-        profile = known.profile if known else read_profile(application.files, _aid(kind))
+        serial, is_sound, memory, layout, der = driver.run(read)
+    driver.refuses_pss = memory.refuses_pss
+    atr_hex = (insertion.atr or b"").hex().upper()
     return NativeCard(
-        application,
-        CardDescription(kind, insertion.name, serial, (insertion.atr or b"").hex().upper()),
-        profile,
+        driver,
+        CardDescription(model.kind, insertion.name, serial, atr_hex, is_sound),
+        layout,
         owned=owned,
         memory=memory,
+        certificate_der=der,
         has_stayed=has_stayed,
-        pin_pad=find_pin_pad(transport),
     )
 
 
-def _aid(kind: CardKind) -> bytes:
-    return APPLICATION_CONTACTLESS if kind.is_contactless else APPLICATION_CONTACT
+def _still_holds(card: CachedCard, at: datetime) -> bool:
+    """Return whether the certificate that was chosen among several is still the one valid now."""
+    if not card.layout.is_choice:
+        return True
+    # Here, since who only lists readers does without cryptography's start
+    from cps_auth.card.certificates import is_valid
+
+    return is_valid(card.certificate_der, at)
+
+
+# --- The serial number -----------------------------------------------------------
+
+
+def read_serial(driver: CardDriver) -> tuple[str, bool]:
+    """Read EF.SN: the 8 digits of the chip's serial number, and whether they check.
+
+    Raises:
+        UnsupportedCard: another issuer's card.
+        CardMisbehaved: it has no such file, or what it holds is no serial number.
+        CardRemoved, ReaderServiceLost: from the transport.
+    """
+    quick = driver.read_short(_SN_IDENTIFIER, _SN_BYTES)
+    if quick is not None:
+        try:
+            return parse_serial(quick)
+        except CardMisbehaved:
+            pass  # another directory was current: that was another file
+    return parse_serial(read_file(driver, _EF_SN))
+
+
+def parse_serial(unverified: bytes) -> tuple[str, bool]:
+    """Return the 8 digits of the chip's serial number, and whether their check digit holds.
+
+    A number that does not check is taken: it proves nothing, and no other program looks at it.
+
+    Args:
+        unverified: the content of EF.SN: 5A 0A, issuer (10 digits), serial (8 digits),
+            Luhn digit over those 18 (ISO/IEC 7812-1 annex B), F.
+
+    Raises:
+        UnsupportedCard: another issuer's card.
+        CardMisbehaved: not a serial number.
+    """
+    digits = unverified.removeprefix(_SN_HEADER).hex().upper()
+    is_number = unverified.startswith(_SN_HEADER) and digits[:18].isdecimal()
+    if len(unverified) != _SN_BYTES or not is_number:
+        raise CardMisbehaved("EF.SN is not a serial number")
+    if digits[:10] != _ISSUER:
+        raise UnsupportedCard
+    is_sound = digits[19] == "F" and digits[18].isdecimal() and _luhn_holds(digits[:19])
+    return digits[10:18], is_sound
+
+
+def _luhn_holds(digits: str) -> bool:
+    doubled = (2 * int(digit) for digit in digits[-2::-2])
+    total = sum(int(digit) for digit in digits[::-2]) + sum(sum(divmod(n, 10)) for n in doubled)
+    return total % 10 == 0

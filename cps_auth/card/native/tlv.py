@@ -1,4 +1,5 @@
-"""A strict, bounded reader of BER-TLV data objects (ISO/IEC 7816-4:2005 section 5.2.2).
+"""A strict, bounded reader of BER-TLV data objects (ISO/IEC 7816-4:2005 section 5.2.2), and of
+the few ASN.1 values that the directory files of a card are made of (ITU-T X.690).
 
 Definite lengths only, tags of at most three bytes, nothing that runs past its container.
 Cards pad their files, so bytes 00 and FF between data objects are skipped.
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 
 from cps_auth.der import data_object_at
 from cps_auth.errors import CardMisbehaved
+
+INTEGER, BIT_STRING, OCTET_STRING = 0x02, 0x03, 0x04
+UTF8_STRING, SEQUENCE = 0x0C, 0x30
 
 MAX_BYTES = 0x8000
 """No file or answer of ours is longer: READ BINARY addresses 15 bits."""
@@ -82,6 +86,15 @@ def announced_length(unverified: bytes, tag: int) -> int | None:
     return found.end if found.tag == tag else None
 
 
+def is_whole(unverified: bytes) -> bool:
+    """Return whether data objects, and what pads them, end just where the bytes do."""
+    try:
+        read_all(unverified)
+    except CardMisbehaved:
+        return False
+    return True
+
+
 def _objects(unverified: bytes) -> Iterator[Tlv]:
     at = 0
     while at < len(unverified):
@@ -91,3 +104,53 @@ def _objects(unverified: bytes) -> Iterator[Tlv]:
         found, taken = read_first(unverified[at:])
         at += taken
         yield found
+
+
+# --- ASN.1 values ----------------------------------------------------------------
+
+
+def required(objects: tuple[Tlv, ...], tag: int) -> Tlv:
+    """Return the first of `objects` that has this tag.
+
+    Raises:
+        CardMisbehaved: there is none.
+    """
+    found = find(objects, tag)
+    if found is None:
+        raise CardMisbehaved(f"PKCS#15 object without its element {tag:02X}")
+    return found
+
+
+def value(objects: tuple[Tlv, ...], tag: int) -> bytes:
+    """Return the bytes of the first of `objects` that has this tag, empty when there is none."""
+    found = find(objects, tag)
+    return found.value if found else b""
+
+
+def text(objects: tuple[Tlv, ...], tag: int) -> str:
+    """Return the text of the first of `objects` that has this tag, empty when there is none."""
+    return value(objects, tag).decode("utf-8", "replace").strip("\x00 ")
+
+
+def integer(tlv: Tlv) -> int:
+    """Return an INTEGER of at most four octets.
+
+    Raises:
+        CardMisbehaved: it is empty, or longer.
+    """
+    if not 1 <= len(tlv.value) <= 4:
+        raise CardMisbehaved("PKCS#15 integer of an unexpected size")
+    return int.from_bytes(tlv.value, "big", signed=True)
+
+
+def bits(tlv: Tlv) -> frozenset[int]:
+    """Return the positions that are set in a BIT STRING; bit 0 is the first (X.690 section 8.6).
+
+    The octet that counts unused bits is not looked at: on real cards it is not reliable.
+    """
+    return frozenset(
+        8 * index + bit
+        for index, octet in enumerate(tlv.value[1:5])
+        for bit in range(8)
+        if octet & 0x80 >> bit
+    )

@@ -1,11 +1,18 @@
-"""The one place that imports pyscard, and only its C-level wrapper.
+"""The one place that reaches PC/SC: pyscard's C-level wrapper, and three calls beside it.
 
-pyscard's own monitors end silently when pcscd does, so they are not used.
+pyscard's own monitors end silently when pcscd does, so they are not used. The three calls that take
+readers' names go to the library itself: pyscard's take only ASCII, or fail for all readers at once
+where one has a name that is not UTF-8. A name is bytes there; here it is text in which bytes that
+are not UTF-8 are kept as surrogates (PEP 383).
 """
 
 from __future__ import annotations
 
-from cps_auth.errors import ConfigurationError
+import ctypes
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from cps_auth.errors import ConfigurationError, ReaderServiceLost
 
 try:
     from smartcard import scard as scard
@@ -13,3 +20,102 @@ except ImportError as missing:
     raise ConfigurationError("pyscard is missing: install cps-auth[pcsc]") from missing
 
 PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+
+MOST_STATES: Final = 16
+"""How many readers one SCardGetStatusChange takes: PCSCLITE_MAX_READERS_CONTEXTS."""
+_LIBRARY: Final = "libpcsclite.so.1"
+_MAX_ATR_BYTES: Final = 33  # pcsclite.h
+_DWORD, _CONTEXT = ctypes.c_ulong, ctypes.c_long  # wintypes.h and pcsclite.h, on Linux
+_LIST_TRIES: Final = 3  # readers may come between asking for the length and for the names
+_INSUFFICIENT_BUFFER: Final = 0x80100008
+
+
+class State(NamedTuple):
+    """What PC/SC says of one reader: SCARD_READERSTATE."""
+
+    name: str
+    flags: int  # SCARD_STATE_ in the lower half, the count of events in the upper one
+    atr: bytes
+
+
+class _ReaderState(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("user_data", ctypes.c_void_p),
+        ("current", _DWORD),
+        ("event", _DWORD),
+        ("atr_length", _DWORD),
+        ("atr", ctypes.c_ubyte * _MAX_ATR_BYTES),
+    )
+
+
+def list_readers(context: int) -> tuple[int, list[str]]:
+    """Return the code of SCardListReaders and the names of all readers."""
+    call = _call("SCardListReaders")
+    for _ in range(_LIST_TRIES):
+        length = _DWORD(0)
+        code = call(_CONTEXT(context), None, None, ctypes.byref(length))
+        if code:
+            return code, []
+        buffer = ctypes.create_string_buffer(max(1, length.value))
+        code = call(_CONTEXT(context), None, buffer, ctypes.byref(length))
+        if code & 0xFFFFFFFF != _INSUFFICIENT_BUFFER:
+            break
+    names = buffer.raw[: length.value].split(b"\0") if code == 0 else []
+    return code, [_text(name) for name in names if name]
+
+
+def get_status_change(
+    context: int, timeout_ms: int, expected: Sequence[tuple[str, int]]
+) -> tuple[int, list[State]]:
+    """Return the code of SCardGetStatusChange and what it says of each reader.
+
+    Args:
+        context: of SCardEstablishContext.
+        timeout_ms: how long to wait for a difference.
+        expected: names, each with the state that is known; at most MOST_STATES.
+    """
+    states = (_ReaderState * len(expected))()
+    for state, (name, flags) in zip(states, expected, strict=True):
+        state.name, state.current = _bytes(name), flags
+    call = _call("SCardGetStatusChange")
+    code = call(_CONTEXT(context), _DWORD(timeout_ms), states, _DWORD(len(expected)))
+    told = [
+        State(name, state.event, bytes(state.atr[: min(state.atr_length, _MAX_ATR_BYTES)]))
+        for state, (name, _) in zip(states, expected, strict=True)
+    ]
+    return code, told
+
+
+def connect(context: int, reader: str) -> tuple[int, int, int]:
+    """Return the code of SCardConnect, shared; the handle; and the protocol that is used."""
+    handle, protocol = ctypes.c_long(0), _DWORD(0)
+    code = _call("SCardConnect")(
+        _CONTEXT(context),
+        _bytes(reader),
+        _DWORD(scard.SCARD_SHARE_SHARED),
+        _DWORD(PROTOCOLS),
+        ctypes.byref(handle),
+        ctypes.byref(protocol),
+    )
+    return code, handle.value, protocol.value
+
+
+def _call(name: str) -> ctypes._NamedFuncPointer:
+    """Return a function of pcsc-lite, which pyscard has loaded.
+
+    Raises:
+        ReaderServiceLost: there is no such library, or no such function in it.
+    """
+    try:
+        return getattr(ctypes.CDLL(_LIBRARY), name)  # type: ignore[no-any-return]  # a function
+    except (OSError, AttributeError) as missing:
+        raise ReaderServiceLost(f"{_LIBRARY}: {missing}", "not-running") from None
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")

@@ -7,30 +7,35 @@ seconds after its timeout.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from cps_auth.card.pcsc import errors as codes
+from cps_auth.card.pcsc import library
 from cps_auth.card.pcsc.deadline import DeadlineThread, nothing
-from cps_auth.card.pcsc.library import PROTOCOLS, scard
+from cps_auth.card.pcsc.library import MOST_STATES, State, scard
+from cps_auth.card.pcsc.neighbours import busy
 from cps_auth.card.pcsc.transport import BUSY_AFTER_S, PcscTransport
-from cps_auth.errors import CardBusy, ReaderServiceLost, ReaderServiceUnavailable
+from cps_auth.errors import CardBusy, CpsAuthError, ReaderServiceLost, ReaderServiceUnavailable
 from cps_auth.model import ReaderState, Snapshot
 
 _PNP = "\\\\?PnP?\\Notification"
 """Pseudo reader that changes when a reader comes or goes ([MS-RDPESC], SCardGetStatusChange)."""
 _UNUSABLE = scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE | scard.SCARD_STATE_IGNORE
 _LIST_TRIES = 3  # a reader may go between listing the readers and asking for their states
+_MOMENT_S = 0.5  # between looks at readers beyond what one question takes
 _CANCEL_RETRY_S = 0.005
+_FIRST_RETRY_S = 0.05
 _CANCEL_S = 0.5  # a pcscd that runs wakes a waiting thread in a millisecond
 _ANSWER_S = 5.0  # pcscd answers a question about readers at once, or it is stopped
 
 _T = TypeVar("_T")
-_States = tuple[int, list[tuple[str, int, list[int]]]]
+_States = tuple[int, list[State]]
 
 
 class PcscService:
@@ -62,12 +67,28 @@ class PcscService:
         """
         for _ in range(_LIST_TRIES):
             names = self._reader_names()
-            unaware = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
+            code, states = self._states_of(names)
+            if code != codes.UNKNOWN_READER:
+                break
+        else:  # one that PC/SC lists and does not know takes no other one away
+            states = [state for name in names for state in self._states_of([name])[1]]
+        usable = (state for state in states if not state.flags & _UNUSABLE)
+        return Snapshot(tuple(map(_reader_state, usable)))
+
+    def _states_of(self, names: Sequence[str]) -> _States:
+        """Return what PC/SC says of readers now; none of them where it does not know one.
+
+        Raises:
+            ReaderServiceLost
+        """
+        told: list[State] = []
+        for start in range(0, len(names), MOST_STATES):
+            unaware = [(name, scard.SCARD_STATE_UNAWARE) for name in names[start:][:MOST_STATES]]
             code, states = self._known(self._ask(partial(self._status_change, 0, unaware)))
-            if code in (codes.SUCCESS, codes.TIMEOUT):
-                usable = (one for one in states if not one[1] & _UNUSABLE)
-                return Snapshot(tuple(_reader_state(*one) for one in usable))
-        raise codes.service_error(code, "SCardGetStatusChange")
+            if code == codes.UNKNOWN_READER:
+                return code, []
+            told += states
+        return codes.SUCCESS, told
 
     def wait_for_change(self, seen: Snapshot, timeout_s: float) -> Snapshot:
         """Block until something differs from `seen`, the timeout, or `cancel`; return what is.
@@ -102,7 +123,7 @@ class PcscService:
 
         Raises:
             NoReader, NoCard, CardRemoved, ReaderServiceLost
-            CardBusy: another program held it for five seconds.
+            CardBusy: another program held it for BUSY_AFTER_S seconds.
             CardMisbehaved: the card does not answer.
         """
 
@@ -113,17 +134,38 @@ class PcscService:
         before = insertion()
         context = self._establish()
         try:
-            code, handle, protocol = self._thread.call(
-                BUSY_AFTER_S,
-                lambda: scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, PROTOCOLS),
-                lambda _: scard.SCardReleaseContext(context),  # and the connection with it
-            )
-        except TimeoutError:
-            raise CardBusy from None
-        if codes.unsigned(code) != codes.SUCCESS:
-            self._ask(lambda: scard.SCardReleaseContext(context))
-            raise codes.connect_error(code, reader)
+            handle, protocol = self._connect(context, reader)
+        except CpsAuthError:
+            if not self._thread.is_over:
+                self._ask(lambda: scard.SCardReleaseContext(context))
+            raise
         return PcscTransport(context, handle, protocol, lambda: insertion() == before)
+
+    def _connect(self, context: int, reader: str) -> tuple[int, int]:
+        """Connect; wait a moment for a program that has the card for itself.
+
+        Raises:
+            NoReader, NoCard, CardBusy, CardRemoved, CardMisbehaved, ReaderServiceLost
+        """
+        until, pause_s = time.monotonic() + BUSY_AFTER_S, _FIRST_RETRY_S
+        while True:
+            try:
+                code, handle, protocol = self._thread.call(
+                    max(_FIRST_RETRY_S, until - time.monotonic()),
+                    partial(library.connect, context, reader),
+                    lambda _: scard.SCardReleaseContext(context),  # and the connection with it
+                )
+            except TimeoutError:
+                raise busy() from None
+            if codes.unsigned(code) == codes.SUCCESS:
+                return handle, protocol
+            error = codes.connect_error(code, reader)
+            if not isinstance(error, CardBusy):
+                raise error
+            if time.monotonic() + pause_s > until:
+                raise busy()
+            time.sleep(pause_s)
+            pause_s *= 2
 
     def close(self) -> None:
         """Release the connection. Never raises, may be called twice."""
@@ -157,10 +199,10 @@ class PcscService:
         try:
             return self._thread.call(waiting_s + _ANSWER_S, call, undo)
         except TimeoutError:
-            raise ReaderServiceLost("pcscd does not answer") from None
+            raise ReaderServiceLost("pcscd does not answer", "no-answer") from None
 
     def _reader_names(self) -> list[str]:
-        code, names = self._ask(lambda: scard.SCardListReaders(self._context, []))
+        code, names = self._ask(partial(library.list_readers, self._context))
         if codes.unsigned(code) == codes.NO_READERS_AVAILABLE:
             return []
         if codes.unsigned(code) != codes.SUCCESS:
@@ -168,25 +210,27 @@ class PcscService:
         return names
 
     def _wait(self, seen: Snapshot, deadline: float) -> Snapshot:
-        expected = [(state.name, _expected(state)) for state in seen.readers]
-        expected.append((_PNP, len(seen.readers) << 16))
+        # Where there are too many for one question: cards first, the others every moment
+        in_use = [(state.name, _expected(state)) for state in seen.readers if state.atr is not None]
+        empty = [(state.name, _expected(state)) for state in seen.readers if state.atr is None]
+        expected = [*in_use, (_PNP, len(seen.readers) << 16), *empty]
+        longest_s = math.inf if len(expected) <= MOST_STATES else _MOMENT_S
         while not self._cancelled.is_set():
-            left_s = deadline - time.monotonic()
+            left_s = min(deadline - time.monotonic(), longest_s)
             if left_s <= 0:
                 break
-            waiting = partial(self._status_change, int(left_s * 1000) + 1, expected)
+            waiting = partial(self._status_change, int(left_s * 1000) + 1, expected[:MOST_STATES])
             self._known(self._ask(waiting, waiting_s=left_s))
             now = self.snapshot()
             if now != _without_generations(seen):
                 return now
         return self.snapshot()
 
-    def _status_change(self, timeout_ms: int, expected: list[tuple[str, int]]) -> _States:
+    def _status_change(self, timeout_ms: int, expected: Sequence[tuple[str, int]]) -> _States:
         if not expected:
             return codes.SUCCESS, []
-        return scard.SCardGetStatusChange(
-            self._context, min(timeout_ms, scard.INFINITE - 1), expected
-        )
+        timeout_ms = min(timeout_ms, scard.INFINITE - 1)
+        return library.get_status_change(self._context, timeout_ms, expected)
 
     @staticmethod
     def _known(answer: _States) -> _States:
@@ -201,10 +245,10 @@ class PcscService:
         raise codes.service_error(code, "SCardGetStatusChange")
 
 
-def _reader_state(name: str, state: int, atr: list[int]) -> ReaderState:
-    present = state & scard.SCARD_STATE_PRESENT
+def _reader_state(state: State) -> ReaderState:
+    present = state.flags & scard.SCARD_STATE_PRESENT
     # A card that does not answer (mute) is present, with an empty answer to reset
-    return ReaderState(name, bytes(atr) if present else None, state >> 16 & 0xFFFF)
+    return ReaderState(state.name, state.atr if present else None, state.flags >> 16 & 0xFFFF)
 
 
 def _expected(seen: ReaderState) -> int:

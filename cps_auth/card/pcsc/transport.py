@@ -12,10 +12,11 @@ from typing import TypeVar
 from cps_auth.card.pcsc import errors as codes
 from cps_auth.card.pcsc.deadline import DeadlineThread
 from cps_auth.card.pcsc.library import PROTOCOLS, scard
-from cps_auth.errors import CardBusy, CardMisbehaved, CardRemoved
+from cps_auth.card.pcsc.neighbours import busy
+from cps_auth.errors import CardMisbehaved, CardRemoved
 
-BUSY_AFTER_S = 5.0
-"""After how long a card that another program keeps is busy."""
+BUSY_AFTER_S = 1.5
+"""After how long a card that another program keeps is busy; a signature takes about a second."""
 ANSWER_S = 5.0
 """How long one command may take; a signature of a CPS takes about one second."""
 HOLD_S = 30.0
@@ -41,6 +42,8 @@ class PcscTransport:
         self._hangs = False
         self._thread = DeadlineThread("cps-auth-card")
         self._held_until = math.inf
+        self._resets_when_closed = False
+        self._was_reset = False  # by another program, says the last command
 
     @property
     def protocol(self) -> int:
@@ -58,6 +61,7 @@ class PcscTransport:
         code, answer = self._call(
             timeout_s, lambda: scard.SCardTransmit(self._handle, pci, list(command))
         )
+        self._was_reset = codes.unsigned(code) == codes.RESET_CARD
         if codes.unsigned(code) != codes.SUCCESS:
             raise codes.card_error(code, "SCardTransmit")
         if not answer:
@@ -85,7 +89,7 @@ class PcscTransport:
         """Keep other programs off the card inside the block.
 
         Raises:
-            CardBusy: another program held it for five seconds; the transport is closed then.
+            CardBusy: another program held it for BUSY_AFTER_S; the transport is closed then.
             CardRemoved, CardMisbehaved, ReaderServiceLost
         """
         self._begin()
@@ -99,18 +103,35 @@ class PcscTransport:
                     lambda: scard.SCardEndTransaction(self._handle, scard.SCARD_LEAVE_CARD),
                 )
 
+    def will_verify(self) -> None:
+        """Note that a PIN is sent next: however this connection ends, the card is reset then."""
+        self._resets_when_closed = True
+
+    def resume(self) -> bool:
+        """Go on with the same card after another program reset it. Never raises.
+
+        Returns:
+            Whether that was why the last command failed, and nothing of ours was verified.
+        """
+        if self._resets_when_closed or not self._was_reset or not self._is_same_card():
+            return False
+        return self._reconnect(scard.SCARD_LEAVE_CARD) == codes.SUCCESS
+
     def reset(self) -> None:
         """Forget every verification: reset the card, or at least cut its power. Never raises."""
         code = self._reconnect(scard.SCARD_RESET_CARD)
-        if code != codes.SUCCESS and not self._is_closed:
+        if code == codes.SUCCESS:
+            self._resets_when_closed = False
+        elif not self._is_closed:
             self._is_closed = True
             self._let_go(scard.SCARD_UNPOWER_CARD)
 
     def close(self) -> None:
-        """Let go of the card, resetting it. Never raises, may be called twice."""
+        """Let go of the card, as others use it; reset after a PIN of ours. Never raises."""
         if not self._is_closed:
             self._is_closed = True
-            self._let_go(scard.SCARD_RESET_CARD)
+            verified = self._resets_when_closed
+            self._let_go(scard.SCARD_RESET_CARD if verified else scard.SCARD_LEAVE_CARD)
 
     def _let_go(self, disposition: int) -> None:
         with contextlib.suppress(TimeoutError):
@@ -133,10 +154,11 @@ class PcscTransport:
             return self._thread.call(timeout_s, call, self._too_late)
         except TimeoutError:
             self._is_closed = self._hangs = True
-            raise CardMisbehaved(_NO_ANSWER) from None
+            raise CardMisbehaved(_NO_ANSWER, cause="no-answer") from None
 
     def _too_late(self, _: object) -> None:
-        self._disconnect(scard.SCARD_UNPOWER_CARD)
+        verified = self._resets_when_closed
+        self._disconnect(scard.SCARD_UNPOWER_CARD if verified else scard.SCARD_LEAVE_CARD)
 
     def _begin(self) -> None:
         for _ in range(_BEGIN_TRIES):
@@ -154,7 +176,7 @@ class PcscTransport:
             code = self._reconnect(scard.SCARD_LEAVE_CARD)
             if code != codes.SUCCESS:
                 raise codes.card_error(code, "SCardReconnect")
-        raise CardBusy
+        raise busy()
 
     def _begin_before_deadline(self) -> int:
         """Begin a transaction; when another program keeps the card, give the connection up."""
@@ -166,7 +188,7 @@ class PcscTransport:
             code = self._thread.call(BUSY_AFTER_S, begin, self._too_late)
         except TimeoutError:
             self._is_closed = True
-            raise CardBusy from None
+            raise busy() from None
         return codes.unsigned(code)
 
     def _reconnect(self, disposition: int) -> int:
@@ -187,6 +209,6 @@ class PcscTransport:
 
     def _require_open(self) -> None:
         if self._hangs:
-            raise CardMisbehaved(_NO_ANSWER)
+            raise CardMisbehaved(_NO_ANSWER, cause="no-answer")
         if self._is_closed:
             raise CardRemoved

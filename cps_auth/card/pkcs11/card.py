@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Self
 
-from cps_auth.card.native.application import SHA256_DIGEST_INFO, digest_of
+from cps_auth.card.certificates import is_signature_of, rsa_modulus
+from cps_auth.card.native.driver import SHA256_DIGEST_INFO, digest_of
 from cps_auth.card.pin import PIN, PUK, PinKind, check_attempts, check_shape
 from cps_auth.card.pkcs11 import wire
-from cps_auth.card.pkcs11.select import (
-    attempts_left,
-    rsa_modulus,
-)
+from cps_auth.card.pkcs11.select import attempts_left
 from cps_auth.card.pkcs11.token import TokenSession
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
     ContactlessNotEnough,
@@ -29,40 +26,39 @@ from cps_auth.model import (
 
 
 class Pkcs11Card:
-    """A card in use through a module's child process."""
+    """A card in use through a module's child process. Implements `cps_auth.card.port.Card`.
+
+    Whatever asks the token raises CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable.
+    """
 
     def __init__(self, token: TokenSession) -> None:
         """Take over a token in which a card was found."""
         self._token = token
-        self._seat = token.seat
+        self._candidate = token.candidate
 
     @property
     def description(self) -> CardDescription:
         """Return what the token said of itself when it was opened."""
-        seat = self._seat
+        candidate = self._candidate
         return CardDescription(
             kind=CardKind.VENDOR_MODULE,
-            reader=seat.reader_name,
-            serial=seat.token.serial,
-            atr_hex=((seat.reader.atr if seat.reader else None) or b"").hex().upper(),
+            reader=candidate.reader_name,
+            serial=candidate.token.serial,
+            atr_hex=((candidate.reader.atr if candidate.reader else None) or b"").hex().upper(),
         )
 
     @property
     def has_pin_pad(self) -> bool:
         """Whether the PIN can be typed on the reader, says the token."""
-        return self._seat.token.has_pin_pad
+        return self._candidate.token.has_pin_pad
 
     def read_label(self) -> str:
         """Return the token's label, as it was when the card was opened."""
-        return self._seat.token.label
+        return self._candidate.token.label
 
     def read_public_objects(self) -> tuple[DataObject, ...]:
-        """Return the data objects that need no PIN (CKO_DATA), unverified, as they are.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
-        """
-        request = wire.ReadPublicObjects(self._seat.slot.slot_id, self._seat.token.serial)
+        """Return the data objects that need no PIN (CKO_DATA), unverified, as they are."""
+        request = wire.ReadPublicObjects(self._candidate.slot.slot_id, self._candidate.token.serial)
         reply = self._token.ask(request)
         self._token.read()
         if not isinstance(reply, wire.ObjectsSeen):
@@ -70,28 +66,16 @@ class Pkcs11Card:
         return tuple(DataObject(one.label, one.unverified_content) for one in reply.objects)
 
     def read_authentication_certificate(self) -> bytes:
-        """Return the authentication certificate, DER, unverified.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
-        """
+        """Return the authentication certificate, DER, unverified."""
         self._token.check()
-        return self._seat.certificate.unverified_certificate_der
+        return self._candidate.certificate.unverified_certificate_der
 
     def pin_attempts_left(self) -> int | None:
-        """Return 0 or 1 when the token says so, None when PKCS#11 does not tell.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
-        """
+        """Return 0 or 1 when the token says so, None when PKCS#11 does not tell."""
         return attempts_left(self._token.read(), PIN)
 
     def puk_attempts_left(self) -> int | None:
-        """Return 0 or 1 when the token says so, None when PKCS#11 does not tell.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
-        """
+        """Return 0 or 1 when the token says so, None when PKCS#11 does not tell."""
         return attempts_left(self._token.read(), PUK)
 
     def verify_pin_and_sign(
@@ -99,15 +83,12 @@ class Pkcs11Card:
     ) -> CardSignature:
         """Verify the PIN, sign the challenge, forget the PIN: see `cps_auth.card.port.Card`.
 
-        The PIN goes from the caller's buffer to the pipe, and in the child from one buffer to
-        C_Login, just after the token was read there: whether it may see a PIN. PKCS#11 flags
-        tell the last attempt apart, so their silence is not "unknown" here: a token that does not
-        say "final try" has more than one left.
+        The token is read just before it sees the PIN. Its flags tell the last attempt apart, so
+        their silence is not "unknown" here: one that says no "final try" has more than one left.
 
         Raises:
             PinMalformed, LastAttempt, PinBlocked, ContactlessNotEnough: nothing was sent.
             WrongPin, PinBlocked, PinEntryCancelled: the card, or the person, refused.
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
         if pin is not None:
             check_shape(pin, PIN)
@@ -115,10 +96,10 @@ class Pkcs11Card:
             raise PinEntryCancelled
         self._token.check()
         request = wire.VerifyAndSign(
-            slot_id=self._seat.slot.slot_id,
-            serial=self._seat.token.serial,
-            modulus=rsa_modulus(self._seat.certificate),
-            key_id=self._seat.certificate.key_id,
+            slot_id=self._candidate.slot.slot_id,
+            serial=self._candidate.token.serial,
+            modulus=rsa_modulus(self._candidate.certificate.unverified_certificate_der),
+            key_id=self._candidate.certificate.key_id,
             digest_info=SHA256_DIGEST_INFO + digest_of(challenge),
             on_pin_pad=pin is None,
             last_attempt_allowed=last_attempt_allowed,
@@ -130,7 +111,7 @@ class Pkcs11Card:
             raise CardMisbehaved("answer of another request")
         algorithm = SignatureAlgorithm.PS256 if reply.is_pss else SignatureAlgorithm.RS256
         signature = CardSignature(algorithm, reply.signature)
-        certificate_der = self._seat.certificate.unverified_certificate_der
+        certificate_der = self._candidate.certificate.unverified_certificate_der
         if not is_signature_of(certificate_der, challenge.message(), signature):
             raise CardMisbehaved("signature not made by the certificate's key")
         return signature
@@ -143,12 +124,11 @@ class Pkcs11Card:
         Raises:
             PinMalformed, LastAttempt, PinBlocked, ContactlessNotEnough: nothing was sent.
             WrongPin, PinBlocked: the card refused.
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
         check_shape(old, PIN)
         check_shape(new, PIN)
         _require_attempts(self._token.read(), PIN, last_attempt_allowed)
-        request = wire.ChangePin(self._seat.slot.slot_id, self._seat.token.serial)
+        request = wire.ChangePin(self._candidate.slot.slot_id, self._candidate.token.serial)
         self._token.use_codes(request, (old, new), PIN)
 
     def unblock(
@@ -156,18 +136,18 @@ class Pkcs11Card:
     ) -> None:
         """Replace the PIN with the PUK (C_InitPIN): see `cps_auth.card.port.Card`.
 
-        Not every module tells how many attempts the PUK has left; then it is unknown.
+        Not every module tells how many attempts the PUK has left; then it is unknown. One that
+        does is taken at its word, as for the PIN.
 
         Raises:
             PukMalformed, PinMalformed, LastPukAttempt, PukBlocked, ContactlessNotEnough:
                 nothing was sent.
             WrongPuk, PukBlocked: the card refused.
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
         """
         check_shape(puk, PUK)
         check_shape(new, PIN)
         _require_attempts(self._token.read(), PUK, last_attempt_allowed)
-        request = wire.Unblock(self._seat.slot.slot_id, self._seat.token.serial)
+        request = wire.Unblock(self._candidate.slot.slot_id, self._candidate.token.serial)
         self._token.use_codes(request, (puk, new), PUK)
 
     def has_stayed(self) -> bool:
@@ -193,5 +173,5 @@ def _require_attempts(token: wire.TokenSeen, kind: PinKind, last_attempt_allowed
     if not token.login_required:
         raise ContactlessNotEnough
     left = attempts_left(token, kind)
-    if left is not None or kind is PUK:
+    if left is not None or (kind is PUK and not token.tells_puk):
         check_attempts(left, last_attempt_allowed=last_attempt_allowed, kind=kind)

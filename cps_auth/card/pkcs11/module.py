@@ -30,6 +30,9 @@ _CANNOT_LOG_IN_SINCE: Final = {"OpenSC Project": ("OpenSC", (0, 24))}
 """By manufacturer: name, first version that fails at a login, before the card sees the PIN."""
 _NO_LOGIN: Final = (pkcs11.GeneralError, pkcs11.DataInvalid)  # what it is then, by the card's SW
 
+_TELL_PUK_ATTEMPTS: Final = frozenset({"ANS"})
+"""Manufacturers whose modules set the flags of the PUK truthfully (ANS Cryptolib 5.2.2)."""
+
 _OfOneToken = wire.ReadPublicObjects | wire.VerifyAndSign | wire.ChangePin | wire.Unblock
 
 
@@ -56,12 +59,12 @@ class Module:
 
     def slots(self) -> wire.SlotsSeen:
         """Return every slot."""
-        return wire.SlotsSeen(tuple(_slot_seen(slot) for slot in self._library.get_slots()))
+        return wire.SlotsSeen(tuple(map(self._slot_seen, self._library.get_slots())))
 
     def token(self, request: wire.ReadToken) -> wire.TokenSeen:
         """Return what the token says now, its certificates included if they are wanted."""
         token = self._token(request.slot_id)
-        return _token_seen(token, with_certificates=request.with_certificates)
+        return self._token_seen(token, with_certificates=request.with_certificates)
 
     def public_objects(self, request: wire.ReadPublicObjects) -> wire.ObjectsSeen:
         """Return the data objects that show before any login."""
@@ -80,16 +83,16 @@ class Module:
         except pkcs11.PKCS11Error as failure:
             return wire.Failed(type(failure).__name__, before_pin=True)
         if not _may_see_pin(token.flags, request):
-            return _token_seen(token, with_certificates=False)
+            return self._token_seen(token, with_certificates=False)
+        pin = None if request.on_pin_pad else _Pin(codes[0])
         try:
-            pin = pkcs11.PROTECTED_AUTH if request.on_pin_pad else _Pin(codes[0])
-            session = token.open(user_pin=pin)
+            session = token.open(user_pin=pin or pkcs11.PROTECTED_AUTH)
         except pkcs11.PinIncorrect as refusal:
             return wire.Failed(type(refusal).__name__, token=self._after_refusal(request))
         except _NO_LOGIN as failure:
             return self._login_failed(failure)
         try:
-            signed = _sign(_private_key(session, request), token, request.digest_info)
+            signed = _sign(_private_key(session, request), token, request.digest_info, pin)
         finally:
             _close(session)
         self._token_of(request)  # the signature counts for nothing if it is another one now
@@ -97,7 +100,7 @@ class Module:
 
     def _after_refusal(self, request: wire.VerifyAndSign) -> wire.TokenSeen | None:
         with suppress(pkcs11.PKCS11Error):  # the refusal is what counts
-            return _token_seen(self._token_of(request), with_certificates=False)
+            return self._token_seen(self._token_of(request), with_certificates=False)
         return None
 
     def _login_failed(self, failure: pkcs11.PKCS11Error) -> wire.Failed:
@@ -129,6 +132,43 @@ class Module:
                 _close(session)
         return wire.Done()
 
+    def _slot_seen(self, slot: pkcs11.Slot) -> wire.SlotSeen:
+        removable = bool(slot.flags & SlotFlag.REMOVABLE_DEVICE)
+        return wire.SlotSeen(
+            slot_id=slot.slot_id,
+            description=slot.slot_description.rstrip("\0 "),
+            removable=removable,
+            has_token=bool(slot.flags & SlotFlag.TOKEN_PRESENT),
+            token=None if removable else self._soft_token_seen(slot),
+        )
+
+    def _soft_token_seen(self, slot: pkcs11.Slot) -> wire.TokenSeen | None:
+        try:
+            return self._token_seen(slot.get_token())
+        except pkcs11.PKCS11Error:
+            return None
+
+    def _token_seen(self, token: pkcs11.Token, *, with_certificates: bool = True) -> wire.TokenSeen:
+        flags = token.flags
+        initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
+        certificates = None
+        if with_certificates:
+            certificates = tuple(_certificates(token)) if initialised else ()
+        tells_puk = self._library.manufacturer_id in _TELL_PUK_ATTEMPTS
+        return wire.TokenSeen(
+            serial=_serial(token),
+            label=token.label.rstrip("\0 "),
+            initialised=initialised,
+            login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
+            pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
+            pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
+            puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
+            puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
+            tells_puk=tells_puk or bool(flags & TokenFlag.SO_PIN_COUNT_LOW),
+            has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
+            certificates=certificates,
+        )
+
     def finalize(self) -> None:
         """Let go of the reader (C_Finalize)."""
         self._library.finalize()
@@ -152,49 +192,12 @@ class Module:
         raise pkcs11.TokenNotPresent
 
 
-def _slot_seen(slot: pkcs11.Slot) -> wire.SlotSeen:
-    removable = bool(slot.flags & SlotFlag.REMOVABLE_DEVICE)
-    return wire.SlotSeen(
-        slot_id=slot.slot_id,
-        description=slot.slot_description.rstrip("\0 "),
-        removable=removable,
-        token=None if removable else _soft_token_seen(slot),
-    )
-
-
-def _soft_token_seen(slot: pkcs11.Slot) -> wire.TokenSeen | None:
-    try:
-        return _token_seen(slot.get_token())
-    except pkcs11.PKCS11Error:
-        return None
-
-
 def _may_see_pin(flags: TokenFlag, request: wire.VerifyAndSign) -> bool:
     is_last = bool(flags & TokenFlag.USER_PIN_FINAL_TRY)
     return bool(
         flags & TokenFlag.LOGIN_REQUIRED
         and not flags & TokenFlag.USER_PIN_LOCKED
         and (request.last_attempt_allowed or not is_last)
-    )
-
-
-def _token_seen(token: pkcs11.Token, *, with_certificates: bool = True) -> wire.TokenSeen:
-    flags = token.flags
-    initialised = bool(flags & TokenFlag.TOKEN_INITIALIZED)
-    certificates = None
-    if with_certificates:
-        certificates = tuple(_certificates(token)) if initialised else ()
-    return wire.TokenSeen(
-        serial=_serial(token),
-        label=token.label.rstrip("\0 "),
-        initialised=initialised,
-        login_required=bool(flags & TokenFlag.LOGIN_REQUIRED),
-        pin_final_try=bool(flags & TokenFlag.USER_PIN_FINAL_TRY),
-        pin_locked=bool(flags & TokenFlag.USER_PIN_LOCKED),
-        puk_final_try=bool(flags & TokenFlag.SO_PIN_FINAL_TRY),
-        puk_locked=bool(flags & TokenFlag.SO_PIN_LOCKED),
-        has_pin_pad=bool(flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH),
-        certificates=certificates,
     )
 
 
@@ -239,16 +242,27 @@ def _private_key(session: pkcs11.Session, request: wire.VerifyAndSign) -> pkcs11
     return of_same_id
 
 
-def _sign(key: pkcs11.SignMixin, token: pkcs11.Token, digest_info: bytes) -> wire.Signed:
-    """Sign by PKCS #1 v1.5; by PSS where the token has it and not the other for this key."""
+def _sign(
+    key: pkcs11.SignMixin, token: pkcs11.Token, digest_info: bytes, pin: _Pin | None
+) -> wire.Signed:
+    """Sign by PKCS #1 v1.5; by PSS where the token has it and not the other for this key.
+
+    A key that wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE, PKCS#11 v2.40 section
+    4.9) is shown the one again that C_Login has just found right.
+    """
+    again = pin if _wants_pin_again(key) else None
     try:
-        return wire.Signed(key.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
+        signature = key.sign(digest_info, mechanism=Mechanism.RSA_PKCS, pin=again)
+        return wire.Signed(signature)
     except _NOT_THIS_MECHANISM:
         if Mechanism.RSA_PKCS_PSS not in token.slot.get_mechanisms():
             raise
-    parameters = (Mechanism.SHA256, MGF.SHA256, _DIGEST_BYTES)
-    digest = digest_info[-_DIGEST_BYTES:]
-    signature = key.sign(digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=parameters)
+    signature = key.sign(
+        digest_info[-_DIGEST_BYTES:],
+        mechanism=Mechanism.RSA_PKCS_PSS,
+        mechanism_param=(Mechanism.SHA256, MGF.SHA256, _DIGEST_BYTES),
+        pin=again,
+    )
     return wire.Signed(signature, is_pss=True)
 
 
@@ -263,6 +277,13 @@ def _attribute(found: pkcs11.Object, attribute: Attribute) -> bytes:
         return bytes(found[attribute])
     except pkcs11.PKCS11Error:
         return b""
+
+
+def _wants_pin_again(key: pkcs11.SignMixin) -> bool:
+    try:
+        return bool(key[Attribute.ALWAYS_AUTHENTICATE])
+    except pkcs11.PKCS11Error:  # most modules do not know it
+        return False
 
 
 def _close(session: pkcs11.Session) -> None:

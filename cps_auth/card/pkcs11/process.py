@@ -1,10 +1,13 @@
-"""The parent's end of the module's child process: ask with a deadline, end."""
+"""The parent's end of a module's child process: start, ask with a deadline, end."""
 
 from __future__ import annotations
 
 import os
 import select
-from collections.abc import Sequence
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Final, Self
@@ -12,7 +15,6 @@ from typing import Final, Self
 import msgspec
 
 from cps_auth.card.pkcs11 import wire
-from cps_auth.card.pkcs11.process_starters import StartChild, start_child
 from cps_auth.errors import ModuleUnusable
 
 _FAREWELL_S: Final = 1.0  # for C_Finalize, once the pipe is closed
@@ -20,147 +22,169 @@ _ALARM_MARGIN_S: Final = 2  # the child's own alarm is for a parent that died: a
 
 
 class ModuleProcess:
-    """One vendor module, freshly initialised, in one child process of ours."""
+    """One child process of ours: it imports what it needs, and loads the module when told to."""
 
-    def __init__(
-        self,
-        module: Path,
-        *,
-        open_deadline_s: float,
-        longest_deadline_s: float,
-        start: StartChild = start_child,
-    ) -> None:
+    def __init__(self, module: Path, *, open_deadline_s: float, sign_deadline_s: float) -> None:
         """Start the child. It is of use once it is `ready`.
 
         Args:
             module: the shared library.
-            open_deadline_s: for loading and C_Initialize, from now.
-            longest_deadline_s: the longest deadline that `ask` will be given.
-            start: makes the child process.
+            open_deadline_s: for loading it, and for each question that needs no PIN.
+            sign_deadline_s: for each one that comes with a PIN.
 
         Raises:
             ModuleUnusable: the system gives no process.
         """
-        self._child = start(module, int(longest_deadline_s) + _ALARM_MARGIN_S)
+        alarm_s = int(max(open_deadline_s, sign_deadline_s)) + _ALARM_MARGIN_S
+        self._process, self._requests, self._replies = _start(module.absolute(), alarm_s)
+        self._close_pipes = weakref.finalize(self, _close_all, (self._requests, self._replies))
         self._decoder: msgspec.msgpack.Decoder[wire.Reply] = msgspec.msgpack.Decoder(wire.Reply)
-        self._ready_until_s = monotonic() + open_deadline_s
-        self._is_ready = self._is_stopped = False
+        self._open_deadline_s = open_deadline_s
+        self._sign_deadline_s = sign_deadline_s
+        self._owner_pid = os.getpid()
+        self._is_stopped = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process started it, not the one that this was forked from."""
+        return self._owner_pid == os.getpid()
+
+    def is_alive(self) -> bool:
+        """Tell whether the child runs."""
+        return self.is_ours and not self._is_stopped and self._process.poll() is None
 
     def ready(self) -> Self:
-        """Wait until the module is loaded and initialised, and return this process.
+        """Have the module loaded and initialised, and return this process.
 
         Raises:
             ModuleUnusable: it cannot be loaded, crashed or did not answer in time.
         """
-        if not self._is_ready:
-            self._expect_ready()
-            self._is_ready = True
+        reply = self.ask(wire.Load())
+        if not isinstance(reply, wire.Ready):
+            self._kill()
+            raise ModuleUnusable(_why_not_ready(reply))
         return self
 
-    def is_alive(self) -> bool:
-        """Tell whether the child runs."""
-        return not self._is_stopped and self._child.wait(0) is None
-
-    def ask(
-        self, request: wire.Request, *, deadline_s: float, codes: Sequence[bytearray] = ()
-    ) -> wire.Reply:
+    def ask(self, request: wire.Request, codes: Sequence[bytearray] = ()) -> wire.Reply:
         """Send one request and return its answer. After an error the child has ended.
 
         Args:
             request: what is asked.
-            deadline_s: after so many seconds the child is killed.
             codes: PIN and PUK that follow the request; written to the pipe from these buffers.
 
         Raises:
             ModuleUnusable: it crashed, did not answer in time, or answered nonsense.
         """
-        try:
-            self._send(msgspec.msgpack.encode(request), *codes)
-            return self._receive(monotonic() + deadline_s)
-        except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as failure:
-            raise ModuleUnusable(self._kill_and_say_why(failure)) from None
+        has_pin = isinstance(request, wire.WithPin)
+        deadline_s = self._sign_deadline_s if has_pin else self._open_deadline_s
+        return self._or_why(lambda: self._exchange(request, codes, monotonic() + deadline_s))
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         """Tell the child that nobody asks anything now: it ends itself after `wire.IDLE_S`.
 
         Raises:
             ModuleUnusable: it has ended.
         """
-        try:
-            self._send(msgspec.msgpack.encode(wire.Idle()))
-        except (OSError, EOFError) as failure:
-            raise ModuleUnusable(self._kill_and_say_why(failure)) from None
+        self._or_why(lambda: self._send(msgspec.msgpack.encode(wire.Idle())))
 
     def stop(self) -> None:
         """End the child: politely, then by force. Never raises, may be called twice."""
         self._is_stopped = True
-        self._child.close_pipes()
-        if self._child.wait(_FAREWELL_S) is None:
-            self._child.kill()
-            self._child.wait()
-
-    def _expect_ready(self) -> None:
+        self._close_pipes()
+        if not self.is_ours:
+            return
         try:
-            reply = self._receive(self._ready_until_s)
+            self._process.wait(_FAREWELL_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _or_why(self, talk: Callable[[], wire.Reply | None]) -> wire.Reply:
+        try:
+            return talk() or wire.Done()
         except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as failure:
             raise ModuleUnusable(self._kill_and_say_why(failure)) from None
         except BaseException:
             self._kill()
             raise
-        if not isinstance(reply, wire.Ready):
-            self._kill()
-            raise ModuleUnusable(_why_not_ready(reply))
+
+    def _exchange(
+        self, request: wire.Request, codes: Sequence[bytearray], until_s: float
+    ) -> wire.Reply:
+        self._send(msgspec.msgpack.encode(request), *codes)
+        length = wire.payload_length(self._read_exactly(wire.LENGTH_BYTES, until_s))
+        if length is None:
+            raise msgspec.DecodeError("oversized answer")
+        return self._decoder.decode(self._read_exactly(length, until_s))
 
     def _send(self, *payloads: bytes | bytearray) -> None:
         # Frames of ours are far smaller than a pipe's buffer: a stopped child cannot block us,
         # and all of them are written. From the PIN's own buffer: no copy is made.
         self._require_pipes()
         frames = ((wire.length_prefix(payload), payload) for payload in payloads)
-        os.writev(self._child.requests, [part for frame in frames for part in frame])
+        os.writev(self._requests, [part for frame in frames for part in frame])
 
-    def _receive(self, until: float) -> wire.Reply:
-        length = wire.payload_length(self._read_exactly(wire.LENGTH_BYTES, until))
-        if length is None:
-            raise msgspec.DecodeError("oversized answer")
-        return self._decoder.decode(self._read_exactly(length, until))
-
-    def _read_exactly(self, count: int, until: float) -> bytearray:
+    def _read_exactly(self, count: int, until_s: float) -> bytearray:
         self._require_pipes()
-        pipe = self._child.replies
         readable = select.poll()
-        readable.register(pipe, select.POLLIN)
+        readable.register(self._replies, select.POLLIN)
         data = bytearray()
         while len(data) < count:
-            if not readable.poll(max(0.0, until - monotonic()) * 1000):
+            if not readable.poll(max(0.0, until_s - monotonic()) * 1000):
                 raise TimeoutError
-            chunk = os.read(pipe, count - len(data))
+            chunk = os.read(self._replies, count - len(data))
             if not chunk:
                 raise EOFError
             data += chunk
         return data
 
     def _kill_and_say_why(self, failure: Exception) -> str:
+        status = self._kill()
         if isinstance(failure, TimeoutError):
-            self._kill()
             return "no answer in time"
         if isinstance(failure, msgspec.MsgspecError):
-            self._kill()
             return "answered nonsense"
-        status = self._kill()
         return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def _kill(self) -> int:
         """Kill the child unless it ended by itself just now, and return its exit status."""
-        status = self._child.wait(0.1)
-        if status is None:
-            self._child.kill()
-            status = self._child.wait()
+        try:
+            self._process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
         self.stop()
-        return status or 0
+        return self._process.returncode or 0
 
     def _require_pipes(self) -> None:
         if self._is_stopped:
             raise EOFError
+
+
+def _start(module: Path, alarm_s: int) -> tuple[subprocess.Popen[bytes], int, int]:
+    """Start the process; return it, where its requests are written and its replies read."""
+    requests, ours_to_write = os.pipe()
+    ours_to_read, replies = os.pipe()
+    program = "cps_auth.card.pkcs11.child"
+    try:
+        # -I: nothing of the caller's PYTHON* variables or current folder is imported.
+        process = subprocess.Popen(  # noqa: S603  # our own module, no shell
+            [sys.executable, "-I", "-m", program, os.fspath(module), str(alarm_s)],
+            stdin=requests,
+            stdout=replies,
+            stderr=subprocess.DEVNULL,  # a module's debug trace may hold the PIN
+            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
+        )
+    except OSError as failure:
+        _close_all((ours_to_write, ours_to_read))
+        raise ModuleUnusable(f"no process for it: {failure.strerror}") from None
+    finally:
+        _close_all((requests, replies))
+    return process, ours_to_write, ours_to_read
+
+
+def _close_all(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _why_not_ready(reply: wire.Reply) -> str:

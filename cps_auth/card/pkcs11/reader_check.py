@@ -19,11 +19,7 @@ NOTICE_REMOVAL_S: Final = 0.8
 
 
 def no_pcsc() -> ReaderService:
-    """Stand for PC/SC where nobody gave a service.
-
-    Raises:
-        ReaderServiceLost: always.
-    """
+    """Stand for PC/SC where nobody gave a service: it is lost."""
     raise ReaderServiceLost("no PC/SC service was given")
 
 
@@ -61,15 +57,7 @@ class ReaderPresence:
             raise CardRemoved
 
     def require_after_doubt(self, reader: ReaderState, within_s: float) -> None:
-        """As `require`, giving PC/SC the time to notice a removal that just happened.
-
-        Args:
-            reader: with its card as seen when it was opened.
-            within_s: how long to wait for the removal to show.
-
-        Raises:
-            CardRemoved, ReaderServiceLost: as `require`.
-        """
+        """As `require`, giving PC/SC `within_s` seconds to notice a removal that just happened."""
         until = monotonic() + within_s
         with self._service() as service:
             seen = _certain(service.snapshot())
@@ -89,8 +77,10 @@ class ReaderPresence:
         try:
             with self._service() as service:
                 transport = service.connect(reader.name)
-                # Inside a transaction, since closing waits for another program's without end.
-                with transport.exclusive():
+                try:
+                    with transport.exclusive():  # a reset waits for others' without end
+                        transport.reset()
+                finally:
                     transport.close()
         except (CardRemoved, NoCard, NoReader):
             return

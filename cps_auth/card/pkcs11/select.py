@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
+from cps_auth.card.certificates import choose_certificate
 from cps_auth.card.native.models import kind_of
 from cps_auth.card.pin import PUK, PinKind
 from cps_auth.card.pkcs11 import wire
-from cps_auth.card.signature_check import public_key_of
 from cps_auth.errors import (
     CardUnavailable,
     ContactlessNotEnough,
@@ -26,9 +21,8 @@ from cps_auth.errors import (
 )
 from cps_auth.model import CardKind, ReaderState, Snapshot
 
-_CERTIFICATES_REMEMBERED: Final = 64
-SLOT_DESCRIPTION_BYTES: Final = 64
-"""Length of CK_SLOT_INFO.slotDescription. Source: PKCS#11 v2.40 section 3.2."""
+ReaderOfSlot = Mapping[int, ReaderState]
+"""The PC/SC reader that a slot stands for, by slot identifier; none where it is not certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +33,6 @@ class SlotCandidate:
     token: wire.TokenSeen
     certificate: wire.CertificateSeen
     reader: ReaderState | None  # what PC/SC says of it; None for a soft token
-    read_s: float = field(compare=False)  # when the token was read, on the monotonic clock
 
     @property
     def reader_name(self) -> str:
@@ -55,82 +48,68 @@ class SlotCandidate:
         return token.serial == self.token.serial and has_certificate
 
 
-def reader_of(slot: wire.SlotSeen, readers: Iterable[ReaderState]) -> ReaderState | None:
-    """Return the one PC/SC reader that the slot stands for, None when that is not certain.
+def readers_of(slots: Sequence[wire.SlotSeen], readers: Sequence[ReaderState]) -> ReaderOfSlot:
+    """Return which PC/SC reader each slot stands for.
 
-    Of readers whose long names begin alike, it is the only one that holds a card.
+    A slot that bears a reader's name is its; where the field of 64 bytes was too short, modules
+    cut in their own ways, so it is PC/SC that tells: the only reader that holds a card is that of
+    the only slots that hold a token; else readers and slots are in the same order, if cards and
+    tokens are in the same places.
     """
-    described = [reader for reader in readers if slot.description in _cuts(reader.name)]
-    if len(described) > 1:
-        described = [reader for reader in described if reader.atr is not None]
-    return described[0] if len(described) == 1 else None
+    by_name = {reader.name: reader for reader in readers}
+    removable = [slot for slot in slots if slot.removable]
+    found = {
+        slot.slot_id: by_name[slot.description] for slot in removable if slot.description in by_name
+    }
+    named = {reader.name for reader in found.values()}
+    left = [slot for slot in removable if slot.slot_id not in found]
+    groups = [list(group) for _, group in groupby(left, lambda slot: slot.description)]
+    return found | _by_presence(groups, [one for one in readers if one.name not in named])
 
 
-def _cuts(name: str) -> tuple[str, ...]:
-    """Return the name as modules cut it; some keep the last byte for a zero, as in C."""
-    return tuple(
-        name.encode()[:size].decode("utf-8", "replace").rstrip()
-        for size in (SLOT_DESCRIPTION_BYTES, SLOT_DESCRIPTION_BYTES - 1)
+def _by_presence(
+    groups: Sequence[Sequence[wire.SlotSeen]], readers: Sequence[ReaderState]
+) -> dict[int, ReaderState]:
+    """Return the reader of each group of slots with one description, by what is in them."""
+    with_card = [reader for reader in readers if reader.atr is not None]
+    with_token = [group for group in groups if any(slot.has_token for slot in group)]
+    if len(with_card) == len(with_token) == 1:
+        return {slot.slot_id: with_card[0] for slot in with_token[0]}
+    is_alike = len(groups) == len(readers) and all(
+        any(slot.has_token for slot in group) == (reader.atr is not None)
+        for group, reader in zip(groups, readers, strict=True)
     )
+    if not is_alike:
+        return {}
+    pairs = zip(groups, readers, strict=True)
+    return {slot.slot_id: reader for group, reader in pairs for slot in group}
 
 
 # --- The certificate -------------------------------------------------------------
 
 
 def authentication_certificate(
-    certificates: Iterable[wire.CertificateSeen] | None,
-) -> wire.CertificateSeen | None:
-    """Return the one certificate made for authentication; None when there is none or several.
+    certificates: Iterable[wire.CertificateSeen], at: datetime
+) -> wire.CertificateSeen:
+    """Return the certificate made for authentication; of several, the one valid now.
 
-    Its purpose decides (RFC 5280 sections 4.2.1.3 and 4.2.1.12), never its label or CKA_ID:
-    digitalSignature without nonRepudiation, and clientAuth.
+    Args:
+        certificates: of one token.
+        at: now, aware.
+
+    Raises:
+        NoAuthenticationCertificate, SeveralCertificates
     """
-    found = {
-        seen.unverified_certificate_der: seen
-        for seen in certificates or ()
-        if _authenticates(seen.unverified_certificate_der)
-    }
-    return next(iter(found.values())) if len(found) == 1 else None
-
-
-@lru_cache(_CERTIFICATES_REMEMBERED)
-def _authenticates(unverified_der: bytes) -> bool:
-    try:
-        certificate = x509.load_der_x509_certificate(unverified_der)
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-        extended = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        is_rsa = isinstance(certificate.public_key(), RSAPublicKey)
-    except (ValueError, TypeError, UnsupportedAlgorithm, *_EXTENSION_ERRORS):
-        return False
-    return (
-        is_rsa
-        and usage.digital_signature
-        and not usage.content_commitment
-        and ExtendedKeyUsageOID.CLIENT_AUTH in extended
-    )
-
-
-_EXTENSION_ERRORS: Final = (
-    x509.ExtensionNotFound,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    x509.InvalidVersion,
-)
-
-
-def rsa_modulus(certificate: wire.CertificateSeen) -> bytes:
-    """Return the modulus of an authentication certificate's key, big-endian."""
-    key = public_key_of(certificate.unverified_certificate_der)
-    if not isinstance(key, RSAPublicKey):  # `authentication_certificate` let only RSA through
-        raise TypeError
-    modulus = key.public_numbers().n
-    return modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")
+    by_der: dict[bytes, wire.CertificateSeen] = {}
+    for seen in certificates:
+        by_der.setdefault(seen.unverified_certificate_der, seen)
+    return by_der[choose_certificate(by_der, at)]
 
 
 # --- The token -------------------------------------------------------------------
 
 
-def choose_candidate(seats: Sequence[SlotCandidate]) -> SlotCandidate | None:
+def choose_candidate(candidates: Sequence[SlotCandidate]) -> SlotCandidate | None:
     """Return the one card among the usable tokens, None when there is none.
 
     A card that shows in several slots (one per PIN, or per interface) has one serial and is
@@ -140,15 +119,18 @@ def choose_candidate(seats: Sequence[SlotCandidate]) -> SlotCandidate | None:
         SeveralCards: more than one.
     """
     by_card: dict[str, SlotCandidate] = {}
-    for seat in sorted(seats, key=lambda seat: not seat.token.login_required):
-        by_card.setdefault(seat.token.serial, seat)
+    for candidate in sorted(candidates, key=lambda one: not one.token.login_required):
+        by_card.setdefault(candidate.token.serial, candidate)
     if len(by_card) > 1:
-        raise SeveralCards(tuple(sorted(seat.reader_name for seat in by_card.values())))
+        raise SeveralCards(tuple(sorted(one.reader_name for one in by_card.values())))
     return next(iter(by_card.values()), None)
 
 
 def explain_absence(
-    snapshot: Snapshot, slots: Sequence[wire.SlotSeen], reader: str | None
+    snapshot: Snapshot,
+    slots: Sequence[wire.SlotSeen],
+    reader: str | None,
+    no_certificate: CardUnavailable | None = None,
 ) -> CardUnavailable:
     """Return why no usable token was found, from what PC/SC sees.
 
@@ -156,9 +138,12 @@ def explain_absence(
         snapshot: PC/SC's readers when the module was asked.
         slots: the module's slots.
         reader: the named reader, None for any.
+        no_certificate: why a token that was read has not one authentication certificate.
     """
     readers = [state for state in snapshot.readers if reader in (None, state.name)]
     present = [state for state in readers if state.atr is not None]
+    if no_certificate is not None and (not present or holds_a_cps(snapshot, reader)):
+        return no_certificate
     if present:
         return _unusable(present, snapshot, slots)
     has_slot = any(reader in (None, slot.description) for slot in slots)
@@ -169,30 +154,24 @@ def _unusable(
     present: Sequence[ReaderState], snapshot: Snapshot, slots: Sequence[wire.SlotSeen]
 ) -> CardUnavailable:
     """Return why none of the cards that are there can be used."""
-    for slot in slots:
-        alike = [state.name for state in snapshot.readers if _may_be(slot, state)]
+    certain = readers_of(slots, snapshot.readers)
+    names = {state.name for state in certain.values()}
+    if any(slot.removable and slot.has_token and slot.slot_id not in certain for slot in slots):
+        alike = [state.name for state in present if state.name not in names]
         if len(alike) > 1:
             return SeveralCards(tuple(alike))
-    if all(_kind(state).is_contactless for state in present):
+    if all(kind_of(state.atr or b"").is_contactless for state in present):
         return ContactlessNotEnough()
     return UnsupportedCard((present[0].atr or b"").hex().upper())
-
-
-def _may_be(slot: wire.SlotSeen, state: ReaderState) -> bool:
-    return state.atr is not None and slot.description in _cuts(state.name)
 
 
 def holds_a_cps(snapshot: Snapshot, reader: str | None) -> bool:
     """Tell whether a card that is one by its answer to reset is in the named, or any, reader."""
     return any(
-        _kind(state) is not CardKind.UNKNOWN
+        kind_of(state.atr or b"") is not CardKind.UNKNOWN
         for state in snapshot.readers
         if reader in (None, state.name)
     )
-
-
-def _kind(state: ReaderState) -> CardKind:
-    return kind_of(state.atr or b"")
 
 
 def attempts_left(token: wire.TokenSeen, kind: PinKind) -> int | None:

@@ -1,17 +1,18 @@
 """Cards through a vendor's PKCS#11 module: ANS Cryptolib, OpenSC, SoftHSM2.
 
-The module runs in a child process (`pkcs11_child`), initialised since the last change at any
-reader, so without stale token information after a swap, and ended with the first PIN that it saw,
-so that no PIN outlives its use. Whether a card is there is asked of PC/SC only.
+The module runs in a child process (`child`), initialised since the last change at any reader, so
+without stale token information after a swap, and ended with the first PIN that it saw, so that no
+PIN outlives its use. Whether a card is there is asked of PC/SC only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from msgspec import structs
@@ -20,7 +21,6 @@ from cps_auth.card.pkcs11 import wire
 from cps_auth.card.pkcs11.card import Pkcs11Card
 from cps_auth.card.pkcs11.pool import ModulePool, PooledModule
 from cps_auth.card.pkcs11.process import ModuleProcess
-from cps_auth.card.pkcs11.process_starters import StartChild, start_child
 from cps_auth.card.pkcs11.reader_check import NOTICE_REMOVAL_S, ReaderPresence, no_pcsc
 from cps_auth.card.pkcs11.select import (
     SlotCandidate,
@@ -28,13 +28,20 @@ from cps_auth.card.pkcs11.select import (
     choose_candidate,
     explain_absence,
     holds_a_cps,
-    reader_of,
+    readers_of,
 )
 from cps_auth.card.pkcs11.token import TokenSession
 from cps_auth.card.port import CardListener, ReaderService, Watch
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
-from cps_auth.errors import ConfigurationError, ModuleUnusable, ReaderServiceUnavailable
+from cps_auth.errors import (
+    CardUnavailable,
+    ConfigurationError,
+    ModuleUnusable,
+    NoAuthenticationCertificate,
+    ReaderServiceUnavailable,
+    SeveralCertificates,
+)
 from cps_auth.model import ReaderState, Snapshot
 
 OPEN_DEADLINE_S: Final = 10.0  # OpenSC takes 3 s to give up on an unknown card
@@ -51,31 +58,34 @@ class Pkcs11Cards:
         *,
         open_deadline_s: float = OPEN_DEADLINE_S,
         sign_deadline_s: float = SIGN_DEADLINE_S,
-        start: StartChild = start_child,
         keeps: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Remember where the module is; nothing is loaded yet.
+        """Remember where the module is; it is not loaded yet.
 
         Args:
             module: the shared library of the vendor.
             services: makes a PC/SC service; without it only soft tokens can be used.
             open_deadline_s: for each question that needs no PIN.
             sign_deadline_s: for PIN and signature together.
-            start: makes the module's child processes.
-            keeps: whether one may be kept while nothing changes: see `pkcs11_supply`.
+            keeps: whether processes may be kept and prepared: see `cps_auth.card.pkcs11.pool`.
+            clock: tells the time, aware, to choose between certificates of one token.
 
         Raises:
             ConfigurationError: python-pkcs11 is not installed.
         """
         if find_spec("pkcs11") is None:  # only the child imports it
             raise ConfigurationError("python-pkcs11 is missing: install cps-auth[pkcs11]")
-        self._module = module
         self._services = services or no_pcsc
         self._presence = ReaderPresence(self._services)
-        self._open_deadline_s = open_deadline_s
-        self._sign_deadline_s = sign_deadline_s
-        self._start_child = start
-        self._supply = ModulePool(self._start, keeps=keeps)
+        self._clock = clock
+        self._start = partial(
+            ModuleProcess,
+            module,
+            open_deadline_s=open_deadline_s,
+            sign_deadline_s=sign_deadline_s,
+        )
+        self._pool = ModulePool(self._start, keeps=keeps)
 
     def readers(self) -> tuple[ReaderState, ...]:
         """Return PC/SC's readers; where it has none, the module's soft tokens.
@@ -97,25 +107,26 @@ class Pkcs11Cards:
 
         Raises:
             ReaderServiceLost, NoReader, NoCard, CardRemoved, UnsupportedCard, SeveralCards
+            NoAuthenticationCertificate, SeveralCertificates
             ContactlessNotEnough: the only card is read without contact, and the module has
                 nothing to say of it.
             ModuleUnusable: the module cannot be loaded, crashed or did not answer in time.
         """
         snapshot, lost = self._look()
         reader = name_today(snapshot, reader)
-        supplied, seat = self._seat_in(self._supply.take(snapshot), reader)
-        if seat is None and not supplied.is_new:
-            supplied.process.stop()  # it may have gone blind since it was started
-            supplied, seat = self._seat_in(self._supply.fresh(snapshot), reader)
-        if seat is None:
-            supplied.process.stop()
-            self._require_none_left(snapshot, reader)
-            slots = supplied.slots
-            has_only_soft = slots and not any(slot.removable for slot in slots)
+        search = _Search(self._presence, reader, self._clock())
+        module, candidate = search.find(self._pool.take(snapshot))
+        if candidate is None and not module.is_new:
+            self._pool.discard(module)  # it may have gone blind since it was started
+            module, candidate = search.find(self._pool.fresh(snapshot))
+        if candidate is None:
+            self._pool.discard(module)
+            search.require_none_left(snapshot)
+            has_only_soft = module.slots and not any(slot.removable for slot in module.slots)
             if lost and not has_only_soft:
                 raise lost
-            raise explain_absence(snapshot, slots, reader)
-        return self._card(seat, supplied)
+            raise explain_absence(snapshot, module.slots, reader, search.no_certificate)
+        return Pkcs11Card(TokenSession(candidate, module, self._pool, self._presence))
 
     def watch(self, listener: CardListener) -> Watch:
         """Start telling `listener` what PC/SC sees: see `cps_auth.card.watch`."""
@@ -127,120 +138,118 @@ class Pkcs11Cards:
         except ReaderServiceUnavailable as lost:
             return Snapshot(service_up=False), lost
 
-    def _require_none_left(self, before: Snapshot, reader: str | None) -> None:
+    def _soft_tokens(self) -> tuple[ReaderState, ...]:
+        process = self._start().ready()
+        try:
+            return tuple(
+                ReaderState(name=slot.description, atr=b"")
+                for slot in _slots(process)
+                if slot.token and slot.token.initialised  # said of soft tokens only
+            )
+        finally:
+            process.stop()
+
+
+class _Search:
+    """The search for the wanted card in what a module says.
+
+    Attributes:
+        no_certificate: why the last token that was read has not one authentication certificate.
+    """
+
+    def __init__(self, presence: ReaderPresence, reader: str | None, at: datetime) -> None:
+        self._presence = presence
+        self._reader = reader
+        self._at = at
+        self.no_certificate: CardUnavailable | None = None
+
+    def find(self, module: PooledModule) -> tuple[PooledModule, SlotCandidate | None]:
+        """Return the process with what its module says now, and the wanted card, if it is there.
+
+        Raises:
+            CardRemoved, ReaderServiceLost, SeveralCards, ModuleUnusable: the process has ended.
+        """
+        try:
+            module, candidate = self._ask(module)
+            if candidate is None and holds_a_cps(module.seen, self._reader):
+                # Asked too early after an insertion, some modules are wrong once
+                module, candidate = self._ask(replace(module, slots=()))
+            if candidate is not None and candidate.reader is not None:
+                self._presence.require(candidate.reader)
+        except ModuleUnusable:
+            module.process.stop()
+            self.require_none_left(module.seen)
+            raise
+        except BaseException:
+            module.process.stop()
+            raise
+        return module, candidate
+
+    def require_none_left(self, before: Snapshot) -> None:
         """See whether a card left while the module was at work: that explains its failure.
 
         Raises:
             CardRemoved, ReaderServiceLost
         """
         for state in before.readers:
-            if state.atr is not None and reader in (None, state.name):
+            if state.atr is not None and self._reader in (None, state.name):
                 self._presence.require_after_doubt(state, NOTICE_REMOVAL_S)
 
-    def _start(self) -> ModuleProcess:
-        return ModuleProcess(
-            self._module,
-            open_deadline_s=self._open_deadline_s,
-            longest_deadline_s=max(self._open_deadline_s, self._sign_deadline_s),
-            start=self._start_child,
-        )
-
-    def _seat_in(
-        self, supplied: PooledModule, reader: str | None
-    ) -> tuple[PooledModule, SlotCandidate | None]:
-        """Return the process with what its module says now, and the seat of the wanted card."""
-        process, snapshot = supplied.process, supplied.seen
-        try:
-            supplied, seat = self._search(supplied, reader)
-            if seat is None and holds_a_cps(snapshot, reader):
-                # Asked too early after an insertion, some modules are wrong once
-                supplied, seat = self._search(replace(supplied, slots=()), reader)
-            if seat is not None and seat.reader is not None:
-                self._presence.require(seat.reader)
-        except ModuleUnusable:
-            process.stop()
-            self._require_none_left(snapshot, reader)
-            raise
-        except BaseException:
-            process.stop()
-            raise
-        return supplied, seat
-
-    def _search(
-        self, supplied: PooledModule, reader: str | None
-    ) -> tuple[PooledModule, SlotCandidate | None]:
-        """Find the seat in what the module said before; ask what it was not asked yet."""
-        if not supplied.slots:
-            slots = self._slots(supplied.process)
-            supplied = replace(supplied, slots=slots, listed_s=monotonic())
-        seats = self._seats(supplied, reader)
-        read = {seat.slot.slot_id: seat.token for seat in seats}
+    def _ask(self, module: PooledModule) -> tuple[PooledModule, SlotCandidate | None]:
+        """Find the card in what the module said before; ask what it was not asked yet."""
+        slots = module.slots or _slots(module.process)
+        candidates = self._candidates(module, slots)
+        read = {one.slot.slot_id: one.token for one in candidates}
         slots = tuple(
-            structs.replace(slot, token=read.get(slot.slot_id, slot.token))
-            for slot in supplied.slots
+            structs.replace(slot, token=read.get(slot.slot_id, slot.token)) for slot in slots
         )
-        return replace(supplied, slots=slots), choose_candidate(seats)
+        return replace(module, slots=slots), choose_candidate(candidates)
 
-    def _slots(self, process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
-        reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
-        if isinstance(reply, wire.Failed):
-            reply = process.ask(wire.ListSlots(), deadline_s=self._open_deadline_s)
-        if not isinstance(reply, wire.SlotsSeen):
-            raise ModuleUnusable(f"slots: {reply.name if isinstance(reply, wire.Failed) else ''}")
-        return reply.slots
-
-    def _seats(self, supplied: PooledModule, reader: str | None) -> list[SlotCandidate]:
-        seats = []
-        for slot in supplied.slots:
-            state = reader_of(slot, supplied.seen.readers)
-            if reader not in (None, slot.description, state.name if state else None):
+    def _candidates(
+        self, module: PooledModule, slots: tuple[wire.SlotSeen, ...]
+    ) -> list[SlotCandidate]:
+        readers = readers_of(slots, module.seen.readers)
+        candidates = []
+        for slot in slots:
+            state = readers.get(slot.slot_id)
+            if self._reader not in (None, slot.description, state.name if state else None):
                 continue
             has_card = state.atr is not None if state else not slot.removable
             if not has_card:
                 continue  # says PC/SC, whatever the module believes
-            seat = self._seat(supplied, slot, state)
-            seats += [seat] if seat else []
-        return seats
+            candidate = self._candidate(module, slot, state)
+            candidates += [candidate] if candidate else []
+        return candidates
 
-    def _seat(
-        self, supplied: PooledModule, slot: wire.SlotSeen, state: ReaderState | None
+    def _candidate(
+        self, module: PooledModule, slot: wire.SlotSeen, state: ReaderState | None
     ) -> SlotCandidate | None:
-        token = slot.token or self._token(supplied.process, slot, state)
-        certificate = authentication_certificate(token.certificates) if token else None
-        if token is None or certificate is None:
+        token = slot.token or self._token(module.process, slot, state)
+        if token is None or not token.certificates:
             return None
-        return SlotCandidate(slot, token, certificate, state, supplied.listed_s)
+        try:
+            certificate = authentication_certificate(token.certificates, self._at)
+        except (NoAuthenticationCertificate, SeveralCertificates) as error:
+            self.no_certificate = error
+            return None
+        return SlotCandidate(slot, token, certificate, state)
 
     def _token(
         self, process: ModuleProcess, slot: wire.SlotSeen, state: ReaderState | None
     ) -> wire.TokenSeen | None:
-        request = wire.ReadToken(slot.slot_id)
         try:
-            reply = process.ask(request, deadline_s=self._open_deadline_s)
+            reply = process.ask(wire.ReadToken(slot.slot_id))
         except ModuleUnusable:
             if state is not None:
                 self._presence.require(state)  # it may have died of the removal
             raise
         return reply if isinstance(reply, wire.TokenSeen) and reply.initialised else None
 
-    def _soft_tokens(self) -> tuple[ReaderState, ...]:
-        process = self._start().ready()
-        try:
-            return tuple(
-                ReaderState(name=slot.description, atr=b"")
-                for slot in self._slots(process)
-                if slot.token and slot.token.initialised  # said of soft tokens only
-            )
-        finally:
-            process.stop()
 
-    def _card(self, seat: SlotCandidate, supplied: PooledModule) -> Pkcs11Card:
-        token = TokenSession(
-            seat,
-            supplied,
-            supply=self._supply,
-            presence=self._presence,
-            open_deadline_s=self._open_deadline_s,
-            sign_deadline_s=self._sign_deadline_s,
-        )
-        return Pkcs11Card(token)
+def _slots(process: ModuleProcess) -> tuple[wire.SlotSeen, ...]:
+    reply = process.ask(wire.ListSlots())
+    if isinstance(reply, wire.Failed):
+        reply = process.ask(wire.ListSlots())
+    if not isinstance(reply, wire.SlotsSeen):
+        raise ModuleUnusable(f"slots: {reply.name if isinstance(reply, wire.Failed) else ''}")
+    return reply.slots

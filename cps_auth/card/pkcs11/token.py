@@ -7,7 +7,6 @@ whatever is asked afterwards runs in a fresh one, after checking that the token 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Final
 
 from cps_auth.card.pin import PIN, PinKind
@@ -25,7 +24,6 @@ from cps_auth.errors import (
     PinEntryCancelled,
 )
 
-_FRESH_FOR_S: Final = 0.5
 _TOKEN_LEFT: Final = frozenset(
     {
         "TokenNotPresent",
@@ -40,60 +38,47 @@ _TOKEN_LEFT: Final = frozenset(
 
 
 class TokenSession:
-    """The token in one seat, and the child process that reaches it."""
+    """The token that was opened, and the child process that reaches it.
+
+    Whatever asks it raises CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough,
+    ModuleUnusable.
+    """
 
     def __init__(
         self,
-        seat: SlotCandidate,
-        supplied: PooledModule,
-        *,
-        supply: ModulePool,
+        candidate: SlotCandidate,
+        module: PooledModule,
+        pool: ModulePool,
         presence: ReaderPresence,
-        open_deadline_s: float,
-        sign_deadline_s: float,
     ) -> None:
-        """Take over what `supply` gave, and in which `seat` was found."""
-        self.seat = seat
-        self._supplied: PooledModule | None = supplied
-        self._found_by: Final = supplied
-        self._seen = supplied.seen
-        self._just_found = seat.token if supply.keeps else None
-        self._supply = supply
+        """Take over what `pool` gave, and in which `candidate` was found."""
+        self.candidate = candidate
+        self._module: PooledModule | None = module
+        self._found_by: Final = module
+        self._pool = pool
         self._presence = presence
-        self._open_deadline_s = open_deadline_s
-        self._sign_deadline_s = sign_deadline_s
 
     def ask(self, request: wire.Request) -> wire.Reply:
-        """Ask what needs no PIN.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
-        """
-        return self._believed(self._reply_to(request, self._open_deadline_s), request)
+        """Ask what needs no PIN."""
+        return self._believed(self._reply_to(request), request)
 
     def read(self) -> wire.TokenSeen:
         """Read the token afresh and check that it is the one that was opened.
 
-        What was read a moment ago, to find it, is not read again the first time. Its certificates
-        are not while the process that read them is kept, in which nothing was plugged since. One
-        that sees it no more may have gone blind: a new one is asked.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
-        """
-        token: wire.Reply | None = self._take_just_found()
-        if token is None and self._is_where_found:
-            token = self._read_where_it_was_found()
+        Its certificates are not read again while the process that read them is kept, in which
+        nothing was plugged since. One that sees it no more may have gone blind: a new one is
+        asked."""
+        token = self._read_where_it_was_found() if self._is_where_found else None
         if token is None:
-            token = self.ask(wire.ReadToken(self.seat.slot.slot_id))
+            token = self.ask(wire.ReadToken(self.candidate.slot.slot_id))
         self.require_stayed()
-        if not isinstance(token, wire.TokenSeen) or not self.seat.is_of(token):
+        if not isinstance(token, wire.TokenSeen) or not self.candidate.is_of(token):
             self._stop()
             raise CardRemoved
         return token
 
     def _read_where_it_was_found(self) -> wire.Reply | None:
-        request = wire.ReadToken(self.seat.slot.slot_id, with_certificates=False)
+        request = wire.ReadToken(self.candidate.slot.slot_id, with_certificates=False)
         try:
             return self.ask(request)
         except CpsAuthError:
@@ -101,19 +86,8 @@ class TokenSession:
             self.require_stayed()
             return None
 
-    def _take_just_found(self) -> wire.TokenSeen | None:
-        found, self._just_found = self._just_found, None
-        is_fresh = monotonic() - self.seat.read_s < _FRESH_FOR_S
-        return found if is_fresh else None
-
     def check(self) -> None:
-        """Check that it is there and is the one that was opened.
-
-        Where its process is kept, as PC/SC sees it: the token itself is read before it sees a PIN.
-
-        Raises:
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ModuleUnusable
-        """
+        """Check that it is the one that was opened; by PC/SC only, where its process is kept."""
         if self._is_where_found:
             self.require_stayed()
         else:
@@ -122,7 +96,7 @@ class TokenSession:
     @property
     def _is_where_found(self) -> bool:
         """Whether the process is the one in which the token was found, perhaps long ago."""
-        return self._supply.keeps and self._supplied is self._found_by
+        return self._pool.keeps and self._module is self._found_by
 
     def use_codes(
         self, request: wire.Request, codes: Sequence[bytearray], kind: PinKind
@@ -138,7 +112,6 @@ class TokenSession:
             WrongPin, PinBlocked, WrongPuk, PukBlocked, PinEntryCancelled: the card, or the
                 person, refused.
             ModuleCannotLogIn: this version of the module never can; the card saw no PIN.
-            CardRemoved, ReaderServiceLost, CardMisbehaved, ContactlessNotEnough, ModuleUnusable
         """
         try:
             reply = self._ask_once(request, codes, kind)
@@ -151,12 +124,12 @@ class TokenSession:
         self, request: wire.Request, codes: Sequence[bytearray], kind: PinKind
     ) -> wire.Reply:
         """Have the token compare the codes once, in a new process if the kept one is blind."""
-        reply = self._reply_to(request, self._sign_deadline_s, codes)
+        reply = self._reply_to(request, codes)
         if isinstance(reply, wire.Failed) and reply.before_pin and self._is_where_found:
             self._stop()
             self.require_stayed()
             self.read()  # in a new one, and it is the same token
-            reply = self._reply_to(request, self._sign_deadline_s, codes)
+            reply = self._reply_to(request, codes)
         return self._believed(reply, request, kind)
 
     def require_stayed(self) -> None:
@@ -166,8 +139,8 @@ class TokenSession:
             CardRemoved: it left, or left and came back, or another took its place.
             ReaderServiceLost: nobody can tell.
         """
-        if self.seat.reader is not None:
-            self._presence.require(self.seat.reader)
+        if self.candidate.reader is not None:
+            self._presence.require(self.candidate.reader)
 
     def has_stayed(self) -> bool:
         """Tell whether the card has been in its reader all the time since it was opened.
@@ -175,29 +148,24 @@ class TokenSession:
         Raises:
             ReaderServiceLost: nobody can tell.
         """
-        return self.seat.reader is None or self._presence.holds(self.seat.reader)
+        return self.candidate.reader is None or self._presence.holds(self.candidate.reader)
 
     def _forget_codes(self) -> None:
-        if self.seat.reader is not None:
-            self._stop()
-            self._presence.reset(self.seat.reader)
-        elif self._supplied is not None:
-            self._supply.replace(self._supplied)
-            self._supplied = None
+        self._stop()
+        if self.candidate.reader is not None:
+            self._presence.reset(self.candidate.reader)
 
     def close(self) -> None:
         """Let go of the child process. Never raises, may be called twice."""
-        if self._supplied is not None:
-            self._supply.give_back(self._supplied)
-            self._supplied = None
+        if self._module is not None:
+            self._pool.give_back(self._module)
+            self._module = None
 
-    def _reply_to(
-        self, request: wire.Request, deadline_s: float, codes: Sequence[bytearray] = ()
-    ) -> wire.Reply:
-        if self._supplied is None:
-            self._supplied = self._supply.take(self._seen)
+    def _reply_to(self, request: wire.Request, codes: Sequence[bytearray] = ()) -> wire.Reply:
+        if self._module is None:
+            self._module = self._pool.take(self._found_by.seen)
         try:
-            return self._supplied.process.ask(request, deadline_s=deadline_s, codes=codes)
+            return self._module.process.ask(request, codes)
         except ModuleUnusable:
             self._stop()
             self._require_after_doubt()
@@ -237,10 +205,10 @@ class TokenSession:
             return None  # the refusal is what counts; the card may have left since
 
     def _stop(self) -> None:
-        if self._supplied is not None:
-            self._supplied.process.stop()
-            self._supplied = None
+        if self._module is not None:
+            self._pool.discard(self._module)
+            self._module = None
 
     def _require_after_doubt(self, within_s: float = NOTICE_REMOVAL_S) -> None:
-        if self.seat.reader is not None:
-            self._presence.require_after_doubt(self.seat.reader, within_s)
+        if self.candidate.reader is not None:
+            self._presence.require_after_doubt(self.candidate.reader, within_s)

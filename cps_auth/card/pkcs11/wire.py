@@ -12,7 +12,7 @@ import msgspec
 
 LENGTH_BYTES = 4
 IDLE_S = 60
-"""A child that rests, or was never asked anything, ends itself after so many seconds."""
+"""A child whose module is loaded ends itself after so many seconds without a question."""
 FRAME_LIMIT_BYTES = 1 << 20  # a token holds a few certificates of some kB; more is nonsense
 
 
@@ -21,6 +21,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # --- Parent to child -------------------------------------------------------------
+
+
+class Load(Message, frozen=True, tag=True):
+    """Load and initialise the module. The first request."""
 
 
 class ListSlots(Message, frozen=True, tag=True):
@@ -73,11 +77,12 @@ class Unblock(Message, frozen=True, tag=True):
 
 
 class Idle(Message, frozen=True, tag=True):
-    """Nobody uses the module now; whatever is asked next ends the rest. It is not answered."""
+    """Nobody uses the module now; whatever is asked next ends that. It is not answered."""
 
 
-Question = ListSlots | ReadToken | ReadPublicObjects | VerifyAndSign | ChangePin | Unblock
-Request = Question | Idle
+WithPin = VerifyAndSign | ChangePin | Unblock
+Question = ListSlots | ReadToken | ReadPublicObjects | WithPin
+Request = Question | Load | Idle
 
 
 def codes_after(request: Question) -> int:
@@ -95,7 +100,7 @@ def codes_after(request: Question) -> int:
 
 
 class Ready(Message, frozen=True, tag=True):
-    """The module is loaded and initialised; said once, unasked."""
+    """The module is loaded and initialised."""
 
 
 class CertificateSeen(Message, frozen=True):
@@ -116,6 +121,7 @@ class TokenSeen(Message, frozen=True, tag=True):
     pin_locked: bool  # CKF_USER_PIN_LOCKED
     puk_final_try: bool  # CKF_SO_PIN_FINAL_TRY
     puk_locked: bool  # CKF_SO_PIN_LOCKED
+    tells_puk: bool  # whether those two flags are to be believed when they are not set
     has_pin_pad: bool  # CKF_PROTECTED_AUTHENTICATION_PATH
     certificates: tuple[CertificateSeen, ...] | None = None  # None: not asked for
 
@@ -126,6 +132,7 @@ class SlotSeen(Message, frozen=True):
     slot_id: int
     description: str  # for a smart card reader, its PC/SC name cut at 64 bytes
     removable: bool  # CKF_REMOVABLE_DEVICE
+    has_token: bool = True  # CKF_TOKEN_PRESENT, whatever it is worth
     token: TokenSeen | None = None  # said at once of a slot that takes no reader: not removable
 
 

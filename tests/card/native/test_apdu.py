@@ -7,8 +7,10 @@ import traceback
 
 import pytest
 
-from cps_auth.card.native.apdu import Command, Response, StatusWord, exchange
-from cps_auth.errors import CardMisbehaved, CardRemoved
+from cps_auth.card.native.apdu import Command, Response, StatusWord, attempts_in, exchange
+from cps_auth.card.native.driver import check_compared
+from cps_auth.card.pin import PIN
+from cps_auth.errors import CardMisbehaved, CardRemoved, PinBlocked, WrongPin
 
 
 class Scripted:
@@ -17,6 +19,13 @@ class Scripted:
     def __init__(self, protocol: int, *script: tuple[str, str]) -> None:
         self.protocol = protocol
         self._script = [(bytes.fromhex(sent), bytes.fromhex(answer)) for sent, answer in script]
+
+    def will_verify(self) -> None:
+        """Nothing is noted here."""
+
+    def resume(self) -> bool:
+        """Nobody else resets it."""
+        return False
 
     def transmit(self, command: bytes) -> bytes:
         """Answer the next expected command."""
@@ -64,14 +73,15 @@ def test_other_commands_are_described() -> None:
 
 @pytest.mark.parametrize(
     ("value", "left", "failed"),
-    [(0x63C2, 2, True), (0x63C0, 0, True), (0x6300, None, True), (0x6983, None, False)],
+    [(0x63C2, 2, True), (0x63C0, 0, False), (0x6300, None, True), (0x6983, None, False)],
 )
 def test_comparison(value: int, left: int | None, failed: bool) -> None:
-    """63Cx carries the attempts left; 6300 does not; 6983 is no comparison."""
+    """63Cx carries the attempts left; 6300 does not; 63C0 is as blocked as 6983."""
     status = StatusWord(value)
-    assert status.attempts_left == left
-    assert status.is_comparison_failed is failed
-    assert status.is_blocked is (value == 0x6983)
+    assert attempts_in(status) == left
+    with pytest.raises((WrongPin, PinBlocked)) as refused:
+        check_compared(status, "VERIFY", PIN)
+    assert isinstance(refused.value, WrongPin) is failed
 
 
 def test_get_response() -> None:
@@ -139,7 +149,7 @@ def test_require_ok() -> None:
     """A command that must succeed names itself and its status word when it does not."""
     with pytest.raises(CardMisbehaved) as caught:
         Response(b"", StatusWord(0x6A82)).require_ok("SELECT 3F00")
-    assert caught.value.data() == {"what": "SELECT 3F00", "status_word_hex": "6A82"}
+    assert caught.value.data() == {"what": "SELECT 3F00", "status_word_hex": "6A82", "cause": ""}
 
 
 @pytest.mark.parametrize("ins", [0x20, 0x24, 0x2C, 0xB0])
@@ -150,6 +160,9 @@ def test_an_error_keeps_no_frame_with_a_code(ins: int, protocol: int) -> None:
     class Leaving:
         def __init__(self) -> None:
             self.protocol = protocol
+
+        def will_verify(self) -> None:
+            pass
 
         def transmit(self, command: bytes) -> bytes:
             error = CardRemoved()

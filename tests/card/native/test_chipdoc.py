@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cps_auth.card.native.card import NativeCard
 from cps_auth.card.native.card_cache import CardCache
 from cps_auth.card.native.chipdoc import ChipDoc
-from cps_auth.card.native.layout import Profile
+from cps_auth.card.native.layout import Pkcs15Layout
 from cps_auth.card.native.pkcs15 import FileReference, Password, PrivateKey
 from cps_auth.card.native.source import open_native
 from cps_auth.errors import (
@@ -29,12 +29,12 @@ from cps_auth.errors import (
     WrongPuk,
 )
 from cps_auth.model import CardDescription, CardKind, Challenge, ReaderState, SignatureAlgorithm
-from tests.card.native.lone_card import lone_card
+from tests.card.native.lone_card import lone_card, model_of
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
 DIGEST = hashlib.sha256(CHALLENGE.message()).hexdigest()
 SIGNATURE = "AB" * 256
-PROFILE = Profile(
+PROFILE = Pkcs15Layout(
     application=bytes.fromhex("3F000001"),
     key=PrivateKey("CPS_PRIV_AUT", b"\x20", b"\x01", frozenset({1, 2}), 0x20, b""),
     certificate=FileReference(bytes.fromhex("B002")),
@@ -63,6 +63,13 @@ class Script:
     def __init__(self, *steps: tuple[str, str]) -> None:
         self._steps = list(steps)
         self.resets = 0
+
+    def will_verify(self) -> None:
+        """Nothing is noted here."""
+
+    def resume(self) -> bool:
+        """Nobody else resets it."""
+        return False
 
     def transmit(self, command: bytes) -> bytes:
         """Answer the next command of the script."""
@@ -167,11 +174,11 @@ def test_verified_by_another_program() -> None:
     """A card that says "verified" instead of a number is reset first, then the PIN is shown."""
     said_verified = (WAKE, ENTER, ("01200001", "9000"))
     proof = (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000")
-    card, script = _card(*said_verified, ENTER, *_attempts(3), *proof)
+    card, script = _card(*said_verified, *_attempts(3), *proof)
     card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.resets -= 1
     script.finish()
-    card, script = _card(*said_verified, ENTER, *said_verified)
+    card, script = _card(*said_verified, *said_verified)
     with pytest.raises(LastAttempt):
         card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     card, script = _card(*said_verified)
@@ -244,9 +251,10 @@ def test_any_answer(answers: list[bytes], kind: CardKind) -> None:
         opened = open_native(
             hostile,
             insertion=ReaderState("r", b""),
-            kind=kind,
+            model=model_of(kind),
             owned=ExitStack(),
             cache=CardCache(),
+            at=datetime.now(UTC),
             has_stayed=lambda: True,
         )
     description = CardDescription(kind, "reader", "49213845")
@@ -296,4 +304,4 @@ def test_every_status_word(step: int) -> None:
         with suppress(CpsAuthError):
             card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
         assert forced.pins <= 1
-        assert forced.resets == 1
+        assert forced.resets >= forced.pins

@@ -19,9 +19,9 @@ import pytest
 from cps_auth.card.native.card import NativeCard
 from cps_auth.card.native.card_cache import CardCache
 from cps_auth.card.native.iasecc import IasEcc
-from cps_auth.card.native.layout import Profile, parse_serial
+from cps_auth.card.native.layout import Pkcs15Layout
 from cps_auth.card.native.pkcs15 import FileReference, Password, PrivateKey
-from cps_auth.card.native.source import open_native
+from cps_auth.card.native.source import open_native, parse_serial
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,
@@ -37,14 +37,14 @@ from cps_auth.errors import (
     WrongPuk,
 )
 from cps_auth.model import CardDescription, CardKind, Challenge, ReaderState, SignatureAlgorithm
-from tests.card.native.lone_card import lone_card
+from tests.card.native.lone_card import lone_card, model_of
 
 CHALLENGE = Challenge("bm9uY2U=", "https://a.example", datetime.now(UTC), timedelta(minutes=5))
 DIGEST_INFO = (
     "3031300D060960864801650304020105000420" + hashlib.sha256(CHALLENGE.message()).hexdigest()
 )
 SIGNATURE = "AB" * 256
-PROFILE = Profile(
+PROFILE = Pkcs15Layout(
     application=bytes.fromhex("3F000001"),
     key=PrivateKey("CPS_PRIV_AUT", b"\x02", b"\x01", frozenset({1, 2}), 0x82, b""),
     certificate=FileReference(bytes.fromhex("B002")),
@@ -73,6 +73,13 @@ class Script:
         self._steps = list(steps)
         self.resets = 0
         self.is_held = False
+
+    def will_verify(self) -> None:
+        """Nothing is noted here."""
+
+    def resume(self) -> bool:
+        """Nobody else resets it."""
+        return False
 
     def transmit(self, command: bytes) -> bytes:
         """Answer the next command of the script."""
@@ -108,7 +115,9 @@ class Script:
 
 
 def _card(
-    *steps: tuple[str, str | Exception], kind: CardKind = CardKind.CPS3, profile: Profile = PROFILE
+    *steps: tuple[str, str | Exception],
+    kind: CardKind = CardKind.CPS3,
+    profile: Pkcs15Layout = PROFILE,
 ) -> tuple[NativeCard, Script]:
     script = Script(*steps)
     description = CardDescription(kind, "reader", "99213845")
@@ -117,7 +126,14 @@ def _card(
 
 
 def _attempts(left: int) -> tuple[tuple[str, str], ...]:
-    return ENTER, ("0020000100", f"63C{left}")
+    return SELECT_MF, (ASK_ATTEMPTS, ATTEMPTS.format(left)), ENTER
+
+
+def _puk_attempts(left: int) -> tuple[tuple[str, str], ...]:
+    ask, answer = (
+        text.replace("BF8101", "BF8102") for text in (ASK_ATTEMPTS, ATTEMPTS.format(left))
+    )
+    return SELECT_MF, (ask, answer), ENTER
 
 
 def test_proof_is_what_the_vendor_module_sends() -> None:
@@ -134,13 +150,13 @@ def test_proof_is_what_the_vendor_module_sends() -> None:
     ("status", "error", "data"),
     [
         ("63C2", WrongPin, {"attempts_left": 2}),
-        ("63C0", WrongPin, {"attempts_left": 0}),
+        ("63C0", PinBlocked, {}),
         ("6300", WrongPin, {"attempts_left": None}),
         ("6983", PinBlocked, {}),
-        ("6982", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6982"}),
-        ("6E00", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6E00"}),
-        ("6C04", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6C04"}),
-        ("6100", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6100"}),
+        ("6982", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6982", "cause": ""}),
+        ("6E00", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6E00", "cause": ""}),
+        ("6C04", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6C04", "cause": ""}),
+        ("6100", CardMisbehaved, {"what": "VERIFY", "status_word_hex": "6100", "cause": ""}),
     ],
 )
 def test_verify_refused(status: str, error: type[CpsAuthError], data: dict[str, object]) -> None:
@@ -174,15 +190,15 @@ def test_empty_signature() -> None:
     assert script.resets == 1
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(7))
 def test_card_leaves(step: int) -> None:
-    """Whenever the card leaves, that is what is said, and a reset is tried all the same."""
+    """Whenever the card leaves, that is what is said; once a PIN was sent a reset is tried, too."""
     whole = [*_attempts(3), (VERIFY, "9000"), *SIGN]
     card, script = _card(*whole[:step], (whole[step][0], CardRemoved()))
     with pytest.raises(CardRemoved):
         card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     assert script.is_finished
-    assert script.resets == 1
+    assert script.resets == (step >= 3)
 
 
 def test_malformed_pin_sends_nothing() -> None:
@@ -202,22 +218,39 @@ def test_counter_is_read_first(card_says: int) -> None:
     assert script.is_finished
 
 
-@pytest.mark.parametrize("verify", ["9000", "6D00", "6700", "6A88"])
-@pytest.mark.parametrize(("answer", "left"), [(ATTEMPTS.format(3), 3), (ATTEMPTS.format(0), 0)])
-def test_attempts_by_object(verify: str, answer: str, left: int) -> None:
-    """Where an empty VERIFY tells nothing, the PIN's object does."""
-    card, script = _card(ENTER, ("0020000100", verify), SELECT_MF, (ASK_ATTEMPTS, answer))
+def test_no_reset_for_a_refused_attempt() -> None:
+    """Nothing of ours was verified, so nothing is taken from other programs."""
+    card, script = _card(*_attempts(1))
+    with pytest.raises(LastAttempt):
+        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
+    assert script.resets == 0
+
+
+@pytest.mark.parametrize("left", [3, 0])
+def test_attempts_by_object(left: int) -> None:
+    """The counter is asked of the PIN's object, as ANS's module does: no VERIFY is sent."""
+    card, script = _card(*_attempts(left))
     assert card.pin_attempts_left() == left
     assert script.is_finished
+    assert script.resets == 0
 
 
 @pytest.mark.parametrize(
     "answer",
     ["6A88", "6D00", "9000", "7003BF81019000", "7016BF8102" + "00" * 18 + "9000", "FFFF9000"],
 )
-def test_unknown_attempts_are_not_spent(answer: str) -> None:
+@pytest.mark.parametrize(("status", "left"), [("63C2", 2), ("63C0", 0), ("6983", 0)])
+def test_attempts_by_empty_verify(answer: str, status: str, left: int) -> None:
+    """Only a card without such an object is asked by an empty VERIFY."""
+    card, script = _card(SELECT_MF, (ASK_ATTEMPTS, answer), ENTER, ("0020000100", status))
+    assert card.pin_attempts_left() == left
+    assert script.is_finished
+
+
+@pytest.mark.parametrize("status", ["6D00", "6700", "6A88", "6300"])
+def test_unknown_attempts_are_not_spent(status: str) -> None:
     """When the card does not say how many are left, the PIN is not sent unless allowed."""
-    unknown = (ENTER, ("0020000100", "6D00"), SELECT_MF, (ASK_ATTEMPTS, answer), ENTER)
+    unknown = (SELECT_MF, (ASK_ATTEMPTS, "6A88"), ENTER, ("0020000100", status))
     card, script = _card(*unknown)
     with pytest.raises(LastAttempt) as caught:
         card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
@@ -228,16 +261,29 @@ def test_unknown_attempts_are_not_spent(answer: str) -> None:
     assert script.is_finished
 
 
+def test_a_pin_that_another_program_verified() -> None:
+    """A card without the object that only says "verified" is reset before it tells the number."""
+    steps = (SELECT_MF, (ASK_ATTEMPTS, "6D00"), ENTER)
+    card, script = _card(
+        *steps, ("0020000100", "9000"), *steps, ("0020000100", "63C3"), (VERIFY, "9000"), *SIGN
+    )
+    card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
+    assert script.is_finished
+    card, script = _card(*steps, ("0020000100", "9000"))
+    assert card.pin_attempts_left() is None
+    assert script.resets == 0
+
+
 def test_no_uses_left() -> None:
     """A PIN whose uses are over (9D) is as good as blocked."""
     answer = "7014BF810110A00E9A01039B01039D020000A1028C009000"
-    card, _ = _card(ENTER, ("0020000100", "6A88"), SELECT_MF, (ASK_ATTEMPTS, answer))
+    card, _ = _card(SELECT_MF, (ASK_ATTEMPTS, answer), ENTER)
     assert card.pin_attempts_left() == 0
 
 
 def test_another_application_was_selected() -> None:
     """A card left elsewhere by another program is called back, before any code is sent."""
-    lost = (ENTER[0], "6A82")
+    lost = (SELECT_MF[0], "6E00")
     wake = ("00A40404088025000001FF0100", "9000")
     card, script = _card(lost, wake, *_attempts(3), (VERIFY, "9000"), *SIGN)
     card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
@@ -266,12 +312,12 @@ def test_change_is_what_the_vendor_module_sends() -> None:
 )
 def test_unblock_is_what_the_vendor_module_sends(status: str, error: type[CpsAuthError]) -> None:
     """The PUK, then the new PIN; nothing after a refused PUK."""
-    ask, puk = ("0020000200", "63C3"), "00200002083132333435363738"
-    card, script = _card(ENTER, ask, (puk, "9000"), ("002C02010434333231", "9000"))
+    puk = "00200002083132333435363738"
+    card, script = _card(*_puk_attempts(3), (puk, "9000"), ("002C02010434333231", "9000"))
     card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
     assert script.is_finished
     assert script.resets == 1
-    card, script = _card(ENTER, ask, (puk, status))
+    card, script = _card(*_puk_attempts(3), (puk, status))
     with pytest.raises(error):
         card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
     assert script.is_finished
@@ -280,7 +326,7 @@ def test_unblock_is_what_the_vendor_module_sends(status: str, error: type[CpsAut
 
 def test_last_puk_attempt() -> None:
     """The PUK's counter is read first; its last attempt is not sent unasked."""
-    card, script = _card(ENTER, ("0020000200", "63C1"))
+    card, script = _card(*_puk_attempts(1))
     with pytest.raises(LastPukAttempt):
         card.unblock(bytearray(b"12345678"), bytearray(b"4321"))
     assert script.is_finished
@@ -305,7 +351,7 @@ def test_contactless_proves_nobody() -> None:
 
 def test_key_without_pin_in_contact() -> None:
     """A card in contact whose key says that it needs no PIN does not sign."""
-    profile = Profile(PROFILE.application, PROFILE.key, PROFILE.certificate, None)
+    profile = Pkcs15Layout(PROFILE.application, PROFILE.key, PROFILE.certificate, None)
     card, script = _card(profile=profile)
     with pytest.raises(CpsAuthError):
         card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE, last_attempt_allowed=True)
@@ -334,14 +380,12 @@ def test_the_pin_stays_its_owners() -> None:
 
 def test_real_serial_number() -> None:
     """The serial number of a published card is read and checked."""
-    assert parse_serial(bytes.fromhex("5A0A802500000199213845 0F")) == "99213845"
+    assert parse_serial(bytes.fromhex("5A0A802500000199213845 0F")) == ("99213845", True)
 
 
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("5A0A8025000001992138451F", CardMisbehaved),  # Luhn digit
-        ("5A0A80250000019921384500", CardMisbehaved),  # no F
         ("5A0A80250000019921AB450F", CardMisbehaved),  # not decimal
         ("5A0A802500000199213845", CardMisbehaved),  # short
         ("5A0A802500000199213845 0F00", CardMisbehaved),  # long
@@ -353,6 +397,13 @@ def test_wrong_serial_number(content: str, error: type[CpsAuthError]) -> None:
     """A serial number of another shape, or of another issuer, is refused."""
     with pytest.raises(error):
         parse_serial(bytes.fromhex(content))
+
+
+@pytest.mark.parametrize("end", ["1F", "00", "AF"])
+def test_a_check_digit_that_does_not_hold(end: str) -> None:
+    """It proves nothing, so it refuses nothing: `doctor` says it."""
+    content = bytes.fromhex("5A0A802500000199213845" + end)
+    assert parse_serial(content) == ("99213845", False)
 
 
 class HostileCard(Script):
@@ -380,10 +431,11 @@ def test_hostile_card(seed: int) -> None:
         open_native(
             hostile,
             insertion=ReaderState("r", b""),
-            kind=CardKind.CPS3,
+            model=model_of(CardKind.CPS3),
             owned=contextlib.ExitStack(),
             has_stayed=lambda: True,
             cache=CardCache(),
+            at=datetime.now(UTC),
         )
     description = CardDescription(CardKind.CPS3, "r", "")
     card = lone_card(IasEcc(hostile), description, PROFILE)

@@ -14,8 +14,14 @@ import pytest
 from cps_auth.card.native.card import NativeCard
 from cps_auth.card.native.card_cache import CardCache
 from cps_auth.card.native.source import open_native
-from cps_auth.errors import CardMisbehaved, ContactlessNotEnough, UnsupportedCard
+from cps_auth.errors import (
+    CardMisbehaved,
+    ContactlessNotEnough,
+    NoAuthenticationCertificate,
+    UnsupportedCard,
+)
 from cps_auth.model import CardKind, Challenge, ReaderState
+from tests.card.native.lone_card import model_of
 
 CONTACT_AID, CONTACTLESS_AID = "E828BD080F8025000001FF0010", "E828BD080F8025000001FF0020"
 CERTIFICATE = bytes.fromhex("300401020304")
@@ -78,6 +84,13 @@ class FilesOnly:
         self._selected = b""
         self.refused: list[str] = []
 
+    def will_verify(self) -> None:
+        """Nothing is noted here."""
+
+    def resume(self) -> bool:
+        """Nobody else resets it."""
+        return False
+
     def transmit(self, command: bytes) -> bytes:
         """Serve SELECT by path from the MF and READ BINARY."""
         if command[:4] == bytes.fromhex("00A40904"):
@@ -110,10 +123,11 @@ def _open(kind: CardKind = CardKind.CPS3, **changed: str) -> tuple[NativeCard, F
     card = open_native(
         transport,
         insertion=ReaderState("r", b"\x3b"),
-        kind=kind,
+        model=model_of(kind),
         owned=ExitStack(),
         has_stayed=lambda: True,
         cache=CardCache(),
+        at=datetime.now(UTC),
     )
     return card, transport
 
@@ -174,7 +188,7 @@ def test_rubbish_certificate(rubbish: str) -> None:
 )
 def test_broken_card(path: str, content: str) -> None:
     """A card that lacks something needed, or contradicts itself, is not opened."""
-    with pytest.raises(CardMisbehaved):
+    with pytest.raises((CardMisbehaved, NoAuthenticationCertificate)):
         _open(**{path: content})
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.card.native.source import NativeCards
 from cps_auth.card.port import ReaderService, Transport
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
     CpsAuthError,
@@ -46,6 +46,13 @@ class KeypadTransport:
     def protocol(self) -> int:
         """As the card's."""
         return self._inner.protocol
+
+    def will_verify(self) -> None:
+        """Nothing is noted here."""
+
+    def resume(self) -> bool:
+        """Nobody else resets it."""
+        return False
 
     def transmit(self, command: bytes) -> bytes:
         """No PIN comes this way."""

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cps_auth.card.native.driver import padded_pin
 from cps_auth.card.native.pkcs15 import (
     Certificate,
     Directory,
     FileReference,
     PasswordFlag,
     PrivateKey,
-    authentication_key,
+    authentication_keys,
     resolve,
 )
 from cps_auth.card.native.pkcs15_parse import (
@@ -125,14 +126,14 @@ def test_user_pin(flags: str) -> None:
     (password,) = read_aodf(pin_entry(flags))
     assert (password.auth_id, password.reference, password.stored_length) == (b"\x01", 1, 4)
     assert password.is_user_pin
-    assert password.padded(bytearray(b"1234")) == b"1234"
+    assert padded_pin(password, bytearray(b"1234")) == b"1234"
 
 
 def test_padded_pin() -> None:
     """A PIN object that says so is padded to its stored length."""
     (password,) = read_aodf(pin_entry("03020204", "020104020108020108"))
     assert PasswordFlag.NEEDS_PADDING in password.flags
-    assert password.padded(bytearray(b"1234")) == b"1234\xff\xff\xff\xff"
+    assert padded_pin(password, bytearray(b"1234")) == b"1234\xff\xff\xff\xff"
 
 
 @pytest.mark.parametrize("flags", ["03020001", "03020102"])
@@ -189,25 +190,31 @@ def test_authentication_key_by_usage() -> None:
     certificates = [_certificate(b"1"), _certificate(b"2")]
     keys = [_key(b"1", NON_REPUDIATION), _key(b"2", 1, SIGN)]
     for order in (keys, keys[::-1]):
-        key, certificate = authentication_key(order, certificates)
+        ((key, certificate),) = authentication_keys(order, certificates)
         assert (key.key_id, certificate.key_id) == (b"2", b"2")
 
 
 @pytest.mark.parametrize(
     "keys",
     [
-        [],
-        [_key(b"1", NON_REPUDIATION)],
-        [_key(b"1", SIGN, NON_REPUDIATION)],
-        [_key(b"1", 1)],
-        [_key(b"9", SIGN)],
+        [_key(b"1", NON_REPUDIATION), _key(b"2", NON_REPUDIATION)],
+        [_key(b"1", SIGN, NON_REPUDIATION), _key(b"2", NON_REPUDIATION)],
+        [_key(b"1", 1), _key(b"2", 1)],
         [_key(b"1", SIGN), _key(b"2", SIGN)],
     ],
 )
 def test_no_single_authentication_key(keys: list[PrivateKey]) -> None:
-    """No candidate, one without certificate, or two of them: nothing is guessed."""
-    with pytest.raises(CardMisbehaved):
-        authentication_key(keys, [_certificate(b"1"), _certificate(b"2")])
+    """Where the usages single none out nothing is guessed: the certificates have to tell."""
+    certificates = [_certificate(b"1"), _certificate(b"2")]
+    assert len(authentication_keys(keys, certificates)) == 2
+
+
+def test_renewed_certificate_of_one_key() -> None:
+    """Two certificates of the authentication key are both candidates; others are none."""
+    certificates = [_certificate(b"1"), Certificate("new", b"1", FileReference(b"3"))]
+    keys = [_key(b"1", SIGN), _key(b"2", NON_REPUDIATION), _key(b"9", SIGN)]
+    found = authentication_keys(keys, [*certificates, _certificate(b"2")])
+    assert [certificate for _, certificate in found] == certificates
 
 
 def test_too_many_entries() -> None:

@@ -49,23 +49,54 @@ def _thread_of(owner: DeadlineThread) -> threading.Thread:
     return owner.call(DEADLINE_S, threading.current_thread)
 
 
-def test_one_idle_thread_is_spared_for_the_next_owner() -> None:
-    """The next owner does not wait for a thread to start; of several idle ones, one stays."""
-    owners = [DeadlineThread("idle") for _ in range(3)]
-    threads = [_thread_of(owner) for owner in owners]
-    assert len(set(threads)) == 3
-    for owner in owners:
-        owner.stop()
-        owner.stop()
-    for thread in threads[:2]:
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-    following = DeadlineThread("next")
-    assert _thread_of(following) is threads[2]
-    assert _thread_of(DeadlineThread("another")) is not threads[2]
+def test_a_stopped_thread_ends() -> None:
+    """It takes no more calls, and is gone."""
+    owner = DeadlineThread("idle")
+    thread = _thread_of(owner)
+    owner.stop()
+    owner.stop()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
     with pytest.raises(TimeoutError):
-        owners[2].call(DEADLINE_S, lambda: 7)
-    following.stop()
+        owner.call(DEADLINE_S, lambda: 7)
+
+
+def test_a_thread_ends_with_its_owner() -> None:
+    """Who forgets to stop it leaves none behind."""
+    thread = _thread_of(DeadlineThread("forgotten"))
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("error", [TypeError("not ASCII"), TimeoutError("its own"), SystemExit(3)])
+def test_an_exception_reaches_its_caller_at_once(error: BaseException) -> None:
+    """A foreign library's exception is what it is, and ends no thread."""
+    owner = DeadlineThread("test")
+
+    def fail() -> int:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        owner.call(DEADLINE_S, fail)
+    assert caught.value is error
+    assert owner.call(DEADLINE_S, lambda: 7) == 7
+    owner.stop()
+
+
+def test_an_exception_that_comes_too_late_is_nobodys() -> None:
+    """The thread that was left behind ends in peace."""
+    go, stuck = threading.Event(), DeadlineThread("stuck")
+    thread = _thread_of(stuck)
+
+    def fail() -> int:
+        go.wait(DEADLINE_S)
+        raise ValueError
+
+    with pytest.raises(TimeoutError):
+        stuck.call(0.01, fail)
+    go.set()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
 
 
 def test_a_thread_that_was_left_behind_ends() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.card.pkcs11.source import Pkcs11Cards
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     LastPukAttempt,
     PinEntryCancelled,

@@ -6,14 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cps_auth.card.pkcs11 import pool as pkcs11_supply
-from cps_auth.card.pkcs11.process_starters import start_child
+from cps_auth.card.pkcs11 import pool
 from cps_auth.card.pkcs11.source import Pkcs11Cards
 from cps_auth.errors import CardRemoved, LastAttempt, NoCard, WrongPin
 from cps_auth.model import Challenge
@@ -32,7 +30,12 @@ static word info(word slot, unsigned char *info) {{
     return rv;
 }}
 {more}
-static void override(void) {{ ours.call[5] = info; {install} }}
+static void override(void) {{
+    FILE *log = fopen("{log}", "a");
+    if (!log || fprintf(log, "%d\\n", getpid()) < 0) abort();
+    fclose(log);
+    ours.call[5] = info; {install}
+}}
 """
 """A module whose every slot is the one reader; C_GetSlotInfo is number 5 of the list."""
 
@@ -40,20 +43,19 @@ static void override(void) {{ ours.call[5] = info; {install} }}
 class Bench:
     """SoftHSM2 behind a reader, and a source that keeps a process."""
 
-    def __init__(self, compile_shim, igc, *, more: str = "", install: str = "") -> None:
+    def __init__(self, compile_shim, igc, log: Path, *, more: str = "", install: str = "") -> None:
         self.readers = VirtualReaders(READER)
         self.card = VirtualCard(PERSONAS["doctor"], igc.credentials("doctor"), "cps3")
         self.readers.insert(READER, self.card)
-        self.started: list[int] = []
+        self._log = log
         parts = {"reader": READER, "length": len(READER), "more": more, "install": install}
-        module = compile_shim(REMOVABLE.format(**parts))
-        self.cards = Pkcs11Cards(module, self.readers.service, start=self._start, keeps=True)
+        module = compile_shim(REMOVABLE.format(log=log, **parts))
+        self.cards = Pkcs11Cards(module, self.readers.service, keeps=True)
 
-    def _start(self, module: Path, alarm_s: int):
-        before = _children()
-        child = start_child(module, alarm_s)
-        self.started += _children() - before
-        return child
+    @property
+    def started(self) -> list[int]:
+        """The processes that loaded the module, in their order."""
+        return [int(line) for line in self._log.read_text().split()]
 
     def look(self) -> None:
         """Do what precedes a PIN."""
@@ -71,9 +73,9 @@ MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def bench(compile_shim, igc) -> MakeBench:
+def bench(compile_shim, igc, tmp_path) -> MakeBench:
     """Makes a bench with a bug, or none."""
-    return lambda **bug: Bench(compile_shim, igc, **bug)
+    return lambda **bug: Bench(compile_shim, igc, tmp_path / "loaded", **bug)
 
 
 def test_one_process_looks_and_logs_in(bench: MakeBench, challenge) -> None:
@@ -179,7 +181,7 @@ def test_a_program_ends_in_peace_while_one_is_kept(softhsm) -> None:
         "import sys; from cps_auth.card.open import open_cards\n"
         "cards = open_cards(sys.argv[1], stays=True)\n"
         "with cards.open_card() as card: card.read_authentication_certificate()\n"
-        "(kept,) = cards._supply._kept; print(kept.supplied.process._child._pidfd)\n"
+        "(kept,) = cards._pool._kept; print(kept.process.is_alive())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(softhsm.module)],
@@ -251,25 +253,46 @@ def test_another_token_sees_no_pin(bench: MakeBench, challenge, tmp_path) -> Non
     assert asked.exists()
 
 
-def test_the_next_one_is_prepared_after_the_answer(softhsm, challenge) -> None:
-    """What saw the PIN ends, and the next is started, when the login has its answer."""
+def test_a_spare_is_ready_before_it_is_needed(softhsm, challenge) -> None:
+    """Started with the source and after each PIN; it loads the module for who comes next."""
     softhsm.add_token("doctor")
     before = _children()
     cards = Pkcs11Cards(softhsm.module, keeps=True)
+    (spare,) = _children() - before
     with cards.open_card() as card:
-        (first,) = _children() - before
+        assert _children() - before == {spare}
         card.verify_pin_and_sign(bytearray(b"1234"), challenge)
-        assert _children() - before == {first}
-    deadline_s = time.monotonic() + 10
-    while (now := _children() - before) in ({first}, set()) and time.monotonic() < deadline_s:
-        time.sleep(0.005)
-    assert len(now) == 1
-    assert first not in now
-    while not cards._supply._kept and time.monotonic() < deadline_s:
-        time.sleep(0.005)
+        assert spare not in _children()
+    (following,) = _children() - before
     with cards.open_card() as card:
-        card.verify_pin_and_sign(bytearray(b"1234"), challenge)
-        assert _children() - before == now
+        assert _children() - before == {following}
+        card.read_authentication_certificate()
+    assert following in _children() - before
+    assert len(_children() - before) == 2, "the one that is kept, and its spare"
+
+
+def test_a_spare_that_died_is_no_harm(softhsm, challenge) -> None:
+    """Another one is started when it is needed."""
+    softhsm.add_token("doctor")
+    before = _children()
+    cards = Pkcs11Cards(softhsm.module, keeps=True)
+    (spare,) = _children() - before
+    os.kill(spare, signal.SIGKILL)
+    os.waitid(os.P_PID, spare, os.WEXITED | os.WNOWAIT)
+    with cards.open_card() as card:
+        assert card.verify_pin_and_sign(bytearray(b"1234"), challenge).value
+
+
+def test_no_process_is_left_by_who_keeps_none(softhsm) -> None:
+    """A command that ends soon starts one process, and no spare."""
+    softhsm.add_token("doctor")
+    before = _children()
+    cards = Pkcs11Cards(softhsm.module)
+    assert _children() <= before
+    with cards.open_card() as card:
+        card.read_authentication_certificate()
+        assert len(_children() - before) == 1
+    assert _children() <= before
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGALRM])
@@ -299,7 +322,6 @@ def test_one_that_went_blind_is_replaced(
     one = bench(more=token, install="ours.call[GET_TOKEN_INFO] = token;")
     one.look()
     blind.write_text(str(one.started[0]))
-    time.sleep(0.6)  # what was read a moment ago is not read again
     if is_looked_at:
         one.look()
     one.log_in(challenge)
@@ -329,7 +351,7 @@ def test_what_has_seen_the_pin_is_not_tried_again(bench, challenge, tmp_path) ->
 
 def test_it_is_not_kept_for_ever(bench: MakeBench, monkeypatch) -> None:
     """After its time another one is started, and it has ended."""
-    monkeypatch.setattr(pkcs11_supply, "_KEPT_FOR_S", -1.0)
+    monkeypatch.setattr(pool, "_KEPT_FOR_S", -1.0)
     one = bench()
     one.look()
     one.look()
@@ -341,7 +363,7 @@ def test_a_suspend_ends_it(bench: MakeBench, challenge, monkeypatch) -> None:
     """While the computer slept cards may have been swapped, and nobody counted."""
     one = bench()
     one.look()
-    monkeypatch.setattr(pkcs11_supply, "asleep_s", lambda: 10**9)
+    monkeypatch.setattr(pool, "asleep_s", lambda: 10**9)
     one.log_in(challenge)
     assert len(one.started) == 2
 
@@ -360,7 +382,7 @@ def test_a_forked_process_leaves_it_alone(bench: MakeBench, challenge) -> None:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
     one.log_in(challenge)
-    assert len(one.started) == 1
+    assert len(one.started) == 2, "the worker's and the one that was kept here"
 
 
 def _children() -> set[int]:

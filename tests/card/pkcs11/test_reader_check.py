@@ -25,6 +25,13 @@ class _Transport:
     def __init__(self, service: _Service) -> None:
         self._service = service
 
+    def will_verify(self) -> None:
+        """Nothing is noted here."""
+
+    def resume(self) -> bool:
+        """Nobody else resets it."""
+        return False
+
     def transmit(self, command: bytes) -> bytes:
         raise AssertionError(command)
 
@@ -103,7 +110,7 @@ def test_a_reset_is_made_inside_a_transaction() -> None:
     """So that it neither waits for another program for ever nor gives it a verified card."""
     service = _Service(PRESENT)
     ReaderPresence(lambda: service).reset(CARD)
-    assert service.calls == ["begin", "close card", "end", "close service"]
+    assert service.calls == ["begin", "reset", "end", "close card", "close service"]
 
 
 @pytest.mark.parametrize("failure", [CardBusy(), CardMisbehaved("mute"), ReaderServiceLost()])

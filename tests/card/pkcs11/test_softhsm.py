@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cps_auth.card.pkcs11.source import Pkcs11Cards
 from cps_auth.errors import (
     ModuleUnusable,
+    NoAuthenticationCertificate,
     NoCard,
     NoReader,
     PinMalformed,
@@ -155,10 +156,10 @@ def test_no_token_and_no_such_slot(softhsm) -> None:
         cards.open_card("no such slot")
 
 
-def test_a_token_without_an_authentication_certificate_is_no_card(softhsm) -> None:
-    """A certificate for signatures only does not log in."""
+def test_a_token_without_an_authentication_certificate(softhsm) -> None:
+    """A certificate for signatures only does not log in, and that is what is said."""
     softhsm.add_token("signature-only")
-    with pytest.raises(NoCard):
+    with pytest.raises(NoAuthenticationCertificate):
         Pkcs11Cards(softhsm.module).open_card()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.card.pkcs11.source import Pkcs11Cards
-from cps_auth.card.signature_check import is_signature_of
 from cps_auth.errors import (
     CardMisbehaved,
     CardRemoved,

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from cps_auth.card.signature_check import is_signature_of
+from cps_auth.card.certificates import is_signature_of
 from cps_auth.model import CardSignature, SignatureAlgorithm
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 

@@ -1,0 +1,41 @@
+"""Words of errors about card and reader that know their cause; see `cps_auth.wording`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cps_auth import errors as e
+
+
+def _(message: str) -> str:
+    """Mark a sentence for extraction; it is translated where it is shown."""
+    return message
+
+
+CAUSE_WORDS: Mapping[tuple[type[e.CpsAuthError], str], tuple[str, str]] = {
+    (e.ReaderServiceLost, "not-running"): (
+        _("The smart card service of this computer (pcscd) is not running."),
+        _("Start it (systemctl start pcscd.socket) or restart the computer."),
+    ),
+    (e.ReaderServiceLost, "too-many"): (
+        _("Too many programs are using the smart card service at once."),
+        _("Close some of them, or restart the computer."),
+    ),
+    (e.CardMisbehaved, "mute"): (
+        _("The card in the reader does not answer."),
+        _("See which way round it is in: chip first, and up. Then wipe the chip."),
+    ),
+    (e.CardMisbehaved, "unpowered"): (
+        _("The card in the reader has no power, as after the computer slept."),
+        _("Take it out and insert it again."),
+    ),
+    (e.CardMisbehaved, "no-answer"): (
+        _("The card or its reader did not answer in time."),
+        _("Take the card out and insert it again; unplug the reader if that does not help."),
+    ),
+    (e.CardBusy, "named"): (
+        _("Another program is using the card, probably: {held_by}."),
+        _("Wait a moment, or close the other program, then try again."),
+    ),
+}
+"""By error and cause: what happened, what to do."""
