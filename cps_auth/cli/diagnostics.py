@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cps_auth.card.port import CardSource
 from cps_auth.cli.report import reader_line
@@ -71,8 +71,41 @@ def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
     return "; ".join(reader_line(state, language) for state in states)
 
 
+_LISTS_END_SOON = timedelta(days=3)
+"""How long before the revocation lists end whoever uses this computer is told."""
+
+
+def lists_end_text(next_update: datetime, at: datetime, language: str) -> str | None:
+    """Return the warning that the revocation lists end soon, short enough for a lock screen.
+
+    Args:
+        next_update: of the list that ends first, aware.
+        at: now, aware.
+        language: "fr" or "en".
+
+    Returns:
+        One line; None while more than three days are left.
+    """
+    left = next_update - at
+    if left > _LISTS_END_SOON:
+        return None
+    tr = translations(language)
+    if left <= timedelta(0):
+        return tr.gettext("The opposition lists are over: connect this computer to the Internet.")
+    hours = int(left.total_seconds() // 3600)
+    if hours < 24:
+        sentence = tr.gettext("Opposition lists end in {hours} h: connect this PC to the Internet.")
+        return sentence.format(hours=hours)
+    sentence = tr.ngettext(
+        "Opposition lists end in {days} day: connect this PC to the Internet.",
+        "Opposition lists end in {days} days: connect this PC to the Internet.",
+        hours // 24,
+    )
+    return sentence.format(days=hours // 24)
+
+
 def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
-    """Describe the age of the oldest revocation list.
+    """Describe the age of the oldest revocation list, and warn where one ends soon.
 
     Raises:
         RevocationUnknown: an authority has no list that is current.
@@ -83,7 +116,9 @@ def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
             raise RevocationUnknown("", row.doubt, row.next_update, row.issuer)
     oldest_s = max((row.age_s or 0 for row in rows), default=0)
     text = translations(language).gettext("{count} lists, the oldest {age} h old")
-    return text.format(count=len(rows), age=oldest_s // 3600)
+    ends = min((row.next_update for row in rows if row.next_update is not None), default=None)
+    warning = None if ends is None else lists_end_text(ends, at, language)
+    return " ".join(filter(None, (text.format(count=len(rows), age=oldest_s // 3600), warning)))
 
 
 def find_card(

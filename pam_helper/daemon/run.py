@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +38,8 @@ from pam_helper.locking.watchdog import Survivor
 
 STATE_FOLDER = Path("/run/cps-auth")
 """On a tmpfs, as the sessions that it speaks of do not outlive the boot either."""
+UPGRADED_FILE = "upgraded"
+"""In the state folder, made by an upgrade of the package: start again once no session is open."""
 FIRST_EVENT_WITHIN_S = 1.0
 ANSWERS_WITHIN_S = 2.0
 
@@ -83,6 +86,8 @@ def run(options: DaemonOptions) -> None:
     with MainThreadQueue[str]() as stop, ExitStack() as closing:
         _stop_on_signals(stop)
         _make_folder(options.state)
+        upgraded = options.state / UPGRADED_FILE
+        upgraded.unlink(missing_ok=True)  # this is the new one
         listening = _listening(options.socket, closing)
         survivor = Survivor(options.config, options.state)
         closing.callback(survivor.dismiss)
@@ -115,7 +120,8 @@ def run(options: DaemonOptions) -> None:
             "sessions": sessions.are_watched,
             "survivor": lambda: survivor.is_alive,
         }
-        _run_until(stop, lambda: _is_well(parts))
+        gives_way = partial(_gives_way, upgraded, sessions)
+        _run_until(stop, lambda: _is_well(parts), gives_way)
         service_manager.notify("STOPPING=1")
 
 
@@ -152,13 +158,23 @@ def _listening(path: Path, closing: ExitStack) -> socket.socket:
     return listening
 
 
-def _run_until(stop: MainThreadQueue[str], is_well: Callable[[], bool]) -> None:
+def _run_until(
+    stop: MainThreadQueue[str], is_well: Callable[[], bool], gives_way: Callable[[], bool]
+) -> None:
     """Wait; tell the watchdog twice in its time, and only while everything works."""
     within_s = service_manager.watchdog_s()
     while (signal_name := stop.get(None if within_s is None else within_s / 2)) is None:
+        if gives_way():
+            _log.info("upgraded, and no session is open: the new version is started")
+            return
         if is_well():
             service_manager.notify("WATCHDOG=1")
     _log.info("asked to stop by %s", signal_name)
+
+
+def _gives_way(upgraded: Path, sessions: BoundSessions) -> bool:
+    """Return whether the next version is to take over now: a restart locks what is open."""
+    return upgraded.exists() and sessions.stop_if_quiet()
 
 
 def _is_well(parts: Mapping[str, Callable[[], bool]]) -> bool:

@@ -150,6 +150,13 @@ class BoundSessions:
             if session.phase is LockPhase.ENDED:
                 self._drop(account)
 
+    def stop_if_quiet(self) -> bool:
+        """Bind no session any more, unless one is open; return whether none is."""
+        with self._mutex:
+            if all(session.phase in _QUIET for session in self._bound.values()):
+                self._closing.set()
+            return self._closing.is_set()
+
     def close(self, within_s: float) -> None:
         """Lock every open session and wait until it is confirmed, or for so long."""
         deadline_s = time.monotonic() + within_s

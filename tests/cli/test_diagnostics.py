@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cps_auth.cli.diagnostics import find_card, find_lists, find_readers, look_at
+from cps_auth.cli.diagnostics import (
+    find_card,
+    find_lists,
+    find_readers,
+    lists_end_text,
+    look_at,
+)
 from cps_auth.errors import (
     CardUnavailable,
     CertificateRefused,
@@ -101,3 +107,26 @@ def test_every_link_is_looked_at_and_nothing_is_said_twice() -> None:
     ]
     assert "cartes à puce" in findings[1].text
     assert findings[2].text == "pour la même raison que : readers"
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (timedelta(days=3, seconds=1), None),
+        (timedelta(days=3), "encore 3 jours"),
+        (timedelta(days=1, hours=23), "encore 1 jour\u00a0:"),
+        (timedelta(hours=23, minutes=59), "encore 23 h"),
+        (timedelta(0), "échues"),
+        (timedelta(days=-9), "échues"),
+    ],
+)
+def test_lists_that_end_soon_are_told(
+    igc: FakeIgcSante, left: timedelta, words: str | None
+) -> None:
+    """From three days before, in one line that fits on a lock screen, with what to do."""
+    at = igc.made_at
+    for language in ("fr", "en"):
+        text = lists_end_text(at + left, at, language)
+        assert (text is None) is (words is None)
+        assert len(text or "") <= 96
+    assert words is None or words in str(lists_end_text(at + left, at, "fr"))
