@@ -14,7 +14,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks import browser, hops, removal, start, trust, unlock, web, web_workers
+from benchmarks import (
+    browser,
+    hops,
+    removal,
+    start,
+    trust,
+    unlock,
+    web,
+    web_open_pages,
+    web_workers,
+)
 from benchmarks.cards import wire
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
@@ -99,6 +109,7 @@ FIGURES: tuple[Callable[[FakeIgcSante, Path], object], ...] = (
     *web.FIGURES,
     *browser.FIGURES,
     *web_workers.FIGURES,
+    *web_open_pages.FIGURES,
     *unlock.FIGURES,
     *removal.FIGURES,
     *hops.FIGURES,

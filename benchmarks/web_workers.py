@@ -44,17 +44,18 @@ def make_app(folder: Path, store: str | None) -> Flask:
         CPS_REQUESTS_PER_MINUTE=10**9,
     )
     CpsLogin(app, judge=folder_judge(folder))
+    app.add_url_rule("/nothing", view_func=lambda: "nothing")
     return app
 
 
 def served() -> Flask:
     """Return the application that gunicorn serves, for a folder and a store that it is told."""
-    return make_app(Path(os.environ["BENCH_FOLDER"]), os.environ["BENCH_STORE"])
+    return make_app(Path(os.environ["BENCH_FOLDER"]), os.environ["BENCH_STORE"] or None)
 
 
 def web_eid_login_redis(igc: FakeIgcSante, folder: Path) -> Figure:
     """A whole login with its rows in Redis, beside the same in SQLite."""
-    with _redis(folder) as url:
+    with redis_server(folder) as url:
         apps = make_app(folder, url), make_app(folder, None)
         return compare(
             "a whole login from elsewhere, through Flask's test client, with the card's signature",
@@ -84,7 +85,7 @@ def web_eid_answer(igc: FakeIgcSante, folder: Path) -> Figure:
 
 def web_eid_workers(igc: FakeIgcSante, folder: Path) -> Figure:
     """Processor time of gunicorn for each login, with two workers and with one, on Redis."""
-    with _redis(folder) as url:
+    with redis_server(folder) as url:
         turns = [
             [_seconds_per_login(igc, folder, url, workers) for workers in (2, 1)]
             for _ in range(ROUNDS)
@@ -100,15 +101,15 @@ def web_eid_workers(igc: FakeIgcSante, folder: Path) -> Figure:
 
 
 def _seconds_per_login(igc: FakeIgcSante, folder: Path, store: str, workers: int) -> float:
-    with _gunicorn(folder, store, workers) as (port, server), ThreadPoolExecutor(BROWSERS) as pool:
+    with serving(folder, store, workers) as (port, server), ThreadPoolExecutor(BROWSERS) as pool:
         browse = [lambda: log_in(igc, through_http(port))] * LOGINS
         list(pool.map(lambda visit: visit(), browse[:40]))  # imports, caches, connections
-        before = _processor_seconds(server)
+        before = processor_seconds(server)
         list(pool.map(lambda visit: visit(), browse))
-        return (_processor_seconds(server) - before) / LOGINS
+        return (processor_seconds(server) - before) / LOGINS
 
 
-def _processor_seconds(server: int) -> float:
+def processor_seconds(server: int) -> float:
     """Return what the workers of a server have used, user and system."""
     children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
     return sum(_seconds_of(int(child)) for child in children)
@@ -120,7 +121,7 @@ def _seconds_of(process: int) -> float:
 
 
 @contextmanager
-def _gunicorn(folder: Path, store: str, workers: int) -> Iterator[tuple[int, int]]:
+def serving(folder: Path, store: str, workers: int) -> Iterator[tuple[int, int]]:
     """Serve on a free port; give port and process."""
     log = folder / "gunicorn.log"
     log.unlink(missing_ok=True)
@@ -147,7 +148,7 @@ def _port_in(log: Path, server: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[str]:
+def redis_server(folder: Path) -> Iterator[str]:
     """Serve on a socket in the folder; give its address."""
     socket = folder / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", ""]

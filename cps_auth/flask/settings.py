@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_SESSION_LIFETIME": timedelta(hours=12),
     "CPS_SESSION_IDLE": timedelta(minutes=60),
     "CPS_FORM_LIFETIME": timedelta(minutes=5),
+    "CPS_POLL": timedelta(seconds=30),
     "CPS_TRUST": None,
     "CPS_REVOCATION_GRACE": timedelta(0),
     "CPS_OCSP": False,
@@ -52,6 +53,7 @@ class FlaskSettings:
     session_lifetime: timedelta
     session_idle: timedelta
     form_lifetime: timedelta
+    poll: timedelta  # how often an open page asks whose card is in another machine
     trust: Path | None  # folder that replaces the pinned authorities
     revocation_grace: timedelta  # how long after its nextUpdate a CRL still counts
     ocsp: bool  # ask the authorities' responders where no CRL is current
@@ -106,6 +108,7 @@ def read_flask_settings(app: Flask, reader: SettingReader) -> FlaskSettings:
         session_lifetime=reader.duration("CPS_SESSION_LIFETIME"),
         session_idle=reader.duration("CPS_SESSION_IDLE"),
         form_lifetime=reader.duration("CPS_FORM_LIFETIME"),
+        poll=reader.duration("CPS_POLL"),
         trust=reader.folder("CPS_TRUST"),
         revocation_grace=reader.duration(
             "CPS_REVOCATION_GRACE",

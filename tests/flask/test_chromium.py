@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from flask import Flask, render_template_string, request
+from flask_login import login_required
 from playwright.sync_api import Page, expect, sync_playwright
 
+from cps_auth.flask import CpsLogin
 from cps_auth.pki.judge import Judge
 from webdemo.application import create_app, stop_app
 from webdemo.desk import VirtualDesk
@@ -134,6 +139,95 @@ def test_the_panel_pulls_the_card_beside_the_page(
     expect(page.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
     expect(page.locator(".desk-lock strong")).to_have_text("verrouillé")
     assert desk.inserted is None
+
+
+@dataclass
+class Status:
+    """The status address of a served application: how often it was asked, and a way to stop it."""
+
+    answers: threading.Event = field(default_factory=threading.Event)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.answers.set()
+
+    def watch(self) -> None:
+        """Count, and wait while nothing is to be answered."""
+        if request.endpoint == "cps.status":
+            self.asked += 1
+            assert self.answers.wait(60)
+
+
+@pytest.fixture
+def watched(desk: VirtualDesk, judge: Judge, tmp_path: Path) -> Iterator[tuple[str, Status]]:
+    """A page with a field, watched over, and the server's status address."""
+    status = Status()
+    with bind_loopback(0) as listener:
+        where = origin_of(listener)
+        app = Flask("watched")
+        app.config.update(
+            SECRET_KEY="k", CPS_ORIGIN=where, CPS_DATABASE=tmp_path / "watched.sqlite3"
+        )
+        login = CpsLogin(app, cards=desk.cards, judge=judge)
+        app.before_request(status.watch)
+
+        @app.get("/")
+        @login_required
+        def home() -> str:
+            return render_template_string("<input aria-label=Dose> {{ cps_watch() }}")
+
+        with serving(listener, app, login.stop):
+            yield where, status
+        status.answers.set()
+
+
+def _log_in(page: Page, origin: str, desk: VirtualDesk) -> None:
+    desk.insert("doctor")
+    page.goto(origin)
+    page.get_by_label("Les quatre chiffres du code porteur").fill("1234")
+    page.get_by_role("button", name="Se connecter").click()
+    expect(page.get_by_label("Dose")).to_be_visible()
+
+
+def test_a_page_whose_server_hangs_is_out_of_reach(
+    page: Page, watched: tuple[str, Status], desk: VirtualDesk
+) -> None:
+    """Covered, and inert for Tab and screen readers; when the server is back, so is the page."""
+    origin, status = watched
+    _log_in(page, origin, desk)
+    dose = page.get_by_label("Dose")
+    dose.fill("5 mg")
+    status.answers.clear()
+    asked_at = time.monotonic()
+    cover = page.get_by_role("alertdialog")
+    expect(cover).to_be_visible()
+    assert time.monotonic() - asked_at < NOTICED_WITHIN_S
+    for _ in range(3):
+        page.keyboard.press("Escape")
+        page.keyboard.press("Tab")
+    expect(cover).to_be_visible()
+    assert page.evaluate("document.activeElement.tagName") != "INPUT"
+    page.keyboard.type("0")
+    status.answers.set()
+    expect(cover).to_have_count(0)
+    expect(dose).to_have_value("5 mg")
+
+
+def test_one_tab_asks_for_all(page: Page, watched: tuple[str, Status], desk: VirtualDesk) -> None:
+    """Four tabs cost no more than one, and all of them notice."""
+    origin, status = watched
+    _log_in(page, origin, desk)
+    tabs = [page, *(page.context.new_page() for _ in range(3))]
+    for tab in tabs[1:]:
+        tab.goto(origin)
+    page.wait_for_timeout(500)
+    before, began = status.asked, time.monotonic()
+    page.wait_for_timeout(3000)
+    per_second = (status.asked - before) / (time.monotonic() - began)
+    assert 0 < per_second < 5  # one tab alone asks 2.5 times
+    desk.pull()
+    for tab in tabs:
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Carte retirée, session fermée")
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ from cps_auth.flask.sessions.model import EndReason
 from cps_auth.flask.sessions.purpose import Purpose, asked_purpose
 from cps_auth.flask.state import LoginState, current_state
 
+POLL_HERE_MS = 400
+"""How often a page asks where a card can be pulled in this machine: half a second, to notice."""
+
 
 def add_pages(blueprint: Blueprint) -> None:
     """Put the shared pages on the extension's blueprint."""
@@ -85,13 +88,15 @@ def _usable(state: LoginState) -> Sequence[LoginMethod]:
 
 
 def status() -> ResponseReturnValue:
-    """Tell an open page of ours whether its session goes on and whether a card came or went."""
+    """Tell an open page if its session goes on, if a card came or went, and when to ask again."""
     state = current_state()
     check_own_page(request.environ, state.settings)
     known = session_id()
     is_open = known is not None and state.live_session(known, touch=False) is not None
-    answer = {"session": "open" if is_open else "closed"} | _status_of_methods(state)
-    return answer, {"Cache-Control": "no-store"}
+    here = _status_of_methods(state)
+    again_ms = POLL_HERE_MS if here else round(state.settings.poll.total_seconds() * 1000)
+    answer = {"session": "open" if is_open else "closed", "again_ms": again_ms}
+    return {**answer, **here}, {"Cache-Control": "no-store"}
 
 
 def _status_of_methods(state: LoginState) -> dict[str, str | bool]:
