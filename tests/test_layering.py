@@ -16,24 +16,10 @@ FLOOR = ("cps_auth.files", "cps_auth.der", "cps_auth.cache")
 
 ALLOWED = {
     # a module or folder of modules: what of the project it may import, besides its own folder
-    "cps_auth.error_root": (),
-    "cps_auth.errors": (
-        "cps_auth.error_root",
-        "cps_auth.card_certificate_errors",
-        "cps_auth.provider_errors",
-    ),
-    "cps_auth.card_certificate_errors": ("cps_auth.error_root",),
-    "cps_auth.provider_errors": ("cps_auth.error_root",),
+    "cps_auth.errors": (),
     "cps_auth.model": ("cps_auth.provider_model",),
     "cps_auth.provider_model": (),
-    "cps_auth.wording": (
-        "cps_auth.errors",
-        "cps_auth.provider_wording",
-        "cps_auth.cause_wording",
-    ),
-    "cps_auth.cause_wording": ("cps_auth.errors",),
-    "cps_auth.language": ("cps_auth.wording",),
-    "cps_auth.provider_wording": ("cps_auth.errors",),
+    "cps_auth.wording": ("cps_auth.errors",),
     "cps_auth.exit_codes": ("cps_auth.errors",),
     "cps_auth.audit": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
     "cps_auth.config": ("cps_auth.errors", "cps_auth.files", "cps_auth.pki.revocation.policy"),
@@ -91,7 +77,6 @@ ALLOWED = {
         "cps_auth.errors",
         "cps_auth.exit_codes",
         "cps_auth.wording",
-        "cps_auth.language",
         "cps_auth.main_thread",
         "cps_auth.pin_entry",
         "cps_auth.login.verify",
@@ -104,7 +89,6 @@ ALLOWED = {
         "cps_auth.native_host.pin_window",
     ),
     "cps_auth.cli.pc": ("cps_auth", "pam_helper"),
-    "cps_auth.cli.pc_setup": ("cps_auth", "pam_helper"),
     "cps_auth.__main__": ("cps_auth.cli.main",),
     "cps_auth": ("cps_auth",),
     "pam_helper": (

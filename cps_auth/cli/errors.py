@@ -16,8 +16,8 @@ import click
 from cps_auth.cli.streams import visible
 from cps_auth.errors import CpsAuthError
 from cps_auth.exit_codes import EXIT_CODES, INTERRUPTED, UNFORESEEN, USAGE
-from cps_auth.language import language_of
 from cps_auth.wording import explain, translations
+from cps_auth.wording.language import language_of
 
 _log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "browser": ("browser", "Register this computer's card with Chromium, Chrome and Firefox."),
     "doctor": ("doctor", "Look at every link between this command and a login."),
     "login": ("login", "Log the holder in: card, certificate, PIN and a fresh signature."),
-    "pc": ("pc_setup", "Set this computer up so that the CPS card opens and locks its sessions."),
+    "pc": ("pc.setup", "Set this computer up so that the CPS card opens and locks its sessions."),
     "pin": ("pin", "Show, change or unblock the PIN (code porteur)."),
     "readers": ("readers", "List the readers and what is in them."),
     "show": ("login", "Show whose card it is and whether it would be accepted."),

@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cps_auth.exit_codes import RESULT_LOST
-from cps_auth.language import language_of
 from cps_auth.wording import translations
+from cps_auth.wording.language import language_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

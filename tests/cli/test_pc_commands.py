@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cps_auth.cli import pc_setup
 from cps_auth.cli.main import cli
+from cps_auth.cli.pc import setup as pc_setup
 from cps_auth.config import read_settings
 from cps_auth.errors import ConfigurationError, DaemonUnreachable, WrongPin
 from cps_auth.exit_codes import EXIT_CODES, USAGE

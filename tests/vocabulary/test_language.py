@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cps_auth.language import language_of
+from cps_auth.wording.language import language_of
 
 
 @pytest.mark.parametrize(

@@ -8,24 +8,24 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from cps_auth.card_certificate_errors import (
+from cps_auth.errors.card_certificate import (
     NoAuthenticationCertificate as NoAuthenticationCertificate,
 )
-from cps_auth.card_certificate_errors import SeveralCertificates as SeveralCertificates
-from cps_auth.error_root import CardUnavailable as CardUnavailable
-from cps_auth.error_root import CertificateRefused as CertificateRefused
-from cps_auth.error_root import CpsAuthError as CpsAuthError
-from cps_auth.error_root import InstallationError as InstallationError
-from cps_auth.error_root import PinRefused as PinRefused
-from cps_auth.error_root import ProofRefused as ProofRefused
-from cps_auth.error_root import ReaderServiceUnavailable as ReaderServiceUnavailable
-from cps_auth.error_root import RequestRefused as RequestRefused
-from cps_auth.error_root import leaves as leaves
-from cps_auth.provider_errors import ProviderIdentityRefused as ProviderIdentityRefused
-from cps_auth.provider_errors import ProviderLevelTooLow as ProviderLevelTooLow
-from cps_auth.provider_errors import ProviderLoginDeclined as ProviderLoginDeclined
-from cps_auth.provider_errors import ProviderTokenRefused as ProviderTokenRefused
-from cps_auth.provider_errors import ProviderUnavailable as ProviderUnavailable
+from cps_auth.errors.card_certificate import SeveralCertificates as SeveralCertificates
+from cps_auth.errors.provider import ProviderIdentityRefused as ProviderIdentityRefused
+from cps_auth.errors.provider import ProviderLevelTooLow as ProviderLevelTooLow
+from cps_auth.errors.provider import ProviderLoginDeclined as ProviderLoginDeclined
+from cps_auth.errors.provider import ProviderTokenRefused as ProviderTokenRefused
+from cps_auth.errors.provider import ProviderUnavailable as ProviderUnavailable
+from cps_auth.errors.root import CardUnavailable as CardUnavailable
+from cps_auth.errors.root import CertificateRefused as CertificateRefused
+from cps_auth.errors.root import CpsAuthError as CpsAuthError
+from cps_auth.errors.root import InstallationError as InstallationError
+from cps_auth.errors.root import PinRefused as PinRefused
+from cps_auth.errors.root import ProofRefused as ProofRefused
+from cps_auth.errors.root import ReaderServiceUnavailable as ReaderServiceUnavailable
+from cps_auth.errors.root import RequestRefused as RequestRefused
+from cps_auth.errors.root import leaves as leaves
 
 
 class ReaderServiceLost(ReaderServiceUnavailable):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from cps_auth.cli.errors import language_of_environment, surface
-from cps_auth.cli.pc import enrol_card, options_of, paths, pc, pc_side, walk_chain
+from cps_auth.cli.pc.commands import enrol_card, options_of, paths, pc, pc_side, walk_chain
 from cps_auth.cli.trust import update
 from cps_auth.config import Settings, read_settings
 from cps_auth.errors import ConfigurationError

@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from cps_auth import errors as e
-from cps_auth.cause_wording import CAUSE_WORDS
-from cps_auth.provider_wording import PROVIDER_WORDS
+from cps_auth.wording.causes import CAUSE_WORDS
+from cps_auth.wording.provider import PROVIDER_WORDS
 
 LANGUAGES = ("fr", "en")
-LOCALE_FOLDER = Path(__file__).parent / "locale"
+LOCALE_FOLDER = Path(__file__).parents[1] / "locale"
 DOMAIN = "cps_auth"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cps_auth.error_root import CardUnavailable
+from cps_auth.errors.root import CardUnavailable
 
 
 class NoAuthenticationCertificate(CardUnavailable):

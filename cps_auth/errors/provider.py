@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cps_auth.error_root import CpsAuthError
+from cps_auth.errors.root import CpsAuthError
 
 
 class ProviderRefused(CpsAuthError):

@@ -1,0 +1,1 @@
+"""`cps-auth pc`: the commands that make a computer a practice's PC, for root."""
