@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from hardware_mocks.card.virtual_card import CARD_KINDS, Insertable, VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.igc.issuing import issue_card
 from hardware_mocks.personas import PERSONAS, Persona, find_persona
+from hardware_mocks.pro_sante_connect.installed import StandInUnavailable, install
+from hardware_mocks.pro_sante_connect.stand_in import stand_in
 from hardware_mocks.readers.fault_plan import FaultPlan
 from hardware_mocks.readers.fault_text import parse_fault
 from hardware_mocks.transcripts.cards import RecordingCard
@@ -87,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     pki = commands.add_parser("pki", help="write a fake IGC-Santé")
     pki.add_argument("dir", type=Path, metavar="DIR")
     pki.set_defaults(run=_pki)
+    psc = commands.add_parser("psc", help="run a stand-in Pro Santé Connect (needs node 18)")
+    psc.add_argument("origin", nargs="*", metavar="ORIGIN", help="such as http://127.0.0.1:5000")
+    psc.add_argument("--port", type=int, default=0, help="default: any")
+    psc.add_argument("--install", action="store_true", help="install what it needs, then stop")
+    psc.set_defaults(run=_psc)
     commands.add_parser("personas", help="list the invented holders").set_defaults(run=_personas)
     return parser
 
@@ -176,6 +184,20 @@ def _pki(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise _Refused(f"cannot write to {parsed.dir}: {error.strerror}") from error
     print(f"fake IGC-Santé written to {parsed.dir}")
+    return EXIT_OK
+
+
+def _psc(parsed: argparse.Namespace) -> int:
+    try:
+        if parsed.install:
+            install()
+            return EXIT_OK
+        with stand_in(*parsed.origin, port=parsed.port) as running:
+            for key, value in running.settings().items():
+                print(f'{key} = "{value}"', flush=True)
+            signal.pause()
+    except StandInUnavailable as error:
+        raise _Refused(str(error)) from error
     return EXIT_OK
 
 

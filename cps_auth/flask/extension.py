@@ -16,6 +16,7 @@ from cps_auth.flask.joining import check_joinable, join
 from cps_auth.flask.methods.local_reader import LocalReader
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.methods.mtls.method import Mtls
+from cps_auth.flask.methods.pro_sante_connect.method import ProSanteConnect
 from cps_auth.flask.methods.web_eid import WebEid
 from cps_auth.flask.pages.render import page_context
 from cps_auth.flask.pages.views import add_pages
@@ -28,7 +29,7 @@ from cps_auth.flask.stores.sqlite_stores import open_sqlite_stores
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.open import open_judge
 
-BY_SETTINGS: tuple[type[LoginMethod], ...] = (WebEid, Mtls)
+BY_SETTINGS: tuple[type[LoginMethod], ...] = (WebEid, Mtls, ProSanteConnect)
 """The login methods that settings switch on, in the order of the login page."""
 
 _log = logging.getLogger(__name__)
@@ -127,7 +128,9 @@ class CpsLogin:
         settings = read_flask_settings(app, reader)
         methods = {method.name: method for method in self._methods(reader)}
         if not methods:
-            reader.note("no login method: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES")
+            reader.note(
+                "no login method: no cards, no CPS_WEB_EID, no CPS_MTLS_PROXIES, no CPS_PSC"
+            )
         reader.finish()
         state = LoginState(
             app,

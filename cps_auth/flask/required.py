@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from flask import abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -30,6 +30,7 @@ def cps_required(
     professions: Collection[str] | None = None,
     card_types: Collection[CardType] | None = None,
     max_age: timedelta | None = None,
+    card: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R | ResponseReturnValue]]:
     """Make a decorator for views that need more than a login.
 
@@ -37,13 +38,15 @@ def cps_required(
         professions: codes of ANS table G15, such as {"10", "60"}; None for all.
         card_types: types of card; None for all.
         max_age: how long ago card and PIN may have been verified; None for the whole session.
+        card: the card itself has to have proven the holder, to us: no Pro Santé Connect.
 
     Returns:
         A decorator. Without a login it answers as `login_required`; to somebody whom the
         application logged in otherwise it asks for their card; with the wrong card 403;
         with a login that is too old it asks for the PIN again (and tells a program 401). A TLS
         client certificate says nothing about when the PIN was typed: with `max_age` such a
-        login is always too old. Views may be `async`, as Flask's own.
+        login is always too old; that of Pro Santé Connect counts from the authentication there,
+        and is too old unless CPS_PSC_REAUTHENTICATES. Views may be `async`, as Flask's own.
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
@@ -53,9 +56,9 @@ def cps_required(
             if user is None:
                 return _without_card()
             if not _is_allowed(user, professions, card_types):
-                refusal = HolderNotAllowed(reason="profession-or-card")
-                audit.access_refused(refusal, user.session)
-                return answer_refusal(refusal)
+                return _refuse(user, "profession-or-card")
+            if card and not user.holder.proof.is_of_card:
+                return _ask_for_card(user)
             if max_age is not None and not _is_fresh(user, max_age):
                 return _ask_again(user)
             shown: R = current_app.ensure_sync(view)(*args, **kwargs)
@@ -78,14 +81,28 @@ def _without_card() -> ResponseReturnValue:
 
 def _ask_again(user: CpsUser) -> ResponseReturnValue:
     """Lead a person back through the login, to this page where it can be come back to."""
-    state = current_state()
-    if not any(method.asks_pin for method in state.methods.values()):
-        refusal = HolderNotAllowed(reason="no-way-in-asks-for-the-pin")
-        audit.access_refused(refusal, user.session)
-        return answer_refusal(refusal)
+    if not any(method.can_ask_again for method in current_state().methods.values()):
+        return _refuse(user, "no-way-in-asks-for-the-pin")
+    return _lead_to_login(again=1)
+
+
+def _ask_for_card(user: CpsUser) -> ResponseReturnValue:
+    """Lead a person who came by Pro Santé Connect to a login with the card."""
+    if not any(method.proves_card for method in current_state().methods.values()):
+        return _refuse(user, "no-login-method-proves-the-card")
+    return _lead_to_login(card=1)
+
+
+def _refuse(user: CpsUser, reason: str) -> ResponseReturnValue:
+    refusal = HolderNotAllowed(reason=reason)
+    audit.access_refused(refusal, user.session)
+    return answer_refusal(refusal)
+
+
+def _lead_to_login(**demand: Any) -> ResponseReturnValue:
     if not opens_a_page(request):
         abort(401)
-    return redirect(url_for("cps.login", next=this_page(), again=1), code=303)
+    return redirect(url_for("cps.login", next=this_page(), **demand), code=303)
 
 
 def _is_fresh(user: CpsUser, max_age: timedelta) -> bool:

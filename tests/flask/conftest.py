@@ -185,7 +185,7 @@ def _add_pages(app: Flask) -> None:
             ps_idnat=current_user.ps_idnat,
             name=current_user.display_name,
             profession=current_user.profession,
-            card_type=current_user.card_type.name,
+            card_type=getattr(current_user.card_type, "name", None),
             method=current_user.method,
             verified_at=current_user.verified_at.isoformat(),
             trust=current_user.holder.trust,
@@ -240,9 +240,9 @@ class RemoteVisitor:
             **more,
         )
 
-    def page_token(self) -> str:
+    def page_token(self, page: str = "/cps/login") -> str:
         """Open the login page and return the token of its script."""
-        text = self.open("GET", "/cps/login").text
+        text = self.open("GET", page).text
         found = re.search(r'data-token="([0-9a-f]+)"', text)
         assert found is not None, text
         return found.group(1)
@@ -281,9 +281,11 @@ class RemoteVisitor:
         path = more.pop("path", "/cps/web-eid/login")
         return self.open("POST", path, data=body, headers=headers, **more)
 
-    def log_in(self, persona: str = "doctor", **more: Any) -> TestResponse:
+    def log_in(
+        self, persona: str = "doctor", page: str = "/cps/login", **more: Any
+    ) -> TestResponse:
         """Do all of it."""
-        page_token = self.page_token()
+        page_token = self.page_token(page)
         nonce = self.challenge(page_token)
         return self.send(self.answer(nonce, persona), page_token, **more)
 

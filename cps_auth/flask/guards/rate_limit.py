@@ -13,7 +13,14 @@ from ipaddress import ip_address, ip_network
 
 from flask import request
 
-from cps_auth.errors import CpsAuthError, PeerNotAllowed, StoreUnavailable, TooManyRequests
+from cps_auth.errors import (
+    CpsAuthError,
+    PeerNotAllowed,
+    ProviderLoginDeclined,
+    ProviderUnavailable,
+    StoreUnavailable,
+    TooManyRequests,
+)
 from cps_auth.flask.guards.requests import BELOW_PROXY_FIX
 from cps_auth.flask.state import LoginState
 from cps_auth.flask.stores.ports import window_of
@@ -22,6 +29,13 @@ _log = logging.getLogger(__name__)
 
 _MINUTE = timedelta(minutes=1)
 _REFUSALS = "refusals"
+_NOT_COUNTED = (
+    TooManyRequests,
+    StoreUnavailable,
+    PeerNotAllowed,
+    ProviderLoginDeclined,
+    ProviderUnavailable,
+)
 
 
 def check_rate(state: LoginState, what: str) -> None:
@@ -49,7 +63,7 @@ def count_refusal(state: LoginState, error: CpsAuthError) -> None:
     Being sent away for asking too often is none. Nor is what another site makes a browser send:
     it could lock a whole practice out, and nothing was tried.
     """
-    if isinstance(error, (TooManyRequests, StoreUnavailable, PeerNotAllowed)):
+    if isinstance(error, _NOT_COUNTED):
         return
     try:
         window = state.settings.lockout

@@ -83,6 +83,12 @@ def opens_a_page(request: Request) -> bool:
     return request.method == "GET" and accepted.accept_html
 
 
+def is_phone(request: Request) -> bool:
+    """Return whether the browser says that it runs on a phone; only an order rests on it."""
+    hint = request.headers.get("Sec-CH-UA-Mobile")
+    return hint == "?1" if hint is not None else "Mobi" in request.user_agent.string
+
+
 def _is_document(environ: WSGIEnvironment) -> bool:
     """What a service worker passes on names no destination, but no script can say `navigate`."""
     destination = environ.get("HTTP_SEC_FETCH_DEST")

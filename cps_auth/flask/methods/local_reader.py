@@ -31,7 +31,7 @@ from cps_auth.flask.guards.rate_limit import check_rate
 from cps_auth.flask.guards.requests import check_own_page, check_same_machine
 from cps_auth.flask.http_errors import http_status, may_be_explained
 from cps_auth.flask.methods.login_form import LoginForm, login_form
-from cps_auth.flask.methods.method import LoginMethod
+from cps_auth.flask.methods.method import LoginMethod, offered_methods
 from cps_auth.flask.pages.redirects import asked_or_after_login
 from cps_auth.flask.pages.refuse import answer_refusal
 from cps_auth.flask.pages.render import render_page
@@ -239,6 +239,10 @@ class LocalReader(LoginMethod):
             refusal, trouble = None, refusal
         has_form = card is not None and (refusal is None or not isinstance(refusal, BadSignature))
         asked = asked_or_after_login(unverified_next)
+        demand = same_purpose()
+        others = offered_methods(
+            state.methods.values(), again="again" in demand, card="card" in demand
+        )
         page = render_page(
             "login.html",
             card=card,
@@ -249,7 +253,8 @@ class LocalReader(LoginMethod):
             refusal=None if refusal is None else explain(refusal, language),
             token=_token(state, card) if has_form else None,
             next=asked,
-            here=url_for("cps.login", next=asked, **same_purpose()),
+            here=url_for("cps.login", next=asked, **demand),
+            beside=[method for method in others if method.is_beside_card],
             has_other_ways=has_others,
             presence=presence,
             renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),

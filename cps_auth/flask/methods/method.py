@@ -6,7 +6,7 @@ differs between methods is asked of this object; nothing else in the extension n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import ClassVar, Self
@@ -27,6 +27,9 @@ class LoginMethod:
         name: in session rows, audit lines and the login page; never reused for another one.
         settings: the `CPS_…` keys that `from_settings` reads, with their defaults.
         asks_pin: its login proves that card and PIN were used at `verified_at`.
+        proves_card: its login proves that the card's own key was used, here or elsewhere.
+        is_beside_card: its part is shown on the page of a method that has one, too.
+        is_first_on_phones: most phones have no reader.
         has_page: it shows a login page of its own, by `page`, to browsers that may use it.
         template: of its part of the login page that all other methods share; sees `method`,
             `next`, `is_first`, `form_token`, `language` and the translations `_`.
@@ -36,6 +39,9 @@ class LoginMethod:
     name: ClassVar[str]
     settings: ClassVar[Mapping[str, object]] = MappingProxyType({})
     asks_pin: ClassVar[bool] = False
+    proves_card: ClassVar[bool] = True
+    is_beside_card: ClassVar[bool] = False
+    is_first_on_phones: ClassVar[bool] = False
     has_page: ClassVar[bool] = False
     template: ClassVar[str | None] = None
     policy: Mapping[str, Collection[str]] = MappingProxyType({})
@@ -92,6 +98,21 @@ class LoginMethod:
         del error
         return False
 
+    @property
+    def can_ask_again(self) -> bool:
+        """Return whether a new login can make a session fresh."""
+        return self.asks_pin
+
+    def logout_url(self, row: SessionRow, *, back_to: str) -> str | None:
+        """Return where a browser goes that logged out here; None for the application's page.
+
+        Args:
+            row: the session that was ended.
+            back_to: where it has to come back to, an absolute address.
+        """
+        del row, back_to
+        return None
+
     def is_fresh(self, row: SessionRow, max_age: timedelta, *, at: datetime) -> bool:
         """Return whether card and PIN were verified as lately as a view demands.
 
@@ -123,3 +144,22 @@ class LoginMethod:
 
     def stop(self) -> None:
         """End what runs in the background; may be called twice."""
+
+
+def offered_methods(
+    methods: Iterable[LoginMethod], *, again: bool, card: bool
+) -> Sequence[LoginMethod]:
+    """Return the methods that have a part on a page and can do what is demanded, in their order.
+
+    Args:
+        methods: that this browser may use.
+        again: the login has to be fresh.
+        card: the card itself has to prove it.
+    """
+    return [
+        method
+        for method in methods
+        if method.template
+        and (method.can_ask_again or not again)
+        and (method.proves_card or not card)
+    ]

@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
 from cps_auth.errors import CpsAuthError, PeerNotAllowed, StoreUnavailable
-from cps_auth.flask.guards.requests import check_document, check_own_page, opens_a_page
-from cps_auth.flask.methods.method import LoginMethod
+from cps_auth.flask.guards.requests import check_document, check_own_page, is_phone, opens_a_page
+from cps_auth.flask.methods.method import LoginMethod, offered_methods
 from cps_auth.flask.pages.redirects import (
     after_login,
     after_logout,
@@ -25,7 +25,7 @@ from cps_auth.flask.sessions.browser import (
     empty_session,
     session_id,
 )
-from cps_auth.flask.sessions.model import EndReason
+from cps_auth.flask.sessions.model import EndReason, SessionRow
 from cps_auth.flask.sessions.purpose import Purpose, asked_purpose
 from cps_auth.flask.state import LoginState, current_state
 
@@ -49,9 +49,9 @@ def login() -> ResponseReturnValue:
     usable = _usable(state)
     check_document(request.environ)
     known, asked = session_id(), request.args.get("next")
-    again = request.args.get("again") == "1"
+    again, card = request.args.get("again") == "1", request.args.get("card") == "1"
     purpose = asked_purpose()
-    is_for_more = again or purpose is not Purpose.LOGIN
+    is_for_more = again or card or purpose is not Purpose.LOGIN
     if known and not is_for_more and state.live_session(known, touch=False) is not None:
         return redirect(asked_or_after_login(asked))
     if purpose is Purpose.LINK and state.link_account is None:
@@ -63,7 +63,10 @@ def login() -> ResponseReturnValue:
     return render_page(
         "remote.html",
         next=asked_or_after_login(asked),
-        methods=[method for method in usable if method.template and (method.asks_pin or not again)],
+        methods=sorted(
+            offered_methods(usable, again=again, card=card),
+            key=lambda method: not (method.is_first_on_phones and is_phone(request)),
+        ),
     )
 
 
@@ -128,11 +131,19 @@ def logout() -> ResponseReturnValue:
     check_own_page(request.environ, state.settings)
     check_form_token(request.form.get(TOKEN_FIELD), LOGOUT)
     known = session_id()
+    row = None if known is None else state.live_session(known, touch=False)
     if known is not None:
         state.end_session(known, EndReason.LOGOUT)
     logout_user()
     empty_session()
-    return redirect(after_logout(), code=303)
+    return redirect(_leave(state, row) or after_logout(), code=303)
+
+
+def _leave(state: LoginState, row: SessionRow | None) -> str | None:
+    method = None if row is None else state.methods.get(row.method)
+    if row is None or method is None:
+        return None
+    return method.logout_url(row, back_to=state.settings.origin + after_logout())
 
 
 def needs_refresh() -> ResponseReturnValue:

@@ -24,18 +24,20 @@ class Purpose(enum.Enum):
 
 
 def asked_purpose() -> Purpose:
-    """Return what the login page is asked for: by `?link=1`, `?confirm=1`, `?again=1`, or login."""
+    """Return what the login page is asked for: by the query."""
     if other_login() is None:
         return Purpose.LOGIN
     if request.args.get("link") == "1":
         return Purpose.LINK
-    is_on_top = "1" in (request.args.get("confirm"), request.args.get("again"))
+    is_on_top = any(request.args.get(name) == "1" for name in ("confirm", "again", "card"))
     return Purpose.CONFIRM if is_on_top else Purpose.LOGIN
 
 
 def same_purpose() -> dict[str, Any]:
     """Return the part of the query that leads to this login page again, for the same purpose."""
-    return {name: "1" for name in ("link", "confirm", "again") if request.args.get(name) == "1"}
+    return {
+        name: "1" for name in ("link", "confirm", "again", "card") if request.args.get(name) == "1"
+    }
 
 
 def purpose_text(purpose: Purpose) -> str:

@@ -6,7 +6,6 @@ checked here before anything of it is used. Access and refresh tokens live as lo
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +28,7 @@ from cps_auth.login.pro_sante_connect.credentials import (
 )
 from cps_auth.login.pro_sante_connect.identity import PscIdentity, read_identity
 from cps_auth.login.pro_sante_connect.provider import Provider, ProviderAddress
+from cps_auth.login.pro_sante_connect.start import Start
 from cps_auth.login.pro_sante_connect.tokens import (
     Audience,
     Claims,
@@ -45,19 +45,6 @@ ACR_VALUES = "eidas1"
 _CODE_MAX = 4096
 _OK = 200
 _DECLINED = frozenset({"access_denied", "login_required", "interaction_required"})
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a login has to remember until the browser is back."""
-
-    nonce: str = field(repr=False)
-    code_verifier: str = field(repr=False)
-
-    @classmethod
-    def make(cls) -> Start:
-        """Return fresh secrets of one login."""
-        return cls(secrets.token_urlsafe(32), secrets.token_urlsafe(48))
 
 
 class PscClient:
@@ -93,21 +80,18 @@ class PscClient:
         self._credentials = credentials
         self._key = read_key(credentials)
 
-    def authorization_url(
-        self, start: Start, *, redirect_uri: str, state: str, again: bool = False
-    ) -> str:
+    def authorization_url(self, start: Start, *, redirect_uri: str, state: str) -> str:
         """Return where the browser goes to log in.
 
         Args:
             start: kept until it is back.
             redirect_uri: as registered, to the letter.
             state: single use, of this browser.
-            again: the person has to be authenticated anew.
 
         Raises:
             ProviderUnavailable
         """
-        anew = {"prompt": "login", "max_age": "0"} if again else {}
+        anew = {} if start.authenticated_since is None else {"prompt": "login", "max_age": "0"}
         url: str = prepare_grant_uri(
             self.provider.metadata().authorization_endpoint,
             client_id=self.audience.client_id,
@@ -148,7 +132,6 @@ class PscClient:
         *,
         redirect_uri: str,
         at: datetime,
-        authenticated_since: datetime | None = None,
     ) -> PscIdentity:
         """Return who logged in: code, tokens, userinfo, each checked.
 
@@ -157,7 +140,6 @@ class PscClient:
             start: what was kept.
             redirect_uri: as in the request.
             at: now, aware UTC.
-            authenticated_since: the person has to have been authenticated after it.
 
         Raises:
             ProviderRefused: any leaf.
@@ -172,7 +154,7 @@ class PscClient:
         )
         tokens = self.post(self.provider.metadata().token_endpoint, body).tokens()
         return self.identify(
-            tokens, nonce=start.nonce, at=at, authenticated_since=authenticated_since
+            tokens, nonce=start.nonce, at=at, authenticated_since=start.authenticated_since
         )
 
     def identify(
@@ -190,7 +172,7 @@ class PscClient:
             tokens: as they came.
             nonce: of the login; None for CIBA.
             at: now, aware UTC.
-            authenticated_since: as in `finish`.
+            authenticated_since: as in `Start`.
             means: as in `read_identity`.
 
         Raises:

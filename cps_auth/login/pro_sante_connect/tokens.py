@@ -147,12 +147,17 @@ class LogoutToken:
     session: str | None
     subject: str | None
 
+    @property
+    def latest(self) -> datetime:
+        """Return the newest beginning of a session that it can be about."""
+        return self.issued_at + CLOCK_SKEW
+
 
 def check_logout_token(claims: Claims, audience: Audience, *, at: datetime) -> LogoutToken:
     """Check the claims of a verified logout token.
 
     Returns:
-        What it ends. The caller accepts each `token_id` once.
+        What it ends.
 
     Raises:
         ProviderTokenRefused: as for an id_token, and "event", "nonce", "token-id".

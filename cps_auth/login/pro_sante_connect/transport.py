@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -104,7 +105,8 @@ class Transport:
             connection.connect()
             with shut_after(connection.sock, self._deadline_s):
                 connection.request(method, path, body, {**_HEADERS, **(headers or {})})
-                return _read(connection.getresponse())
+                with closing(connection.getresponse()) as response:
+                    return _read(response)
         except TimeoutError:
             raise ProviderUnavailable("too-slow") from None
         except FetchFailed as error:
