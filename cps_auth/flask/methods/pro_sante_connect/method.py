@@ -1,8 +1,9 @@
 """The login method Pro Santé Connect: to the provider, back with a code, and out again.
 
 The state of a login is a form token: single use, bound to the browser, kept by the server with
-nonce and PKCE verifier. It is taken before anything else of the callback is looked at, so what
-another site makes a browser send (`error=access_denied`, a code of its own) is not even counted.
+nonce and PKCE verifier; issuing it is what the rate limit counts. It is taken before anything else
+of the callback is looked at, so what another site makes a browser send (`error=access_denied`, a
+code of its own) is not even counted.
 """
 
 from __future__ import annotations
@@ -162,7 +163,6 @@ class ProSanteConnect(LoginMethod):
         return redirect(waiting.next, code=303)
 
     def _log_in(self, state: LoginState, waiting: Waiting) -> None:
-        check_rate(state, self.name)
         self.client.check_callback(_parameter("iss"), _parameter("error"))
         code = _parameter("code")
         if code is None:

@@ -40,6 +40,7 @@ def test_our_logout_ends_the_providers_session_too(browser: PscBrowser, psc_app:
     browser.log_in()
     state: LoginState = psc_app.extensions["cps_login"]
     (row,) = state.stores.sessions.live(at=state.clock())
+    assert row.holder.psc is not None
     answer = log_out(browser)
     assert not browser.visitor.is_in()
     url = answer.headers["Location"]
