@@ -156,7 +156,7 @@ def test_a_person_is_asked_in_their_language(
     """Return is the default: the only account, everywhere, no service required, no grace."""
     monkeypatch.setattr(pc_setup, "is_terminal", lambda: True)
     config = tmp_path / "config.toml"
-    done = _run("setup", "--config", str(config), typed="fr\n\nkde\n24\n\n\n\n")
+    done = _run("setup", "--config", str(config), typed="fr\n\noui\nkde\n24\nnon\n\n")
     assert done.exit_code == 0, done.output
     for words in ("Comptes que la carte ouvre", "sur ce poste\u00a0: kde, login", "listes d’oppo"):
         assert words in done.output

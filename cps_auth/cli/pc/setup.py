@@ -34,6 +34,7 @@ def _(message: str) -> str:
     return message
 
 
+_YES, _NO = _("yes"), _("no")
 _WHOSE = _("Accounts that the card opens, separated by commas")
 _EVERYWHERE = _("May the card open a session wherever the password is asked for?")
 _REQUIRED = _(
@@ -79,7 +80,11 @@ class _Person:
         """Return yes or no from an option, an answer or the default."""
         if given is not None or not self.is_there:
             return default if given is None else given
-        return click.confirm(question, default=default)
+        no, yes = self.text(_NO), self.text(_YES)
+        answer = click.prompt(
+            question, default=yes if default else no, type=click.Choice([yes, no])
+        )
+        return bool(answer == yes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +146,8 @@ def setup(
 
         whose = _accounts(person, names) if enrols else ()
         given = _Given(everywhere, required, grace_hours, ocsp, only_daemon, trust)
-        answers = _answers(person, given, read_settings(config))
         opens = person.yes(everywhere, True, person.text(_EVERYWHERE))
+        answers = _answers(person, given, read_settings(config))
         practice.write_answers(answers, config)
         if fetch:
             _fetch(person, answers.trust)
