@@ -8,8 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hardware_mocks.card.listing import listing
-from hardware_mocks.card.memory import KeptCard
+from hardware_mocks.card.content.quirks import NO_QUIRKS, QUIRK_NAMES, Quirks, parse_quirks
 from hardware_mocks.card.virtual_card import CARD_KINDS, Insertable, VirtualCard, find_kind
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.igc.issuing import issue_card
@@ -19,6 +18,8 @@ from hardware_mocks.pro_sante_connect.stand_in import stand_in
 from hardware_mocks.readers.fault_plan import FaultPlan
 from hardware_mocks.readers.fault_text import parse_fault
 from hardware_mocks.transcripts.cards import RecordingCard
+from hardware_mocks.vpcd.listing import listing
+from hardware_mocks.vpcd.memory import KeptCard
 from hardware_mocks.vpcd.reader import DEFAULT_ADDRESS, VpcdUnreachable
 from hardware_mocks.vpcd.serving import ServiceGone, serve
 
@@ -75,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         help="such as pull:during@0088 or answer=6982@002A9E9A+; see readers/fault_text.py",
     )
     put.add_argument(
+        "--quirk",
+        action="append",
+        default=[],
+        metavar="QUIRK",
+        help=f"in what the card differs: {', '.join(QUIRK_NAMES)}",
+    )
+    put.add_argument(
         "--transcript", type=Path, metavar="FILE", help="write what was said, at the end"
     )
     put.add_argument(
@@ -112,7 +120,11 @@ def _files(parsed: argparse.Namespace) -> int:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    card = _make_card(parsed.card, parsed.persona, parsed.pki)
+    try:
+        quirks = parse_quirks(parsed.quirk)
+    except ValueError as error:
+        raise _Refused(str(error)) from error
+    card = _make_card(parsed.card, parsed.persona, parsed.pki, quirks)
     recorder = RecordingCard(_with_memory(card, parsed.memory), card.kind)
     try:
         plan = FaultPlan(*(parse_fault(text) for text in parsed.fault))
@@ -159,14 +171,14 @@ def _write_transcript(recorder: RecordingCard, path: Path | None) -> None:
         raise _Refused(f"cannot write {path}: {error.strerror}") from error
 
 
-def _make_card(kind: str, persona: str, pki: Path) -> VirtualCard:
+def _make_card(kind: str, persona: str, pki: Path, quirks: Quirks = NO_QUIRKS) -> VirtualCard:
     try:
         find_persona(persona)
         find_kind(kind)
     except KeyError as error:
         raise _Refused(error.args[0]) from error
     try:
-        return issue_card(FakeIgcSante.load(pki), persona, kind)
+        return issue_card(FakeIgcSante.load(pki), persona, kind, quirks)
     except (OSError, ValueError, KeyError) as error:
         raise _Refused(f"no fake IGC-Santé in {pki}; write one with `pki {pki}`") from error
 

@@ -12,18 +12,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from cps_auth.card.port import CardListener, ReaderService
-from cps_auth.errors import ReaderServiceUnavailable
+from cps_auth.errors import CpsAuthError, ReaderServiceLost, ReaderServiceUnavailable
 from cps_auth.model import CardEvent, CardEventKind, ReaderState, Snapshot
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _WAIT_S = 10.0
 _NEVER = -1  # an event count that PC/SC never gives
 _SLEPT_S = 1.0  # what the two clocks may differ by without a suspend in between
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 2.0
+_LASTED_S = 5.0  # a service that was there for so long is asked again at once
 _STOP_RETRY_S = 0.01  # a cancel may come just before the thread begins to wait
 
 
@@ -135,24 +139,27 @@ class CardWatcher:
             _log.exception("the listener failed")
 
     def _watch(self) -> None:
+        """Watch one service after another; one that fails again is asked at growing intervals."""
         retry_s = _FIRST_RETRY_S
         while not self._stopping.is_set():
+            began_s = time.monotonic()
             try:
                 self._watch_one_service()
             except ReaderServiceUnavailable as lost:
-                retry_s = _FIRST_RETRY_S if self._told.service_up else retry_s
                 self._tell(Snapshot(service_up=False), lost.reason)
+            if time.monotonic() - began_s > _LASTED_S:
+                retry_s = _FIRST_RETRY_S
             self._stopping.wait(retry_s)
             retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
     def _watch_one_service(self) -> None:
-        service = self._services()
+        service = _known(self._services)
         self._service = service
         try:
-            fresh = service.snapshot()
+            fresh = _known(service.snapshot)
             self._tell(fresh)
             while not self._stopping.is_set():
-                fresh = service.wait_for_change(fresh, _WAIT_S)
+                fresh = _known(partial(service.wait_for_change, fresh, _WAIT_S))
                 self._notice_sleep()
                 self._tell(fresh)
         finally:
@@ -181,6 +188,21 @@ class CardWatcher:
         self._told = after
         for event in events:
             self._listener(replace(event, reason=reason))
+
+
+def _known(ask: Callable[[], _T]) -> _T:
+    """Ask the service; what a library raises means that nobody knows what is there, and may pass.
+
+    Raises:
+        CpsAuthError: what the service said; ReaderServiceLost for anything else.
+    """
+    try:
+        return ask()
+    except CpsAuthError:
+        raise
+    except Exception as error:
+        _log.exception("the reader service failed")
+        raise ReaderServiceLost(type(error).__name__) from error
 
 
 def _reader_gone(old: ReaderState) -> tuple[CardEvent, ...]:

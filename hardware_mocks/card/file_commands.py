@@ -114,7 +114,9 @@ def read_binary(session: Session, command: Command) -> bytes:
     session.require(file.rules.condition(READ))
     if offset >= max(len(file.content), 1):
         raise sw.Refusal(sw.OFFSET_OUTSIDE)
-    return bytes(file.content[offset : offset + (command.le or 256)])
+    wanted = command.le or 256
+    most = session.contents.quirks.most_read
+    return bytes(file.content[offset : offset + (wanted if most is None else min(wanted, most))])
 
 
 def update_binary(session: Session, command: Command) -> bytes:

@@ -15,6 +15,8 @@ _DOCP, _PIN_POLICY, _KEY_PARAMETERS = 0xA0, 0x7F41, 0x7F48
 
 def get_data(session: Session, command: Command) -> bytes:
     """Return the asked part of a PIN or key object."""
+    if session.contents.quirks.has_no_pin_object:
+        raise sw.Refusal(sw.UNKNOWN_INS)
     if command.p1p2 != _EXTENDED_HEADER_LIST:
         raise sw.Refusal(sw.REFERENCE_NOT_FOUND)
     class_tag, number, part = _asked(command.data)

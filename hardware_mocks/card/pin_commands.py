@@ -27,8 +27,10 @@ def verify(session: Session, command: Command) -> bytes:
 
 def _say_state(session: Session, pin: PinObject) -> bytes:
     if pin.is_blocked:
-        raise sw.Refusal(sw.METHOD_BLOCKED)
-    if pin.reference in session.verified and session.contents.dialect.says_verified:
+        raise sw.Refusal(_blocked(session))
+    quirk = session.contents.quirks.says_verified
+    says_verified = session.contents.dialect.says_verified if quirk is None else quirk
+    if pin.reference in session.verified and says_verified:
         return b""
     raise sw.Refusal(sw.ATTEMPTS_LEFT | pin.attempts_left)
 
@@ -85,16 +87,21 @@ def _require_verified(session: Session, reference: int) -> None:
 def _present(session: Session, pin: PinObject, presented: bytes) -> None:
     """Compare, once. A wrong length is refused before it is compared (inferred)."""
     if pin.is_blocked:
-        raise sw.Refusal(sw.METHOD_BLOCKED)
+        raise sw.Refusal(_blocked(session))
     if len(presented) != len(pin.value):
         raise sw.Refusal(sw.WRONG_LENGTH)
     session.verified.discard(pin.reference)
     pin.attempts_left -= 1
     if not hmac.compare_digest(presented, pin.value):
         left = pin.attempts_left
-        raise sw.Refusal(sw.ATTEMPTS_LEFT | left if left else sw.METHOD_BLOCKED)
+        raise sw.Refusal(sw.ATTEMPTS_LEFT | left if left else _blocked(session))
     pin.attempts_left = pin.attempts_max
     session.verified.add(pin.reference)
+
+
+def _blocked(session: Session) -> int:
+    is_counted = session.contents.quirks.says_63c0_for_blocked
+    return sw.ATTEMPTS_LEFT if is_counted else sw.METHOD_BLOCKED
 
 
 def _set_value(pin: PinObject, value: bytes) -> None:

@@ -8,6 +8,7 @@ from hardware_mocks.card.content.contents import CardContents, CardProfile
 from hardware_mocks.card.content.cps3 import CPS3
 from hardware_mocks.card.content.cps3_contactless import CPS3_CONTACTLESS
 from hardware_mocks.card.content.cps4 import CPS4, CPS4_RELEASE_CANDIDATE, CPS4_T0_ONLY
+from hardware_mocks.card.content.quirks import NO_QUIRKS, Quirks
 from hardware_mocks.card.engine import ApduEngine
 from hardware_mocks.personas import CardCredentials, Persona
 
@@ -55,15 +56,27 @@ def find_kind(name: str) -> CardProfile:
 class VirtualCard:
     """One card of one persona. Counters, PINs and files outlive power; verifications don't."""
 
-    def __init__(self, persona: Persona, credentials: CardCredentials, kind: str = "cps3") -> None:
+    def __init__(
+        self,
+        persona: Persona,
+        credentials: CardCredentials,
+        kind: str = "cps3",
+        quirks: Quirks = NO_QUIRKS,
+    ) -> None:
         """Personalise a new card.
+
+        Args:
+            persona: its holder.
+            credentials: its keys and certificates.
+            kind: one of CARD_KINDS.
+            quirks: in what it differs from other cards of its kind.
 
         Raises:
             KeyError: no such kind in CARD_KINDS.
         """
         self._profile = find_kind(kind)
         self.persona = persona
-        self._contents = self._profile.personalise(persona, credentials)
+        self._contents = self._profile.personalise(persona, credentials, quirks)
         self._engine = ApduEngine(self._contents, self._profile.protocol)
 
     @property

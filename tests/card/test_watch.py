@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -275,6 +277,33 @@ def test_unexpected_error(heard: Heard, caplog: pytest.LogCaptureFixture) -> Non
     stopped = heard.next()
     assert (stopped.kind, stopped.reason) == (K.WATCHER_STOPPED, "ConfigurationError")
     assert "the card watcher failed" in caplog.text
+
+
+def test_a_library_that_fails_ends_no_watcher(readers: VirtualReaders, heard: Heard) -> None:
+    """Its exception is a lost service, asked again at growing intervals; then all is as before."""
+    left, times = [TypeError("not ASCII")] * 3, []
+
+    class Odd:
+        """A service that a name makes fail."""
+
+        def __init__(self) -> None:
+            self._service = readers.service()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._service, name)
+
+        def snapshot(self) -> Snapshot:
+            times.append(time.monotonic())
+            if left:
+                raise left.pop()
+            return self._service.snapshot()
+
+    watcher = CardWatcher(Odd, heard)  # type: ignore[arg-type]  # by __getattr__
+    assert heard.next().kind is K.SERVICE_LOST
+    assert heard.next().kind is K.SERVICE_BACK
+    watcher.stop()
+    pauses = [after - before for before, after in itertools.pairwise(times[:4])]
+    assert all(pause >= 0.1 * 2**n for n, pause in enumerate(pauses))
 
 
 def test_listener_that_fails(readers: VirtualReaders, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 
 from hardware_mocks.__main__ import main
-from hardware_mocks.card.memory import KeptCard
 from hardware_mocks.card.virtual_card import CARD_KINDS, VirtualCard
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.igc.issuing import issue_card
 from hardware_mocks.personas import PERSONAS
 from hardware_mocks.readers.cps_reader import CpsReader
 from hardware_mocks.transcripts.transcript import Transcript
+from hardware_mocks.vpcd.memory import KeptCard
 from hardware_mocks.vpcd.terminal_view import TerminalView
 
 DEADLINE_S = 20.0

@@ -28,7 +28,12 @@ _MOST_READS: Final = 160  # of one file: at least some 16 bytes each, of a certi
 
 
 def read_file(
-    driver: CardDriver, path: bytes, *, offset: int = 0, length: int | None = None
+    driver: CardDriver,
+    path: bytes,
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    by_size: bool = False,
 ) -> bytes:
     """Return the content of a transparent file, unverified.
 
@@ -37,11 +42,15 @@ def read_file(
         path: from the MF, 3F00 included.
         offset: first byte wanted.
         length: bytes wanted at most, None for all.
+        by_size: ask for its size first: it is not of data objects, so nothing else tells its end.
 
     Raises:
         CardMisbehaved: it is not there, cannot be read, or is larger than a card file.
         CardRemoved, ReaderServiceLost: from the transport.
     """
+    if by_size:
+        most = _smaller(_size(driver, path), offset, length)
+        return _content(driver, offset, most, _CAREFUL, is_object=False)
     return _read(driver, path, offset, length, is_object=False)
 
 
@@ -113,6 +122,7 @@ def _content(
         is_short = len(part) < wanted
         if is_end or (is_short and not is_announced and is_whole(content)):
             return content[:end]
+        driver.is_careful = driver.is_careful or is_short  # it answers less than is asked
     if len(content) < end or (not is_announced and end == MAX_FILE_BYTES):
         raise CardMisbehaved("READ BINARY: file larger than a card file, or read in crumbs")
     return content[:end]

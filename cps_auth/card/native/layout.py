@@ -159,14 +159,16 @@ def read_public_objects(driver: CardDriver, application: bytes) -> tuple[DataObj
     for entry in entries:
         if entry.is_public:
             with contextlib.suppress(CardMisbehaved):
-                content = _content(driver, application, entry.file)
+                content = _content(driver, application, entry.file, by_size=True)
                 found.append(DataObject(entry.label, content))
     return tuple(found)
 
 
-def _content(driver: CardDriver, application: bytes, file: FileReference) -> bytes:
+def _content(
+    driver: CardDriver, application: bytes, file: FileReference, *, by_size: bool = False
+) -> bytes:
     path = resolve(application, file.path)
-    return read_file(driver, path, offset=file.offset, length=file.length)
+    return read_file(driver, path, offset=file.offset, length=file.length, by_size=by_size)
 
 
 class _Objects:

@@ -56,6 +56,7 @@ def master_file(
     application: DedicatedFile,
     *,
     actualised: tuple[date, date] | None = None,
+    serial_error: int = 0,
 ) -> DedicatedFile:
     """Return the MF: EF.ATR, EF.DIR, EF.SN.ICC, EF.ACTUA and the one PKCS#15 application.
 
@@ -66,6 +67,7 @@ def master_file(
         label: of the application.
         application: the DF.
         actualised: start and end in EF.ACTUA; without them the card has no such file.
+        serial_error: by how much the check digit of EF.SN.ICC is wrong.
     """
     actua = [] if actualised is None else [ElementaryFile(0xD010, bytearray(_actua(*actualised)))]
     return DedicatedFile(
@@ -74,7 +76,7 @@ def master_file(
         [
             ElementaryFile(0x2F01, bytearray(EF_ATR), sfi=0x1D),
             ElementaryFile(0x2F00, bytearray(_directory(label, application)), sfi=0x1E),
-            ElementaryFile(0xD003, bytearray(serial_number(chip_serial)), sfi=0x1C),
+            ElementaryFile(0xD003, bytearray(serial_number(chip_serial, serial_error)), sfi=0x1C),
             *actua,
             application,
         ],
@@ -95,12 +97,12 @@ def _actua(start: date, end: date) -> bytes:
     return tlv(0xEC, *(tlv(0x81 + i, bcd) for i, bcd in enumerate(dates)))
 
 
-def serial_number(chip_serial: str) -> bytes:
-    """Return EF.SN.ICC: issuer, eight digits, and the Luhn digit over both."""
+def serial_number(chip_serial: str, error: int = 0) -> bytes:
+    """Return EF.SN.ICC: issuer, eight digits, and the Luhn digit over both, or `error` beside."""
     digits = ISSUER.hex() + chip_serial
     doubled = (int(digit) * 2 for digit in digits[::-2])
     total = sum(n - 9 if n > 9 else n for n in doubled) + sum(map(int, digits[-2::-2]))
-    return tlv(0x5A, bytes.fromhex(f"{digits}{-total % 10}F"))
+    return tlv(0x5A, bytes.fromhex(f"{digits}{(error - total) % 10}F"))
 
 
 def data_files(objects: Iterable[DataObject]) -> list[DedicatedFile | ElementaryFile]:

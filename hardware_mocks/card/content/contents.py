@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from hardware_mocks.card.content.file_system import AccessRules, DedicatedFile
+from hardware_mocks.card.content.quirks import NO_QUIRKS, Quirks
 from hardware_mocks.card.dialect import Dialect
 from hardware_mocks.personas import CardCredentials, Persona
 
@@ -49,6 +50,7 @@ class CardContents:
     keys: dict[int, KeyObject]
     other_applications: tuple[DedicatedFile, ...] = ()  # beside the files; leaving forgets PINs
     cps2ter_volume: DedicatedFile | None = None  # of class A0
+    quirks: Quirks = NO_QUIRKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +60,4 @@ class CardProfile:
     name: str  # as on the command line
     atr: bytes
     protocol: int  # 0 for T=0, 1 for T=1
-    personalise: Callable[[Persona, CardCredentials], CardContents]
+    personalise: Callable[[Persona, CardCredentials, Quirks], CardContents]

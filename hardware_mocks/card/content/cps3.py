@@ -40,7 +40,8 @@ from hardware_mocks.card.content.pkcs15 import (
     private_keys,
     token_info,
 )
-from hardware_mocks.card.ias_ecc import IAS_ECC
+from hardware_mocks.card.content.quirks import NO_QUIRKS, Quirks
+from hardware_mocks.card.families import IAS_ECC
 from hardware_mocks.personas import CardCredentials, Persona
 
 ATR = bytes.fromhex("3BAC00402A001225006480000310009000")
@@ -80,10 +81,12 @@ ALGORITHMS = (
 )
 
 
-def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
+def personalise(
+    persona: Persona, credentials: CardCredentials, quirks: Quirks = NO_QUIRKS
+) -> CardContents:
     """Return the contents of a new CPS3 of this persona."""
     application = DedicatedFile(
-        APPLICATION_FID, CONTACT_AID, _files(persona, credentials), takes_fci_by_aid=False
+        APPLICATION_FID, CONTACT_AID, _files(persona, credentials, quirks), takes_fci_by_aid=False
     )
     keys = (
         KeyObject(SIGNATURE_KEY.reference, SIGNATURE_RULES, credentials.signature_key),
@@ -92,10 +95,15 @@ def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
         ),
     )
     return CardContents(
+        quirks=quirks,
         chip_serial=persona.chip_serial,
         dialect=IAS_ECC,
         master_file=master_file(
-            persona.chip_serial, "CPS IAS", application, actualised=persona.actualised
+            persona.chip_serial,
+            "CPS IAS",
+            application,
+            actualised=persona.actualised,
+            serial_error=int(quirks.serial_does_not_check),
         ),
         pins=pin_objects(persona),
         keys={key.reference: key for key in keys},
@@ -106,18 +114,21 @@ def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
 CPS3 = CardProfile("cps3", ATR, protocol=0, personalise=personalise)
 
 
-def _files(persona: Persona, credentials: CardCredentials) -> list[DedicatedFile | ElementaryFile]:
+def _files(
+    persona: Persona, credentials: CardCredentials, quirks: Quirks
+) -> list[DedicatedFile | ElementaryFile]:
     objects = cps3_objects(persona)
     label = f"CPS3v3-{persona.card_number}"
     contents = {
         0x5031: object_directory(AODF, PRKDF, CDF, DODF),
         0x5032: token_info(label, LAST_UPDATE, LAST_UPDATE_EXPLICIT, algorithms=ALGORITHMS),
         AODF: authentication_objects(PIN_ENTRIES),
-        PRKDF: private_keys(KEYS),
-        CDF: certificates(KEYS),
+        PRKDF: private_keys(quirks.entries(KEYS)),
+        CDF: certificates(quirks.certificate_entries(KEYS)),
         DODF: data_directory(objects),
         SIGNATURE_KEY.certificate_fid: credentials.signature_certificate_der,
         AUTHENTICATION_KEY.certificate_fid: credentials.authentication_certificate_der,
+        **quirks.files(),
     }
     files = [ElementaryFile(fid, bytearray(content)) for fid, content in contents.items()]
     return [*files, *data_files(objects)]

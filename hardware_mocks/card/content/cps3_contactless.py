@@ -26,8 +26,9 @@ from hardware_mocks.card.content.pkcs15 import (
     private_keys,
     token_info,
 )
+from hardware_mocks.card.content.quirks import NO_QUIRKS, Quirks
 from hardware_mocks.card.content.technical import technical_certificate, technical_key
-from hardware_mocks.card.ias_ecc import IAS_ECC
+from hardware_mocks.card.families import IAS_ECC
 from hardware_mocks.personas import CardCredentials, Persona
 
 ATR = bytes.fromhex("3B8F80010031B86404B0ECC1739401808290000E")
@@ -46,7 +47,9 @@ TECHNICAL_RULES = AccessRules(0xBB, bytes([ALWAYS, NEVER, NEVER, NEVER, ALWAYS])
 _OF_THIS_INTERFACE = frozenset({1, 2, 5})  # SHA-1, SHA-256, RSA_PKCS
 
 
-def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
+def personalise(
+    persona: Persona, credentials: CardCredentials, quirks: Quirks = NO_QUIRKS
+) -> CardContents:
     """Return what this persona's CPS3 shows without contact: no PIN, no PUK."""
     key = technical_key(credentials)
     algorithms = [one for one in ALGORITHMS if one.reference in _OF_THIS_INTERFACE]
@@ -63,9 +66,15 @@ def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
     files = [ElementaryFile(fid, bytearray(content)) for fid, content in contents.items()]
     application = DedicatedFile(APPLICATION_FID, CONTACTLESS_AID, [*files], takes_fci_by_aid=False)
     return CardContents(
+        quirks=quirks,
         chip_serial=persona.chip_serial,
         dialect=IAS_ECC,
-        master_file=master_file(persona.chip_serial, "CPS IAS CL", application),
+        master_file=master_file(
+            persona.chip_serial,
+            "CPS IAS CL",
+            application,
+            serial_error=int(quirks.serial_does_not_check),
+        ),
         pins={},
         keys={TECHNICAL_KEY.reference: KeyObject(TECHNICAL_KEY.reference, TECHNICAL_RULES, key)},
     )

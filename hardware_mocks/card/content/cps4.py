@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from cryptography import x509
 
-from hardware_mocks.card.chipdoc import CHIPDOC
 from hardware_mocks.card.content.common import (
     CONTACT_AID,
     PIN_ENTRIES,
@@ -40,7 +39,9 @@ from hardware_mocks.card.content.pkcs15 import (
     private_keys,
     token_info,
 )
+from hardware_mocks.card.content.quirks import NO_QUIRKS, Quirks
 from hardware_mocks.card.crypto.chipdoc import SHA1_PKCS1, SHA1_PSS, SHA256_PKCS1, SHA256_PSS
+from hardware_mocks.card.families import CHIPDOC
 from hardware_mocks.personas import CardCredentials, Persona
 
 ATR = bytes.fromhex("3B9B1880010012250064800401000090 44")
@@ -75,10 +76,12 @@ SIGNATURE_ALGORITHMS = frozenset({SHA1_PKCS1, SHA256_PKCS1, SHA1_PSS, SHA256_PSS
 AUTHENTICATION_ALGORITHMS = frozenset({SHA1_PSS, SHA256_PSS})  # inferred: no other was seen
 
 
-def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
+def personalise(
+    persona: Persona, credentials: CardCredentials, quirks: Quirks = NO_QUIRKS
+) -> CardContents:
     """Return the contents of a new CPS4 of this persona."""
     chip_serial = chip_serial_of(persona)
-    application = DedicatedFile(APPLICATION_FID, CONTACT_AID, _files(persona, credentials))
+    application = DedicatedFile(APPLICATION_FID, CONTACT_AID, _files(persona, credentials, quirks))
     keys = (
         KeyObject(
             SIGNATURE_KEY.reference,
@@ -94,9 +97,12 @@ def personalise(persona: Persona, credentials: CardCredentials) -> CardContents:
         ),
     )
     return CardContents(
+        quirks=quirks,
         chip_serial=chip_serial,
         dialect=CHIPDOC,
-        master_file=master_file(chip_serial, "CPS IAS", application),
+        master_file=master_file(
+            chip_serial, "CPS IAS", application, serial_error=int(quirks.serial_does_not_check)
+        ),
         pins=pin_objects(persona),
         keys={key.reference: key for key in keys},
         other_applications=(
@@ -118,18 +124,21 @@ CPS4_RELEASE_CANDIDATE = CardProfile(
 CPS4_T0_ONLY = CardProfile("cps4-t0", ATR_T0_ONLY, protocol=0, personalise=personalise)
 
 
-def _files(persona: Persona, credentials: CardCredentials) -> list[DedicatedFile | ElementaryFile]:
+def _files(
+    persona: Persona, credentials: CardCredentials, quirks: Quirks
+) -> list[DedicatedFile | ElementaryFile]:
     objects = cps4_objects(persona)
     label = f"CPS4v1-{persona.card_number}"
     contents = {
         0x5031: object_directory(AODF, PRKDF, CDF, DODF),
         0x5032: token_info(label, _issued_at(credentials), LAST_UPDATE_IMPLICIT),
         AODF: authentication_objects(PIN_ENTRIES),
-        PRKDF: private_keys(KEYS),
-        CDF: certificates(KEYS),
+        PRKDF: private_keys(quirks.entries(KEYS)),
+        CDF: certificates(quirks.certificate_entries(KEYS)),
         DODF: data_directory(objects),
         SIGNATURE_KEY.certificate_fid: credentials.signature_certificate_der,
         AUTHENTICATION_KEY.certificate_fid: credentials.authentication_certificate_der,
+        **quirks.files(),
     }
     files = [ElementaryFile(fid, bytearray(content)) for fid, content in contents.items()]
     return [*files, *data_files(objects)]

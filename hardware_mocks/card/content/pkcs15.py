@@ -15,6 +15,7 @@ MODULUS_BITS = 2048
 # Bit numbers of KeyUsageFlags (ISO/IEC 7816-15 section 8.9).
 USAGE_DECRYPT = 1
 USAGE_SIGN = 2
+USAGE_SIGN_RECOVER = 3
 USAGE_NON_REPUDIATION = 9
 _ACCESS_FLAGS = bits(0, 2, 3)  # sensitive, alwaysSensitive, neverExtractable: 0x0D
 _READ, _UPDATE, _EXECUTE = bits(0), bits(1), bits(2)  # AccessMode

@@ -55,6 +55,10 @@ def _sign(session: Session, digest: bytes) -> bytes:
         raise sw.Refusal(sw.CONDITIONS_NOT_SATISFIED)
     if len(digest) != _DIGEST_BYTES[algorithm]:
         raise sw.Refusal(sw.WRONG_DATA)
+    if algorithm not in _PKCS1 and session.contents.quirks.refuses_pss:
+        if session.contents.quirks.forgets_pin_with_it:
+            session.verified.clear()
+        raise sw.Refusal(sw.CONDITIONS_NOT_SATISFIED)
     if algorithm in _PKCS1:
         return rsa.sign(key.private_key, _PKCS1[algorithm] + digest)
     return rsa.sign_pss(key.private_key, digest)
