@@ -41,6 +41,7 @@ ALLOWED = {
     ),
     "cps_auth.flask": (
         *FLOOR,
+        "cps_auth.audit",
         "cps_auth.model",
         "cps_auth.provider_model",
         "cps_auth.errors",

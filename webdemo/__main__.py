@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cps_auth.audit.handler import LOGGER_NAME
 from cps_auth.card.open import open_cards
 from cps_auth.errors import CpsAuthError
-from cps_auth.flask.audit import LOGGER_NAME
 from cps_auth.main_thread import MainThreadQueue
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.wording import explain

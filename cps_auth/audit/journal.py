@@ -117,7 +117,7 @@ class AuditJournal:
             folder.mkdir(mode=0o700, exist_ok=True)
         if not is_protected(folder, writable=True):
             raise ConfigurationError(f"{folder}: not a folder that only this user can write to")
-        self._folder = folder
+        self.folder = folder
         self._clock = clock
         self._host = host or os.uname().nodename
         self._kept_months = kept_months
@@ -137,7 +137,7 @@ class AuditJournal:
         with self._mutex:
             if len(self._waiting) >= _WAITING_MAX:
                 self._lost += 1
-                _log.critical("audit journal: %s cannot be written, entries are lost", self._folder)
+                _log.critical("audit journal: %s cannot be written, entries are lost", self.folder)
                 return False
             written: Future[None] = Future()
             self._waiting.append(_Waiting(self._clock(), entry, written))
@@ -149,7 +149,7 @@ class AuditJournal:
         try:
             written.result(WAIT_S)
         except FutureTimeout:
-            _log.critical("audit journal: %s is slow or full, entries wait", self._folder)
+            _log.critical("audit journal: %s is slow or full, entries wait", self.folder)
             return False
         return True
 
@@ -167,8 +167,8 @@ class AuditJournal:
             ConfigurationError: the journal cannot be written.
         """
         key = new_key()
-        lock = self._folder / "lock"
-        with self.writing, as_configuration_error(self._folder), locked(lock):
+        lock = self.folder / "lock"
+        with self.writing, as_configuration_error(self.folder), locked(lock):
             head = self._end()
             sealed = _own_entry(AuditEvent.JOURNAL_SEALED, key_name(key))
             head = Head(head.n, head.digest, key.hex())
@@ -193,7 +193,7 @@ class AuditJournal:
             try:
                 self._write_waiting()
             except Exception as error:  # whatever it is, entries wait and are not forgotten
-                _log.critical("audit journal: %s: %s", self._folder, error)
+                _log.critical("audit journal: %s: %s", self.folder, error)
                 self._news.wait(_AGAIN_S)
                 self._news.set()
             else:
@@ -202,7 +202,7 @@ class AuditJournal:
                         self._idle.set()
 
     def _write_waiting(self) -> None:
-        with self.writing, locked(self._folder / "lock"):
+        with self.writing, locked(self.folder / "lock"):
             head = self._end()
             while self._waiting:
                 waiting = self._waiting[0]
@@ -213,18 +213,18 @@ class AuditJournal:
                 lost, self._lost = self._lost, 0
                 gap = _own_entry(AuditEvent.JOURNAL_GAP, f"{lost} entries")
                 head = self._append(head, self._clock(), gap)
-            for file in journal_files(self._folder)[-2:]:
+            for file in journal_files(self.folder)[-2:]:
                 _synchronise(file)
             self._note(head)
 
     def _end(self) -> Head:
         """Return where the journal ends, now that nobody else writes; mend a torn last line."""
-        noted = read_head(self._folder)
+        noted = read_head(self.folder)
         if noted is None:
             noted = Head()
-            if not journal_files(self._folder):
+            if not journal_files(self.folder):
                 self._note(noted)
-        files = journal_files(self._folder)
+        files = journal_files(self.folder)
         if not files:
             return noted
         torn_bytes, last = cut_torn_line(files[-1])
@@ -237,8 +237,8 @@ class AuditJournal:
         return self._append(after, self._clock(), _own_entry(AuditEvent.JOURNAL_TORN, words))
 
     def _append(self, head: Head, at: datetime, entry: AuditEntry) -> Head:
-        file = self._folder / f"audit-{at:%Y-%m}.jsonl"
-        files = journal_files(self._folder)
+        file = self.folder / f"audit-{at:%Y-%m}.jsonl"
+        files = journal_files(self.folder)
         if files and file < files[-1]:
             file = files[-1]  # the clock went back: lines stay in the order of writing
         if not file.exists():
@@ -262,7 +262,7 @@ class AuditJournal:
     def _prune(self, head: Head, at: datetime, file: Path) -> Head:
         """Delete files of months that are kept no longer; the new file says which."""
         oldest = at.year * 12 + at.month - self._kept_months
-        for old in journal_files(self._folder):
+        for old in journal_files(self.folder):
             year, month = map(int, old.stem.removeprefix("audit-").split("-"))
             if year * 12 + month >= oldest:
                 break
@@ -272,7 +272,7 @@ class AuditJournal:
         return head
 
     def _note(self, head: Head) -> None:
-        replace_file(self._folder / HEAD, msgspec.json.encode(head), mode=_MODE)
+        replace_file(self.folder / HEAD, msgspec.json.encode(head), mode=_MODE)
 
 
 def _own_entry(event: AuditEvent, detail: str) -> AuditEntry:

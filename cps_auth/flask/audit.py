@@ -1,16 +1,17 @@
 """The audit log: one line per login, refusal and end, with the precise code.
 
-Never a PIN, a certificate, a nonce or a session identifier; a person by national identifier.
+Never a PIN, a certificate, a nonce or a session identifier; a person by national identifier. Each
+line carries its entry for the journal (`CPS_AUDIT_FOLDER`), which has the same in other words.
 """
 
 from __future__ import annotations
 
 import logging
 
+from cps_auth.audit.entry import AuditEntry, AuditEvent, entry_of_login
+from cps_auth.audit.handler import LOGGER_NAME, carry
 from cps_auth.errors import CpsAuthError
 from cps_auth.flask.sessions.model import NewSession, SessionRow
-
-LOGGER_NAME = "cps_auth.audit"
 
 _log = logging.getLogger(LOGGER_NAME)
 
@@ -27,6 +28,7 @@ def logged_in(new: NewSession) -> None:
         holder.proof.value,
         _one_line(new.reader),
         _one_line(holder.trust),
+        extra=carry(entry_of_login(holder, "web", method=new.method, peer=new.reader)),
     )
 
 
@@ -37,6 +39,16 @@ def card_linked(new: NewSession) -> None:
         new.holder.practitioner.ps_idnat,
         "-" if new.holder.card is None else new.holder.card.serial,
         new.method,
+        extra=carry(
+            AuditEntry(
+                event=AuditEvent.ACCOUNT_CHANGED,
+                surface="web",
+                holder=new.holder.practitioner.ps_idnat,
+                card=None if new.holder.card is None else new.holder.card.serial,
+                method=new.method,
+                reason="card-linked",
+            )
+        ),
     )
 
 
@@ -54,6 +66,16 @@ def refused(error: CpsAuthError, method: str | None, peer: str | None) -> None:
         method or "-",
         _one_line(peer),
         _one_line(str(error)),
+        extra=carry(
+            AuditEntry(
+                event=AuditEvent.LOGIN_REFUSED,
+                surface="web",
+                outcome=error.code,
+                method=method,
+                peer=peer,
+                detail=str(error),
+            )
+        ),
     )
 
 
@@ -64,6 +86,16 @@ def access_refused(error: CpsAuthError, row: SessionRow) -> None:
         error.code,
         row.holder.practitioner.ps_idnat,
         _one_line(str(error)),
+        extra=carry(
+            AuditEntry(
+                event=AuditEvent.ACCESS_REFUSED,
+                surface="web",
+                outcome=error.code,
+                holder=row.holder.practitioner.ps_idnat,
+                method=row.method,
+                detail=str(error),
+            )
+        ),
     )
 
 
@@ -74,6 +106,16 @@ def session_ended(row: SessionRow) -> None:
         row.holder.practitioner.ps_idnat,
         row.method,
         row.end_reason.value if row.end_reason else "unknown",
+        extra=carry(
+            AuditEntry(
+                event=AuditEvent.SESSION_ENDED,
+                surface="web",
+                holder=row.holder.practitioner.ps_idnat,
+                card=None if row.holder.card is None else row.holder.card.serial,
+                method=row.method,
+                reason=row.end_reason.value if row.end_reason else "unknown",
+            )
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Flask
 
+from cps_auth.audit.handler import attach
+from cps_auth.audit.journal import AuditJournal
 from cps_auth.card.port import CardSource
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask.commands import session_commands
@@ -106,6 +108,8 @@ class CpsLogin:
         state = self._make_state(app)
         app.extensions[EXTENSION] = state
         _harden_cookie(app, state.settings)
+        if state.settings.audit_folder is not None:
+            attach(AuditJournal(state.settings.audit_folder, clock=self._clock))
         join(app)
         app.register_blueprint(
             _make_blueprint(state.methods.values()), url_prefix=state.settings.url_prefix

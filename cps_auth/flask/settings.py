@@ -30,6 +30,7 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_REVOCATION_GRACE": timedelta(0),
     "CPS_OCSP": False,
     "CPS_STORE": None,
+    "CPS_AUDIT_FOLDER": None,
     "CPS_REQUESTS_PER_MINUTE": 60,
     "CPS_REFUSALS_BEFORE_LOCKOUT": 20,
     "CPS_LOCKOUT": timedelta(minutes=15),
@@ -58,6 +59,7 @@ class FlaskSettings:
     revocation_grace: timedelta  # how long after its nextUpdate a CRL still counts
     ocsp: bool  # ask the authorities' responders where no CRL is current
     store: str | None  # address of a Redis server, None for SQLite
+    audit_folder: Path | None  # of the audit journal; None: only log lines
     requests_per_minute: int
     refusals_before_lockout: int
     lockout: timedelta
@@ -117,6 +119,7 @@ def read_flask_settings(app: Flask, reader: SettingReader) -> FlaskSettings:
         ),
         ocsp=reader.flag("CPS_OCSP"),
         store=_store(reader),
+        audit_folder=reader.folder("CPS_AUDIT_FOLDER"),
         requests_per_minute=reader.count("CPS_REQUESTS_PER_MINUTE"),
         refusals_before_lockout=reader.count("CPS_REFUSALS_BEFORE_LOCKOUT"),
         lockout=reader.duration("CPS_LOCKOUT"),

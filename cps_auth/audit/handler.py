@@ -1,0 +1,57 @@
+"""Carries entries from log records to the journal: who writes an audit line knows no file.
+
+A line of the logger `cps_auth.audit` carries its entry as `extra=carry(entry)`; the program that
+knows where the journal is attaches it once.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from cps_auth.audit.entry import AuditEntry
+from cps_auth.audit.journal import AuditJournal
+
+LOGGER_NAME = "cps_auth.audit"
+
+_CARRIED = "cps_auth_audit_entry"
+
+
+def carry(entry: AuditEntry) -> dict[str, object]:
+    """Return what a log call takes as `extra`, so that the entry goes with its line."""
+    return {_CARRIED: entry}
+
+
+class JournalHandler(logging.Handler):
+    """Writes the entry that a log record carries; a record without one is nothing to it."""
+
+    def __init__(self, journal: AuditJournal) -> None:
+        """Write to this journal.
+
+        Args:
+            journal: of this program.
+        """
+        super().__init__()
+        self.journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the entry, if there is one; never raises, see `AuditJournal.record`."""
+        entry = getattr(record, _CARRIED, None)
+        if isinstance(entry, AuditEntry):
+            self.journal.record(entry)
+
+
+def attach(journal: AuditJournal) -> JournalHandler:
+    """Write every entry of this process to a journal from now on; to each folder once.
+
+    Returns:
+        The handler, to be removed by whoever ends before the process does.
+    """
+    logger = logging.getLogger(LOGGER_NAME)
+    for there in logger.handlers:
+        if isinstance(there, JournalHandler) and there.journal.folder == journal.folder:
+            return there
+    handler = JournalHandler(journal)
+    logger.addHandler(handler)
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    return handler
