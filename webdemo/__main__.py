@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from webdemo.application import create_app, stop_app
 from webdemo.serve import DEFAULT_PORT, bind_loopback, origin_of, serving
 
 if TYPE_CHECKING:  # the mocks need not be installed where real cards are used
+    from hardware_mocks.pro_sante_connect.stand_in import StandIn
     from webdemo.desk import VirtualDesk
 
 LANGUAGE = "fr"
@@ -43,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m webdemo", description=__doc__)
     parser.add_argument("--mock-reader", action="store_true", help="a virtual reader and cards")
+    parser.add_argument(
+        "--psc-stand-in", action="store_true", help="a stand-in Pro Santé Connect (needs node 18)"
+    )
     parser.add_argument("--once", action="store_true", help="play the whole story, then stop")
     parser.add_argument("--port", type=int, help=f"default {DEFAULT_PORT} or the next; 0: any")
     parser.add_argument("--trust", type=Path, metavar="DIR", help="trust this folder instead")
@@ -73,7 +77,12 @@ def _serve(parsed: argparse.Namespace) -> int:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="webdemo-"))
         listener = bind_loopback(port, or_next_free=parsed.port is None)
         origin = origin_of(listener)
-        config = {"CPS_ORIGIN": origin, "CPS_DATABASE": Path(folder) / "sessions.sqlite3"}
+        config: dict[str, object] = {
+            "CPS_ORIGIN": origin,
+            "CPS_DATABASE": Path(folder) / "sessions.sqlite3",
+        }
+        if parsed.psc_stand_in:
+            config |= stack.enter_context(_stand_in(origin)).settings()
         cards = open_cards() if desk is None else desk.cards
         app = create_app(config, cards=cards, judge=judge, mock_panel=desk)
         stack.enter_context(serving(listener, app, stop_app))
@@ -81,6 +90,12 @@ def _serve(parsed: argparse.Namespace) -> int:
         while asked_to_stop.get() is None:
             pass
     return 0
+
+
+def _stand_in(origin: str) -> AbstractContextManager[StandIn]:
+    from hardware_mocks.pro_sante_connect.stand_in import stand_in
+
+    return stand_in(origin)
 
 
 def _virtual_desk(pki: Path | None, trust: Path | None) -> tuple[VirtualDesk, Judge]:

@@ -14,7 +14,7 @@ FILES = ("package.json", "package-lock.json", "provider.mjs")
 INSTALL_S = 600
 
 
-class StandInUnavailable(Exception):
+class StandInUnavailable(OSError):
     """Node, npm or the packages are not there; the message says what to do."""
 
 
