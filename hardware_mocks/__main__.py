@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     pki.add_argument("dir", type=Path, metavar="DIR")
     pki.set_defaults(run=_pki)
     psc = commands.add_parser("psc", help="run a stand-in Pro Santé Connect (needs node 18)")
-    psc.add_argument("origin", nargs="*", metavar="ORIGIN", help="such as http://127.0.0.1:5000")
+    psc.add_argument("origin", nargs="*", metavar="ORIGIN", help="default: http://127.0.0.1:5000")
     psc.add_argument("--port", type=int, default=0, help="default: any")
     psc.add_argument("--install", action="store_true", help="install what it needs, then stop")
     psc.set_defaults(run=_psc)
@@ -204,7 +204,7 @@ def _psc(parsed: argparse.Namespace) -> int:
         if parsed.install:
             install()
             return EXIT_OK
-        with stand_in(*parsed.origin, port=parsed.port) as running:
+        with stand_in(*(parsed.origin or ["http://127.0.0.1:5000"]), port=parsed.port) as running:
             for key, value in running.settings().items():
                 print(f'{key} = "{value}"', flush=True)
             signal.pause()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ class Hostile:
 
 
 @contextmanager
-def hostile_provider(key: RSAKey) -> Iterator[Hostile]:
+def hostile_provider(key: RSAKey, tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
     """Serve one on a loopback port of its own."""
     hostile = Hostile(key)
 
@@ -153,7 +154,11 @@ def hostile_provider(key: RSAKey) -> Iterator[Hostile]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    hostile.issuer = f"http://127.0.0.1:{server.server_address[1]}{REALM}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    hostile.issuer = (
+        f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}{REALM}"
+    )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

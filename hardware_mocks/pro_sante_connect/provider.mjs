@@ -3,7 +3,7 @@
 // where it is; it ends when standard input does.
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
-import Provider from "oidc-provider";
+import Provider, { errors } from "oidc-provider";
 
 const REALM = "/auth/realms/esante-wallet";
 const DISCOVERY = "/.well-known/wallet-openid-configuration";
@@ -111,11 +111,9 @@ async function approve(provider, wanted, means, ctx, request, account) {
   if (wanted.phone === "silent") return;
   means.set(account.accountId, ctx.oidc.body?.channel ?? "MOBILE");
   const grant = await grantAll(provider, account.accountId, request.clientId);
-  const result = wanted.phone === "deny" ? new AccessDenied() : grant;
+  const result = wanted.phone === "deny" ? new errors.AccessDenied() : grant;
   await provider.backchannelResult(request, result, { acr: wanted.acr });
 }
-
-class AccessDenied extends Error {}
 
 function logoutSource(ctx, form) {
   ctx.body = page("Déconnexion", `${form}

@@ -51,7 +51,7 @@ def stand_in(
     """Run a stand-in as long as the context lasts.
 
     Args:
-        origins: of the applications, such as http://127.0.0.1:5000.
+        origins: of the applications, one at least, such as http://127.0.0.1:5000.
         prefix: their CPS_URL_PREFIX.
         acr: what it says of every login.
         phone: what a phone does with a CIBA login: approve, deny or silent.

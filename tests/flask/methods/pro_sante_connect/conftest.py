@@ -22,6 +22,8 @@ from hardware_mocks.pro_sante_connect.stand_in import StandIn, stand_in
 from tests.hostile_provider import CLIENT_ID, Hostile, hostile_provider, new_key
 
 ORIGIN = "https://practice.test"
+LOCAL = "http://127.0.0.1:5000"
+"""Where the practice's own PC has the application; nothing listens there."""
 _REDIRECTS_MAX = 10
 
 
@@ -54,7 +56,7 @@ class PscBrowser:
     def at_provider(self, url: str, persona: str | None = "doctor", means: str = "CARD") -> str:
         """Go to the provider, choose a person (None: give up), and return the way back."""
         for _ in range(_REDIRECTS_MAX):
-            if url.startswith(ORIGIN):
+            if url.startswith((ORIGIN, LOCAL)):
                 return url
             status, location = self._ask(url)
             if status == 200:
@@ -96,8 +98,8 @@ class PscBrowser:
 
 @pytest.fixture(scope="session")
 def psc() -> Iterator[StandIn]:
-    """The real OpenID provider, for applications at ORIGIN."""
-    with stand_in(ORIGIN) as running:
+    """The real OpenID provider, for applications at ORIGIN or LOCAL."""
+    with stand_in(ORIGIN, LOCAL) as running:
         yield running
 
 
