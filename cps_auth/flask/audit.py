@@ -1,12 +1,16 @@
 """The audit log: one line per login, refusal and end, with the precise code.
 
 Never a PIN, a certificate, a nonce or a session identifier; a person by national identifier. Each
-line carries its entry for the journal (`CPS_AUDIT_FOLDER`), which has the same in other words.
+line ends with whom the request came from: `peer`, the other end of the connection, and `client`,
+what the application makes of it (`request.remote_addr`: a proxy's word, where ProxyFix trusts it).
+Each carries its entry for the journal (`CPS_AUDIT_FOLDER`), which has the same in other words.
 """
 
 from __future__ import annotations
 
 import logging
+
+from flask import has_request_context, request
 
 from cps_auth.audit.entry import AuditEntry, AuditEvent, entry_of_login
 from cps_auth.audit.handler import LOGGER_NAME, carry
@@ -20,7 +24,7 @@ def logged_in(new: NewSession) -> None:
     """Write that a holder logged in, and on which evidence."""
     holder = new.holder
     _log.info(
-        "login accepted holder=%s card=%s means=%s method=%s proof=%s reader=%s trust=%s",
+        "login accepted holder=%s card=%s means=%s method=%s proof=%s reader=%s trust=%s %s",
         holder.practitioner.ps_idnat,
         "-" if holder.card is None else holder.card.serial,
         holder.means.value,
@@ -28,17 +32,19 @@ def logged_in(new: NewSession) -> None:
         holder.proof.value,
         _one_line(new.reader),
         _one_line(holder.trust),
-        extra=carry(entry_of_login(holder, "web", method=new.method, peer=new.reader)),
+        _origin(),
+        extra=carry(entry_of_login(holder, "web", method=new.method, peer=new.reader or _client())),
     )
 
 
 def card_linked(new: NewSession) -> None:
     """Write that a card was linked to the account of somebody who was logged in."""
     _log.info(
-        "card linked holder=%s card=%s method=%s",
+        "card linked holder=%s card=%s method=%s %s",
         new.holder.practitioner.ps_idnat,
         "-" if new.holder.card is None else new.holder.card.serial,
         new.method,
+        _origin(),
         extra=carry(
             AuditEntry(
                 event=AuditEvent.ACCOUNT_CHANGED,
@@ -52,27 +58,26 @@ def card_linked(new: NewSession) -> None:
     )
 
 
-def refused(error: CpsAuthError, method: str | None, peer: str | None) -> None:
+def refused(error: CpsAuthError, method: str | None) -> None:
     """Write that a login was asked for and refused, and exactly why.
 
     Args:
         error: the reason.
         method: how it was tried; None: it did not come as far as that.
-        peer: address at the other end of the connection.
     """
     _log.warning(
-        "login refused code=%s method=%s peer=%s detail=%s",
+        "login refused code=%s method=%s detail=%s %s",
         error.code,
         method or "-",
-        _one_line(peer),
         _one_line(str(error)),
+        _origin(),
         extra=carry(
             AuditEntry(
                 event=AuditEvent.LOGIN_REFUSED,
                 surface="web",
                 outcome=error.code,
                 method=method,
-                peer=peer,
+                peer=_client(),
                 detail=str(error),
             )
         ),
@@ -82,10 +87,11 @@ def refused(error: CpsAuthError, method: str | None, peer: str | None) -> None:
 def access_refused(error: CpsAuthError, row: SessionRow) -> None:
     """Write that a logged-in holder asked for a page that is not theirs."""
     _log.warning(
-        "access refused code=%s holder=%s detail=%s",
+        "access refused code=%s holder=%s detail=%s %s",
         error.code,
         row.holder.practitioner.ps_idnat,
         _one_line(str(error)),
+        _origin(),
         extra=carry(
             AuditEntry(
                 event=AuditEvent.ACCESS_REFUSED,
@@ -102,10 +108,11 @@ def access_refused(error: CpsAuthError, row: SessionRow) -> None:
 def session_ended(row: SessionRow) -> None:
     """Write that a session is over, and why."""
     _log.info(
-        "session ended holder=%s method=%s reason=%s",
+        "session ended holder=%s method=%s reason=%s %s",
         row.holder.practitioner.ps_idnat,
         row.method,
         row.end_reason.value if row.end_reason else "unknown",
+        _origin(),
         extra=carry(
             AuditEntry(
                 event=AuditEvent.SESSION_ENDED,
@@ -117,6 +124,18 @@ def session_ended(row: SessionRow) -> None:
             )
         ),
     )
+
+
+def _client() -> str | None:
+    return request.remote_addr if has_request_context() else None
+
+
+def _origin() -> str:
+    """A watcher that ends a session does so outside of any request."""
+    if not has_request_context():
+        return "peer=- client=-"
+    peer = request.environ.get("werkzeug.proxy_fix.orig", request.environ).get("REMOTE_ADDR")
+    return f"peer={_one_line(peer)} client={_one_line(request.remote_addr)}"
 
 
 def _one_line(text: str | None) -> str:

@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_STORE": None,
     "CPS_AUDIT_FOLDER": None,
     "CPS_REQUESTS_PER_MINUTE": 60,
+    "CPS_REQUESTS_PER_MINUTE_AND_ADDRESS": 3000,
     "CPS_REFUSALS_BEFORE_LOCKOUT": 20,
     "CPS_LOCKOUT": timedelta(minutes=15),
 }
@@ -61,6 +62,7 @@ class FlaskSettings:
     store: str | None  # address of a Redis server, None for SQLite
     audit_folder: Path | None  # of the audit journal; None: only log lines
     requests_per_minute: int
+    requests_per_minute_and_address: int
     refusals_before_lockout: int
     lockout: timedelta
 
@@ -121,6 +123,7 @@ def read_flask_settings(app: Flask, reader: SettingReader) -> FlaskSettings:
         store=_store(reader),
         audit_folder=reader.folder("CPS_AUDIT_FOLDER"),
         requests_per_minute=reader.count("CPS_REQUESTS_PER_MINUTE"),
+        requests_per_minute_and_address=reader.count("CPS_REQUESTS_PER_MINUTE_AND_ADDRESS"),
         refusals_before_lockout=reader.count("CPS_REFUSALS_BEFORE_LOCKOUT"),
         lockout=reader.duration("CPS_LOCKOUT"),
     )

@@ -79,6 +79,7 @@ class LocalReader(LoginMethod):
     name = "local-reader"
     settings: ClassVar[Mapping[str, object]] = {"CPS_READER": None}
     asks_pin = True
+    is_guessable = True
     has_page = True
 
     def __init__(self, cards: CardSource, reader: str | None) -> None:
@@ -165,7 +166,7 @@ class LocalReader(LoginMethod):
         try:
             self.check_usable()
             check_own_page(request.environ, state.settings)
-            check_rate(state, self.name)
+            check_rate(state, self.name, is_guessable=self.is_guessable)
             with login_form() as form:
                 asked = form.unverified_next
                 self._log_in(state, form)

@@ -30,6 +30,7 @@ class LoginMethod:
         proves_card: its login proves that the card's own key was used, here or elsewhere.
         is_beside_card: its part is shown on the page of a method that has one, too.
         is_first_on_phones: most phones have no reader.
+        is_guessable: a refusal may be a guess at a secret, so refusals lock an address out.
         has_page: it shows a login page of its own, by `page`, to browsers that may use it.
         template: of its part of the login page that all other methods share; sees `method`,
             `next`, `is_first`, `form_token`, `language` and the translations `_`.
@@ -42,6 +43,7 @@ class LoginMethod:
     proves_card: ClassVar[bool] = True
     is_beside_card: ClassVar[bool] = False
     is_first_on_phones: ClassVar[bool] = False
+    is_guessable: ClassVar[bool] = False
     has_page: ClassVar[bool] = False
     template: ClassVar[str | None] = None
     policy: Mapping[str, Collection[str]] = MappingProxyType({})

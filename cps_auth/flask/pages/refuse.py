@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from cps_auth.errors import CpsAuthError, StoreUnavailable, TooManyRequests
 from cps_auth.flask import audit
-from cps_auth.flask.guards.requests import opens_a_page, server_peer
+from cps_auth.flask.guards.requests import opens_a_page
 from cps_auth.flask.http_errors import http_status, may_be_explained
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.render import render_page
@@ -23,7 +23,7 @@ REFUSED_REMOTELY = 403
 
 def refused(error: CpsAuthError) -> ResponseReturnValue:
     """Write and answer a request that was refused before any login was tried."""
-    audit.refused(error, None, server_peer(request.environ))
+    audit.refused(error, None)
     return answer_refusal(error)
 
 

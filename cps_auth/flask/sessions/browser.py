@@ -17,7 +17,7 @@ from cps_auth.flask.state import current_state
 from cps_auth.wording import LANGUAGES
 
 TOKEN_FIELD = "cps_token"  # noqa: S105 (the name of a form field)
-_BROWSER_ID = "cps_browser"
+BROWSER_ID = "cps_browser"
 _LANGUAGE = "cps_language"
 _USER_ID = "_user_id"  # Flask-Login's key
 _REMEMBER = "_remember"  # Flask-Login's word to its own cookie
@@ -30,11 +30,11 @@ ID_PREFIX = "cps:"
 
 def browser_id() -> str:
     """Return the identifier that binds forms to this browser before any login; make it once."""
-    known = session.get(_BROWSER_ID)
+    known = session.get(BROWSER_ID)
     if isinstance(known, str):
         return known
     fresh = secrets.token_urlsafe(32)
-    session[_BROWSER_ID] = fresh
+    session[BROWSER_ID] = fresh
     return fresh
 
 
@@ -44,7 +44,7 @@ def known_browser_id() -> str:
     Raises:
         ChallengeUnknown: none was, or the browser lost it.
     """
-    known = session.get(_BROWSER_ID)
+    known = session.get(BROWSER_ID)
     if not isinstance(known, str):
         raise ChallengeUnknown("no-browser-session")
     return known

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import g, request
+from flask import g
 from flask_login import current_user, login_user
 
 from cps_auth.errors import CardRemoved, CpsAuthError, HolderNotAllowed
 from cps_auth.flask import audit
-from cps_auth.flask.guards.rate_limit import count_refusal
-from cps_auth.flask.guards.requests import server_peer
+from cps_auth.flask.guards.rate_limit import check_card_rate, count_refusal
 from cps_auth.flask.sessions.browser import empty_session, keep_login, keep_on_top, session_id
 from cps_auth.flask.sessions.model import EndReason, NewSession
 from cps_auth.flask.sessions.purpose import Purpose, purpose_of
@@ -37,6 +36,7 @@ def let_in(
     Raises:
         CardRemoved: the session ended before it began.
         HolderNotAllowed: the application has no account for this holder, or another one.
+        TooManyRequests: the card logs in again and again.
         RequestMalformed: the purpose was somebody else's.
         StoreUnavailable
     """
@@ -44,6 +44,8 @@ def let_in(
     if purpose is Purpose.LINK:
         _link(state, new)
         return
+    if new.holder.card is not None:
+        check_card_rate(state, new.holder.card.certificate_sha256_hex)
     account = state.account_of(new.holder.practitioner)
     if purpose is Purpose.CONFIRM:
         _check_same_account(account)
@@ -65,8 +67,8 @@ def let_in(
 
 def note_refusal(state: LoginState, error: CpsAuthError, method: str) -> None:
     """Count a refused login, write it down, and tell who listens: once per refusal."""
-    count_refusal(state, error)
-    audit.refused(error, method, server_peer(request.environ))
+    count_refusal(state, error, is_guessable=state.methods[method].is_guessable)
+    audit.refused(error, method)
     login_refused.send(state.app, error=error)
 
 

@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from cps_auth.flask.guards import rate_limit as limits
 from webdemo.desk import VirtualDesk
 
+CROWDED = {"CPS_REQUESTS_PER_MINUTE_AND_ADDRESS": 12}
 LOW = {"CPS_REQUESTS_PER_MINUTE": 8, "CPS_REFUSALS_BEFORE_LOCKOUT": 4}
 
 
@@ -67,7 +68,7 @@ def test_one_visitor_has_one_count_whatever_address_of_theirs_asks(
 ) -> None:
     """T50: an IPv6 subscriber has 2**64 addresses; they are one row, not one each."""
     clock.stop()
-    app: Flask = make_app("low", {**remote_config, **LOW}, cards=None)
+    app: Flask = make_app("low", {**remote_config, **LOW, **CROWDED}, cards=None)
     remote = remote_visit(app)
     page_token = remote.page_token()
     answers = []
@@ -78,8 +79,66 @@ def test_one_visitor_has_one_count_whatever_address_of_theirs_asks(
     assert set(answers[4:]) == {429}
     with closing(sqlite3.connect(tmp_path / "low.sqlite3")) as database:
         assert database.execute("SELECT count(*) FROM rate").fetchone()[0] <= 4
-    remote.peer = "2001:db8:0:2::1"
-    assert remote.log_in().status_code == 200
+    neighbour = remote_visit(app)
+    neighbour.peer = "2001:db8:0:2::1"
+    assert neighbour.log_in().status_code == 200
+
+
+def test_a_hospital_behind_one_address(make_app, remote_visit, remote_config, clock) -> None:
+    """Eighty log in within a minute, beside one whose browser sends nothing but rubbish."""
+    clock.stop()
+    usual = {"CPS_REQUESTS_PER_MINUTE": 60, "CPS_REFUSALS_BEFORE_LOCKOUT": 20}
+    app: Flask = make_app("hospital", {**remote_config, **usual}, cards=None)
+    hostile = remote_visit(app)
+    page_token = hostile.page_token()
+    answers = [hostile.send(b"x" * 200, page_token).status_code for _ in range(25)]
+    assert answers[20:] == [429] * 5
+    personas = ("doctor", "nurse", "pharmacist")
+    for number in range(80):
+        colleague = remote_visit(app)
+        assert colleague.log_in(personas[number % len(personas)]).status_code == 200
+
+
+def test_a_flood_of_new_browsers_is_held_by_its_address(
+    make_app, remote_visit, remote_config, clock
+) -> None:
+    """Whoever throws the cookie away is a new browser each time, at one address."""
+    clock.stop()
+    app: Flask = make_app("low", {**remote_config, **LOW, **CROWDED}, cards=None)
+    answers = []
+    for _ in range(15):
+        browser = remote_visit(app)
+        answers.append(browser.send(b"x" * 200, browser.page_token()).status_code)
+    assert answers == [403] * 12 + [429] * 3
+
+
+def test_a_card_opens_so_many_sessions_a_minute(
+    make_app, remote_visit, remote_config, clock
+) -> None:
+    """Counted when its signature was verified: nobody else can use its count up."""
+    clock.stop()
+    app: Flask = make_app("low", {**remote_config, **LOW}, cards=None)
+    answers = [remote_visit(app).log_in().status_code for _ in range(9)]
+    assert answers == [200] * 8 + [429]
+    assert remote_visit(app).log_in("nurse").status_code == 200
+
+
+def test_every_outcome_names_its_client(
+    make_app, remote_visit, remote_config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind a proxy that the application trusts: both ends, in every line."""
+    caplog.set_level("INFO", "cps_auth.audit")
+    app: Flask = make_app("audited", remote_config, cards=None)
+    app.wsgi_app = ProxyFix(app.wsgi_app)
+    remote = remote_visit(app)
+    remote.headers["X-Forwarded-For"] = "198.51.100.3"
+    remote.send(b"x" * 200, remote.page_token())
+    remote.log_in()
+    lines = [record.getMessage() for record in caplog.records if record.name == "cps_auth.audit"]
+    assert [line.split()[1] for line in lines] == ["refused", "accepted"]
+    assert all(line.endswith("peer='192.0.2.7' client='198.51.100.3'") for line in lines)
+    app.test_cli_runner().invoke(args=["cps", "end", "--all"])
+    assert caplog.records[-1].getMessage().endswith("reason=administrator peer=- client=-")
 
 
 @pytest.mark.parametrize("is_fixed", [False, True])
@@ -104,11 +163,12 @@ def test_addresses_of_a_dual_stack_socket_are_told_apart(
 ) -> None:
     """::ffff:192.0.2.7 and ::ffff:192.0.2.8 are two visitors."""
     clock.stop()
-    remote = remote_visit(make_app("low", {**remote_config, **LOW}, cards=None))
-    page_token = remote.page_token()
-    remote.peer = "::ffff:192.0.2.7"
-    for _ in range(6):
-        remote.send(b"x" * 200, page_token)
-    assert remote.send(b"x" * 200, page_token).status_code == 429
+    app: Flask = make_app("low", {**remote_config, **LOW, **CROWDED}, cards=None)
+    for _ in range(13):
+        remote = remote_visit(app)
+        remote.peer = "::ffff:192.0.2.7"
+        last = remote.send(b"x" * 200, remote.page_token())
+    assert last.status_code == 429
+    remote = remote_visit(app)
     remote.peer = "::ffff:192.0.2.8"
     assert remote.log_in().status_code == 200

@@ -128,9 +128,9 @@ def test_another_site_cannot_read_the_status(visitor) -> None:
 
 def test_a_remote_page_learns_nothing_of_the_readers(visitor) -> None:
     """The status tells of the session only, unless the browser is on this machine."""
-    assert set(visitor.get("/cps/status").json) == {"session", "presence", "card"}
+    assert set(visitor.get("/cps/status").json) == {"session", "again_ms", "presence", "card"}
     visitor.peer = "192.0.2.7"
-    assert set(visitor.get("/cps/status").json) == {"session"}
+    assert set(visitor.get("/cps/status").json) == {"session", "again_ms"}
 
 
 def test_a_program_gets_401_and_a_person_the_login_page(visitor) -> None:
