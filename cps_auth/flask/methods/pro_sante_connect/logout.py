@@ -19,7 +19,6 @@ from cps_auth.errors import (
     StoreUnavailable,
 )
 from cps_auth.flask import audit
-from cps_auth.flask.guards.requests import server_peer
 from cps_auth.flask.sessions.model import EndReason, SessionRow
 from cps_auth.flask.state import LoginState
 
@@ -48,10 +47,10 @@ def end_at_provider_demand(
             if row.method == method and _names(token, row, client.audience.issuer):
                 _end(state, row)
     except (ProviderUnavailable, StoreUnavailable) as error:  # it may send it again
-        audit.refused(error, method, server_peer(request.environ))
+        audit.refused(error, method)
         return {"error": "temporarily_unavailable"}, _LATER, _NO_STORE
     except CpsAuthError as error:
-        audit.refused(error, method, server_peer(request.environ))
+        audit.refused(error, method)
         return {"error": "invalid_request"}, _BAD, _NO_STORE
     return "", _NO_STORE
 

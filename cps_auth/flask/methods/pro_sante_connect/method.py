@@ -30,7 +30,7 @@ from cps_auth.errors import (
 )
 from cps_auth.flask import audit
 from cps_auth.flask.guards.rate_limit import check_rate
-from cps_auth.flask.guards.requests import check_document, check_own_page, server_peer
+from cps_auth.flask.guards.requests import check_document, check_own_page
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.methods.pro_sante_connect.logout import end_at_provider_demand
 from cps_auth.flask.methods.pro_sante_connect.settings import (
@@ -154,7 +154,7 @@ class ProSanteConnect(LoginMethod):
             check_document(request.environ)
             waiting = _take(state)
         except (PeerNotAllowed, ChallengeUnknown, ChallengeExpired, RequestMalformed) as stray:
-            audit.refused(stray, self.name, server_peer(request.environ))
+            audit.refused(stray, self.name)
             return answer_remotely(stray)
         try:
             self._log_in(state, waiting)
