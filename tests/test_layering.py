@@ -85,6 +85,8 @@ ALLOWED = {
         "cps_auth.card.port",
         "cps_auth.card.open",
         "cps_auth.card.watch",
+        "cps_auth.card.reader_name",
+        "cps_auth.card.usb",
         "cps_auth.card.native.models",
         "cps_auth.native_host.manifests",
         "cps_auth.native_host.pin_window",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from cps_auth.model import Snapshot
+from cps_auth.errors import NoReader
+from cps_auth.model import ReaderState, Snapshot
 
 _COUNTED = re.compile(r" [0-9A-F]{2}( [0-9A-F]{2})$")
 """What pcsc-lite adds to a reader's name: its number, then its slot (readerfactory.c)."""
@@ -26,6 +28,23 @@ def name_today(snapshot: Snapshot, wanted: str | None) -> str | None:
         return wanted
     alike = [name for name in names if _uncounted(name) == _uncounted(wanted)]
     return alike[0] if len(alike) == 1 else wanted
+
+
+def readers_wanted(states: Sequence[ReaderState], wanted: str | None) -> tuple[ReaderState, ...]:
+    """Return the reader of a name, found again if it was counted anew, or all readers.
+
+    Args:
+        states: all readers now.
+        wanted: the name that it had once, None for all.
+
+    Raises:
+        NoReader: there is none, or not that one.
+    """
+    today = name_today(Snapshot(tuple(states)), wanted)
+    found = tuple(state for state in states if today in (None, state.name))
+    if not found:
+        raise NoReader(wanted)
+    return found
 
 
 def _uncounted(name: str) -> str:

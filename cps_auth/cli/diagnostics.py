@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cps_auth.card.port import CardSource
+from cps_auth.card.reader_name import readers_wanted
+from cps_auth.card.usb import readers_without_driver
 from cps_auth.cli.report import reader_line
 from cps_auth.errors import CpsAuthError, LastAttempt, NoReader, PinBlocked, RevocationUnknown
 from cps_auth.login.verify import show_holder
@@ -65,10 +67,14 @@ def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
         NoReader: none, or not that one.
         ReaderServiceLost
     """
-    states = [state for state in cards.readers() if reader in (None, state.name)]
-    if not states:
-        raise NoReader(reader)
-    return "; ".join(reader_line(state, language) for state in states)
+    devices = tuple(map(str, readers_without_driver()))
+    try:
+        states = readers_wanted(cards.readers(), reader)
+    except NoReader as error:
+        raise NoReader(error.reader, devices) from None
+    lines = [reader_line(state, language) for state in states]
+    no_driver = translations(language).gettext("{device}: pcscd has no driver for it")
+    return "; ".join([*lines, *(no_driver.format(device=device) for device in devices)])
 
 
 _LISTS_END_SOON = timedelta(days=3)
@@ -134,10 +140,13 @@ def find_card(
     with cards.open_card(reader) as card:
         practitioner = show_holder(card, judge=judge, at=at).certificate.practitioner
         left = card.pin_attempts_left()
+        is_sound = card.description.is_serial_sound
     if left == 0:
         raise PinBlocked
     if left == 1:
         raise LastAttempt(left)
     unknown = translations(language).gettext("the card does not say how many PIN attempts are left")
     attempts = unknown if left is None else attempts_left_text(left, language)
-    return f"{practitioner.display_name} ({practitioner.ps_idnat}): {attempts}"
+    odd = translations(language).gettext("its serial number does not check, which does no harm")
+    notes = attempts if is_sound else f"{attempts} ({odd})"
+    return f"{practitioner.display_name} ({practitioner.ps_idnat}): {notes}"

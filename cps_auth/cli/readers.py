@@ -8,13 +8,15 @@ from contextlib import ExitStack
 import click
 
 from cps_auth.card.native.models import kind_of
+from cps_auth.card.port import CardSource
+from cps_auth.card.reader_name import name_today, readers_wanted
 from cps_auth.cli.errors import now, surface
 from cps_auth.cli.options import Options, card_options
 from cps_auth.cli.report import event_line, reader_line
-from cps_auth.errors import NoReader
+from cps_auth.errors import ReaderServiceUnavailable
 from cps_auth.exit_codes import INTERRUPTED
 from cps_auth.main_thread import MainThreadQueue
-from cps_auth.model import CardEvent, CardEventKind
+from cps_auth.model import CardEvent, CardEventKind, Snapshot
 
 
 @click.command()
@@ -22,9 +24,7 @@ from cps_auth.model import CardEvent, CardEventKind
 def readers(options: Options) -> None:
     """List the readers and what is in them."""
     with surface(options.json):
-        states = [s for s in options.cards().readers() if options.reader in (None, s.name)]
-        if not states:
-            raise NoReader(options.reader)
+        states = readers_wanted(options.cards().readers(), options.reader)
         rows = [
             {
                 "reader": state.name,
@@ -49,14 +49,27 @@ def watch(options: Options) -> None:
 
 
 def _print_events(options: Options) -> None:
+    cards = options.cards()
+    name = options.reader
     with MainThreadQueue[CardEvent]() as events, ExitStack() as at_end:
-        at_end.callback(options.cards().watch(events.put).stop)
+        at_end.callback(cards.watch(events.put).stop)
         while True:
             event = events.get()
-            if event and (event.reader in ("", options.reader) or options.reader is None):
+            before, name = name, _name_now(cards, options.reader, name)
+            if event and (options.reader is None or event.reader in ("", before, name)):
                 _print_event(options, event)
             if event and event.kind is CardEventKind.WATCHER_STOPPED:
                 raise RuntimeError(event.reason)  # nobody watches, and nobody asked for that
+
+
+def _name_now(cards: CardSource, wanted: str | None, before: str | None) -> str | None:
+    """Return the name that the wanted reader has now, or had before where nobody can tell."""
+    if wanted is None:
+        return None
+    try:
+        return name_today(Snapshot(cards.readers()), wanted)
+    except ReaderServiceUnavailable:
+        return before
 
 
 def _print_event(options: Options, event: CardEvent) -> None:

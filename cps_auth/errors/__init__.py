@@ -46,6 +46,7 @@ class NoReader(CardUnavailable):
 
     code = "no-reader"
     reader: str | None = None
+    devices: tuple[str, ...] = ()  # readers on USB that pcscd has no driver for
 
 
 class NoCard(CardUnavailable):

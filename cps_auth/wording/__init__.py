@@ -247,10 +247,12 @@ def explain(error: e.CpsAuthError, language: str) -> Explanation:
     tr = translations(language)
     data = error.data()
     reason = str(data.get("why") or data.get("reason") or "")
-    cause = "named" if data.get("held_by") else str(data.get("cause", ""))
+    is_named = data.get("held_by") or data.get("devices")
+    cause = "named" if is_named else str(data.get("cause", ""))
     by_cause = CAUSE_WORDS.get((type(error), cause))
     happened, to_do = by_cause or _WORDS_OF_REASON.get(reason) or _WORDS[type(error)]
-    data["held_by"] = ", ".join(getattr(error, "held_by", ()))
+    for names in ("held_by", "devices"):
+        data[names] = ", ".join(getattr(error, names, ()))
     attempts = data.get("attempts_left")
     return Explanation(
         happened=tr.gettext(happened).format(**data),

@@ -33,6 +33,10 @@ CAUSE_WORDS: Mapping[tuple[type[e.CpsAuthError], str], tuple[str, str]] = {
         _("The card or its reader did not answer in time."),
         _("Take the card out and insert it again; unplug the reader if that does not help."),
     ),
+    (e.NoReader, "named"): (
+        _("A card reader is plugged in that this computer has no driver for: {devices}."),
+        _("Install the driver of its maker for Linux, or use a reader of the CCID standard."),
+    ),
     (e.CardBusy, "named"): (
         _("Another program is using the card, probably: {held_by}."),
         _("Wait a moment, or close the other program, then try again."),

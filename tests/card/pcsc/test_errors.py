@@ -69,7 +69,7 @@ def test_errors_say_what_was_called() -> None:
         "reason": "SCardEstablishContext: 8010001D SCARD_E_NO_SERVICE",
         "cause": "not-running",
     }
-    assert connect_error(0x80100009, "reader").data() == {"reader": "reader"}
+    assert connect_error(0x80100009, "reader").data() == {"reader": "reader", "devices": ()}
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: CODES[code].name)
