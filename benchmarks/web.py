@@ -17,7 +17,7 @@ from cps_auth.login.challenge import issue_challenge
 from cps_auth.login.verify import verify_proof
 from cps_auth.login.web_eid import parse_token
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 

@@ -19,8 +19,8 @@ from cps_auth.pki.chain.trust_store import (
     production_trust,
 )
 from cps_auth.pki.judge import PRODUCTION_CRL_FOLDER, crl_folder_of
-from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.revocation.crl_header import CrlProblem
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.upkeep.status import AuthorityStatus, CrlStatus, authorities_status, crls_status
 from cps_auth.pki.upkeep.update import (
     Outcome,

@@ -19,13 +19,12 @@ from cps_auth.pki.certificate.purpose import (
     purpose_warnings,
     valid_policies,
 )
-from cps_auth.pki.chain.authorities import Authorities
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, production_trust
-from cps_auth.pki.chain.verify import Chain, verify_chain
+from cps_auth.pki.chain.verify import Authorities, Chain, verify_chain
 from cps_auth.pki.revocation.check import check_revocation
-from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.revocation.crl_lookup import NoEvidence, find_evidence
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.ocsp import OcspSource
 from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
 

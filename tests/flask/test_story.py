@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from webdemo.application import create_app, stop_app
 from webdemo.desk import VirtualDesk

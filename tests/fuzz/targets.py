@@ -19,7 +19,7 @@ from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.verify import verify_chain
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.check import check_revocation
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.ocsp import Answer, OcspRefused, judge_answer
 from cps_auth.pki.revocation.policy import RevocationPolicy
 from hardware_mocks.igc.crls import Revocation

@@ -23,7 +23,7 @@ from cps_auth.model import CardSignature, Practitioner, SignatureAlgorithm
 from cps_auth.pki.certificate.profiles import EID_LOGIN
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

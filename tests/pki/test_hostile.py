@@ -22,7 +22,8 @@ from cps_auth.errors import (
 )
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import Crl, CrlStore
+from cps_auth.pki.revocation.crl import Crl
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.policy import RevocationPolicy
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante

@@ -25,7 +25,7 @@ from cps_auth.errors import (
 from cps_auth.model import CardType
 from cps_auth.pki.chain.trust_store import production_trust
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.card_certificates import private_extension
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cps_auth.errors import CertificateRefused
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.certificates import SITE
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante

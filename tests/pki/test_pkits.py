@@ -24,7 +24,7 @@ from cps_auth.pki.certificate.parse import load_x509
 from cps_auth.pki.certificate.profiles import CertificateProfile
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 
 FOLDER = Path(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"
 AT = datetime(2020, 6, 1, tzinfo=UTC)

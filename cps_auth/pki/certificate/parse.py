@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from cryptography import x509
 
 from cps_auth.errors import CertificateMalformed
 from cps_auth.model import Practitioner
-from cps_auth.pki.certificate.fields import ParsedCertificate, read_fields
+from cps_auth.pki.certificate.fields import Extensions, KnownExtensions, ParsedCertificate
 from cps_auth.pki.certificate.identity import read_category
 from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, CertificateProfile
 from cps_auth.pki.certificate.repair import repaired_copy
@@ -35,17 +35,20 @@ class CpsCertificate(ParsedCertificate):
 
     Attributes:
         der: the bytes as they came: what is signed, and what a fingerprint is of.
-        signed: the parts of it that are signed, None when nobody can have signed it.
         is_repaired: whether `x509` is a copy that the library can read (see `repaired_copy`).
         practitioner: who it names.
         category: gipCardCategory (table G01), None when absent.
     """
 
     der: bytes = field(repr=False)
-    signed: SignedParts | None = field(repr=False)
     is_repaired: bool
     practitioner: Practitioner = field(repr=False)
     category: int | None
+
+    @cached_property
+    def signed(self) -> SignedParts | None:
+        """Return the parts of `der` that are signed, None when nobody can have signed it."""
+        return signed_parts(self.der)
 
     @cached_property
     def sha256_hex(self) -> str:
@@ -82,13 +85,43 @@ def parse_certificate(
         return CpsCertificate(
             **vars(fields),
             der=der,
-            signed=signed_parts(der),
             is_repaired=is_repaired,
             practitioner=_read_holder(profile, fields),
             category=None if profile.cards is None else read_category(fields),
         )
     except ValueError as error:
         raise CertificateMalformed(fingerprint_hex(der), str(error)) from None
+
+
+def read_fields(certificate: x509.Certificate) -> ParsedCertificate:
+    """Return the fields of a certificate. Fails as the library does, in any way."""
+    return ParsedCertificate(
+        x509=certificate,
+        subject=tuple((attribute.oid, attribute.value) for attribute in certificate.subject),
+        extensions=group_extensions(certificate.extensions),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def group_extensions(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> Extensions:
+    """Return extensions by their class, private ones by their OID."""
+    known: dict[type[x509.ExtensionType], x509.ExtensionType] = {}
+    private: dict[x509.ObjectIdentifier, bytes] = {}
+    critical: list[type[x509.ExtensionType]] = []
+    for extension in extensions:
+        value = extension.value
+        kind = type(value)
+        if isinstance(value, x509.UnrecognizedExtension):
+            private[value.oid] = value.value
+        else:
+            known[kind] = value
+        if extension.critical:
+            critical.append(kind)
+    policies = known.get(x509.CertificatePolicies)
+    asserted = policies if isinstance(policies, x509.CertificatePolicies) else ()
+    dotted = frozenset(policy.policy_identifier.dotted_string for policy in asserted)
+    return Extensions(cast(KnownExtensions, known), private, frozenset(critical), dotted)
 
 
 def fingerprint_hex(der: bytes) -> str:

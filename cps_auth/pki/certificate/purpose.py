@@ -120,13 +120,13 @@ def _any_under(policies: frozenset[str], arcs: frozenset[str]) -> bool:
 def _usage_mismatch(
     certificate: ParsedCertificate, profile: CertificateProfile
 ) -> PurposeMismatch | None:
-    usage = certificate.extensions.get(x509.KeyUsage)
+    usage = certificate.extensions.known.get(x509.KeyUsage)
     signs_documents = usage is not None and usage.content_commitment  # nonRepudiation
     if signs_documents and profile.refuse_content_commitment:
         return PurposeMismatch.SIGNATURE_CERTIFICATE
     if usage is None or not usage.digital_signature:
         return PurposeMismatch.NO_DIGITAL_SIGNATURE
-    extended = certificate.extensions.get(x509.ExtendedKeyUsage)
+    extended = certificate.extensions.known.get(x509.ExtendedKeyUsage)
     if extended is None:
         return PurposeMismatch.NO_CLIENT_AUTH if profile.extended_usage_required else None
     if profile.any_extended_usage and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended:

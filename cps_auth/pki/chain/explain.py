@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.pki.certificate.fields import ParsedCertificate
 from cps_auth.pki.certificate.parse import CpsCertificate
-from cps_auth.pki.certificate.profiles import CertificateProfile, KeyRules
+from cps_auth.pki.certificate.profiles import CertificateProfile
 from cps_auth.pki.certificate.signature import (
     SignedParts,
     has_strong_hash,
     is_signed_with,
     signed_parts,
 )
-from cps_auth.pki.chain.authorities import Authorities
 from cps_auth.pki.chain.issuer import (
+    ChainFault,
     Issuer,
-    has_unknown_critical,
     identifies,
     is_self_issued,
     is_sound_authority,
     is_strong_key,
     issuer_key,
+    leaf_fault,
 )
 
-
-class ChainFault(enum.StrEnum):
-    """Why there is no chain: the reason of UntrustedIssuer."""
-
-    UNKNOWN_ISSUER = "unknown-issuer"
-    BAD_SIGNATURE = "bad-signature"
-    KEY_IDENTIFIER_MISMATCH = "key-identifier-mismatch"
-    CA_EXPIRED = "ca-expired"
-    CA_NOT_YET_VALID = "ca-not-yet-valid"
-    WEAK_KEY = "weak-key"
-    WEAK_HASH = "weak-hash"
-    LEAF_IS_CA = "leaf-is-ca"
-    LEAF_EXTENSIONS = "leaf-extensions"
-    CA_EXTENSIONS = "ca-extensions"
-    PATH_TOO_LONG = "path-too-long"
-    INVALID_CHAIN = "invalid-chain"
-
-
-def leaf_fault(leaf: ParsedCertificate, keys: KeyRules) -> ChainFault | None:
-    """Return what makes a certificate nobody's card, whoever issued it; None if nothing does.
-
-    Source: RFC 5280 sections 4.2, 4.2.1.3 and 4.2.1.9.
-    """
-    basic = leaf.extensions.get(x509.BasicConstraints)
-    if basic is not None and basic.ca:
-        return ChainFault.LEAF_IS_CA
-    if not is_strong_key(leaf.x509, keys):
-        return ChainFault.WEAK_KEY
-    usage = leaf.extensions.get(x509.KeyUsage)
-    if usage is None or usage.key_cert_sign or usage.crl_sign or has_unknown_critical(leaf):
-        return ChainFault.LEAF_EXTENSIONS
-    return None
+if TYPE_CHECKING:  # which asks here why there is no chain
+    from cps_auth.pki.chain.verify import Authorities
 
 
 def find_fault(
@@ -119,7 +89,7 @@ def _authority_fault(
         return ChainFault.WEAK_KEY
     if not is_sound_authority(issuer, profile.keys, at=at):
         return ChainFault.CA_EXTENSIONS
-    basic = issuer.extensions.get(x509.BasicConstraints)
+    basic = issuer.extensions.known.get(x509.BasicConstraints)
     longest = profile.max_intermediates
     if basic is not None and basic.path_length is not None:
         longest = min(longest, basic.path_length)

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy
 
 from cps_auth.der import GENERALIZED_TIME, SEQUENCE, element_at, inside
-from cps_auth.pki.certificate.fields import ParsedCertificate, read_fields
+from cps_auth.pki.certificate.fields import ParsedCertificate
 from cps_auth.pki.certificate.names import NAME_MAX_BYTES, name_key, shown_name
+from cps_auth.pki.certificate.parse import read_fields
 from cps_auth.pki.certificate.profiles import DEFAULT_KEY_RULES, KeyRules
 from cps_auth.pki.certificate.signature import SignedParts, is_signed_with
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType | None)
+_Check = Callable[[x509.Certificate, _Extension], bool]
+
+
+class ChainFault(enum.StrEnum):
+    """Why there is no chain: the reason of UntrustedIssuer."""
+
+    UNKNOWN_ISSUER = "unknown-issuer"
+    BAD_SIGNATURE = "bad-signature"
+    KEY_IDENTIFIER_MISMATCH = "key-identifier-mismatch"
+    CA_EXPIRED = "ca-expired"
+    CA_NOT_YET_VALID = "ca-not-yet-valid"
+    WEAK_KEY = "weak-key"
+    WEAK_HASH = "weak-hash"
+    LEAF_IS_CA = "leaf-is-ca"
+    LEAF_EXTENSIONS = "leaf-extensions"
+    CA_EXTENSIONS = "ca-extensions"
+    PATH_TOO_LONG = "path-too-long"
+    INVALID_CHAIN = "invalid-chain"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +73,8 @@ class Issuer(ParsedCertificate):
         fields = read_fields(authority)
         key = authority.public_key()
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        subject = fields.extensions.get(x509.SubjectKeyIdentifier)
-        usage = fields.extensions.get(x509.KeyUsage)
+        subject = fields.extensions.known.get(x509.SubjectKeyIdentifier)
+        usage = fields.extensions.known.get(x509.KeyUsage)
         return cls(
             **vars(fields),
             key=key,
@@ -105,7 +131,7 @@ def identifies(child: ParsedCertificate, issuer: Issuer) -> bool:
 
     Both have to be there: RFC 5280 sections 4.2.1.1 and 4.2.1.2.
     """
-    authority = child.extensions.get(x509.AuthorityKeyIdentifier)
+    authority = child.extensions.known.get(x509.AuthorityKeyIdentifier)
     if authority is None or issuer.key_identifier is None:
         return False
     return authority.key_identifier == issuer.key_identifier
@@ -153,7 +179,7 @@ def has_room(path: tuple[Issuer, ...]) -> bool:
     """
     below = 0
     for authority in path:
-        basic = authority.extensions.get(x509.BasicConstraints)
+        basic = authority.extensions.known.get(x509.BasicConstraints)
         longest = None if basic is None else basic.path_length
         if longest is not None and below > longest:
             return False
@@ -167,8 +193,8 @@ def is_sound_authority(authority: Issuer, keys: KeyRules, *, at: datetime) -> bo
     For anchors, which nobody signed but themselves; the library's verifier is given the same
     rules. RFC 5280 sections 6.1.3 (a) (2) and 6.1.4 (k), (n), (o).
     """
-    basic = authority.extensions.get(x509.BasicConstraints)
-    usage = authority.extensions.get(x509.KeyUsage)
+    basic = authority.extensions.known.get(x509.BasicConstraints)
+    usage = authority.extensions.known.get(x509.KeyUsage)
     return (
         authority.not_before <= at <= authority.not_after
         and basic is not None
@@ -176,7 +202,83 @@ def is_sound_authority(authority: Issuer, keys: KeyRules, *, at: datetime) -> bo
         and usage is not None
         and usage.key_cert_sign
         and is_strong_key(authority.x509, keys)
-        and allows_client_auth(authority.extensions.get(x509.ExtendedKeyUsage))
-        and authority.extensions.get(x509.NameConstraints) is None
+        and allows_client_auth(authority.extensions.known.get(x509.ExtendedKeyUsage))
+        and authority.extensions.known.get(x509.NameConstraints) is None
         and not has_unknown_critical(authority)
     )
+
+
+def leaf_fault(leaf: ParsedCertificate, keys: KeyRules) -> ChainFault | None:
+    """Return what makes a certificate nobody's card, whoever issued it; None if nothing does.
+
+    Source: RFC 5280 sections 4.2, 4.2.1.3 and 4.2.1.9.
+    """
+    basic = leaf.extensions.known.get(x509.BasicConstraints)
+    if basic is not None and basic.ca:
+        return ChainFault.LEAF_IS_CA
+    if not is_strong_key(leaf.x509, keys):
+        return ChainFault.WEAK_KEY
+    usage = leaf.extensions.known.get(x509.KeyUsage)
+    if usage is None or usage.key_cert_sign or usage.crl_sign or has_unknown_critical(leaf):
+        return ChainFault.LEAF_EXTENSIONS
+    return None
+
+
+def authority_policy(keys: KeyRules) -> ExtensionPolicy:
+    """Return what the verifier asks of an authority: the rules of `is_sound_authority`."""
+    return (
+        ExtensionPolicy.permit_all()
+        .require_present(
+            x509.BasicConstraints,
+            Criticality.AGNOSTIC,
+            _refusing(lambda ca, basic: basic.ca and is_strong_key(ca, keys)),
+        )
+        .require_present(
+            x509.KeyUsage,
+            Criticality.AGNOSTIC,
+            _refusing(lambda _ca, usage: usage.key_cert_sign),
+        )
+        .may_be_present(
+            x509.ExtendedKeyUsage,
+            Criticality.AGNOSTIC,
+            _refusing(lambda _ca, usage: allows_client_auth(usage)),
+        )
+        # The verifier ignores those on directory names unless they are critical.
+        .require_not_present(x509.NameConstraints)
+    )
+
+
+def crl_signer_policy() -> ExtensionPolicy:
+    """Return what the verifier asks of a certificate that signs CRLs only."""
+    return ExtensionPolicy.permit_all().require_present(
+        x509.KeyUsage, Criticality.AGNOSTIC, _refusing(lambda _ca, usage: usage.crl_sign)
+    )
+
+
+def leaf_policy() -> ExtensionPolicy:
+    """Return what the verifier asks of a holder's certificate: the rules of `leaf_fault`."""
+    return (
+        ExtensionPolicy.permit_all()
+        .may_be_present(
+            x509.BasicConstraints,
+            Criticality.AGNOSTIC,
+            _refusing(lambda _leaf, basic: basic is None or not basic.ca),
+        )
+        .require_present(
+            x509.KeyUsage,
+            Criticality.AGNOSTIC,
+            _refusing(lambda _leaf, usage: not usage.key_cert_sign and not usage.crl_sign),
+        )
+    )
+
+
+def _refusing(
+    check: _Check[_Extension],
+) -> Callable[[verification.Policy, x509.Certificate, _Extension], None]:
+    def refuse(
+        _policy: verification.Policy, certificate: x509.Certificate, extension: _Extension
+    ) -> None:
+        if not check(certificate, extension):
+            raise ValueError
+
+    return refuse

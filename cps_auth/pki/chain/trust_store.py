@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import TrustStoreUnusable
 from cps_auth.files import ownership_fault
-from cps_auth.pki.certificate.fields import read_fields
-from cps_auth.pki.certificate.parse import fingerprint_hex, load_x509
+from cps_auth.pki.certificate.parse import fingerprint_hex, load_x509, read_fields
 from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
 from cps_auth.pki.chain.pins import (
     PRODUCTION_ANCHORS,
@@ -201,7 +200,7 @@ def _is_self_signed(certificate: x509.Certificate) -> bool:
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
-    basic = read_fields(certificate).extensions.get(x509.BasicConstraints)
+    basic = read_fields(certificate).extensions.known.get(x509.BasicConstraints)
     return basic is not None and basic.ca
 
 

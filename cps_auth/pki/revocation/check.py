@@ -14,7 +14,6 @@ from cps_auth.pki.certificate.fields import ParsedCertificate
 from cps_auth.pki.certificate.parse import CpsCertificate
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.verify import Chain
-from cps_auth.pki.revocation.crl import CrlSnapshot, CrlStore
 from cps_auth.pki.revocation.crl_header import CrlProblem
 from cps_auth.pki.revocation.crl_lookup import (
     CrlEvidence,
@@ -24,6 +23,7 @@ from cps_auth.pki.revocation.crl_lookup import (
     find_evidence,
     no_other_signers,
 )
+from cps_auth.pki.revocation.crl_store import CrlSnapshot, CrlStore
 from cps_auth.pki.revocation.ocsp import (
     OcspEvidence,
     OcspProblem,
@@ -136,7 +136,7 @@ class _Check:
         Source: RFC 6960 section 4.2.2.2.1.
         """
         responder = found.responder
-        if responder is None or responder.extensions.get(x509.OCSPNoCheck) is not None:
+        if responder is None or responder.extensions.known.get(x509.OCSPNoCheck) is not None:
             return
         try:
             listed = find_evidence(responder, issuer, self.crls, at=self.at)

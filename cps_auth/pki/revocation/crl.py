@@ -1,41 +1,33 @@
-"""A CRL, and a folder of them that is read again when it changes."""
+"""A CRL: who stands behind it, and whom it revokes."""
 
 from __future__ import annotations
 
-import os
 import threading
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cps_auth.files import FileVersion, version_of
-from cps_auth.pki.certificate.names import name_key
+from cps_auth.der import UTC_TIME
+from cps_auth.files import FileVersion
 from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
 from cps_auth.pki.chain.issuer import Issuer
-from cps_auth.pki.revocation.crl_entries import Entries, read_entries
+from cps_auth.pki.revocation.crl_entries import DATE_WIDTH, REASONS, REMOVED, Entries, read_entries
 from cps_auth.pki.revocation.crl_header import (
-    CRL_PROBLEMS,
     CrlHeader,
     CrlProblem,
     read_header,
     revoked_part,
 )
 from cps_auth.pki.revocation.crl_index import (
-    FOLDER,
     IndexHeader,
     open_index,
     write_index,
 )
-from cps_auth.pki.revocation.crl_numbers import CrlNumbers
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
-
-_RACY_NS = 2_000_000_000  # a folder changed this recently may change again unseen
 
 
 class Crl:
@@ -99,6 +91,14 @@ class Crl:
             raise LookupError("CRL: not verified")
         return self._entries
 
+    def find(self, serial: int) -> tuple[datetime, str] | None:
+        """Return since when and why a serial number is listed, None when it is not.
+
+        Raises:
+            LookupError: nobody's signature on this CRL was verified yet.
+        """
+        return find_entry(self.entries, serial)
+
     @property
     def entry_count(self) -> int | None:
         """Return how many entries there are, None when nobody's signature was verified yet."""
@@ -148,121 +148,46 @@ class Crl:
         return None
 
 
-@dataclass(frozen=True)
-class CrlSnapshot:
-    """The CRLs of one moment.
-
-    Attributes:
-        by_issuer: by `cps_auth.pki.certificate.names.name_key`; nothing else about them is known.
-        problem: of what should be a CRL and is none, or may not be read; None: all are CRLs.
-        numbers: high-water marks of every issuer.
-    """
-
-    by_issuer: Mapping[str, tuple[Crl, ...]]
-    problem: CrlProblem | None
-    numbers: CrlNumbers
-
-
-class CrlStore:
-    """CRLs by issuer, from memory or from a folder. Safe to share between threads."""
-
-    def __init__(
-        self, unverified_crls: Iterable[bytes] = (), *, folder: Path | None = None
-    ) -> None:
-        self._fixed = [_parse(crl) for crl in unverified_crls]
-        self._folder = folder
-        self._mutex = threading.Lock()
-        self._files: dict[str, tuple[FileVersion, Crl | CrlProblem]] = {}
-        self._versions: dict[str, FileVersion] = {}  # of the same files
-        self._folder_name = "" if folder is None else str(folder)
-        self._folder_version: FileVersion = ()
-        self._folder_problem: CrlProblem | None = None
-        self._numbers = CrlNumbers(None if folder is None else folder / FOLDER)
-        self._snapshot = self._sorted()
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> CrlStore:
-        """Return the CRLs of *.crl in a folder, which need not exist yet.
-
-        Files are looked at before every judgement, and read again when they changed.
-        """
-        return cls(folder=folder)
-
-    def named(self, issuer: x509.Name) -> tuple[Crl, ...]:
-        """Return the CRLs that bear this issuer's name; nothing else about them is known."""
-        return self.current().by_issuer.get(name_key(issuer), ())
-
-    def current(self) -> CrlSnapshot:
-        """Return all CRLs as they are now, for one judgement."""
-        with self._mutex:
-            self._refresh()
-            return self._snapshot
-
-    def _refresh(self) -> None:
-        folder = self._folder
-        if folder is None:
-            return
-        self._numbers.refresh()
-        folder_version = version_of(self._folder_name)
-        if self._is_current(folder_version):
-            return
-        problem_before, self._folder_problem = self._folder_problem, None
-        try:
-            names = sorted(entry.path for entry in os.scandir(folder))
-        except FileNotFoundError:
-            names = []
-        except OSError:
-            names, self._folder_problem = [], CrlProblem.UNREADABLE
-        versions = {name: version_of(name) for name in names if name.endswith(".crl")}
-        if versions != self._versions or self._folder_problem is not problem_before:
-            self._files = {
-                path: known
-                if (known := self._files.get(path)) and version and known[0] == version
-                else (version, _read(Path(path), version))
-                for path, version in versions.items()
-            }
-            self._snapshot = self._sorted()
-        # last: what failed before is read again
-        self._versions, self._folder_version = versions, folder_version
-
-    def _is_current(self, folder_version: FileVersion) -> bool:
-        """Whether no file changed, and the folder not even so recently that it may do so unseen."""
-        if not folder_version or folder_version != self._folder_version:
-            return False
-        if time.time_ns() - folder_version[0] <= _RACY_NS:
-            return False
-        return list(map(version_of, self._versions)) == list(self._versions.values())
-
-    def _sorted(self) -> CrlSnapshot:
-        problem = self._folder_problem
-        by_issuer: dict[str, tuple[Crl, ...]] = {}
-        for crl in (*self._fixed, *(crl for _, crl in self._files.values())):
-            if isinstance(crl, CrlProblem):
-                problem = crl if problem is None else max(problem, crl, key=CRL_PROBLEMS.index)
-            else:
-                key = crl.header.issuer_key
-                by_issuer[key] = (*by_issuer.get(key, ()), crl)
-        return CrlSnapshot(by_issuer, problem, self._numbers)
-
-
-def _read(path: Path, version: FileVersion) -> Crl | CrlProblem:
-    try:
-        return Crl.from_file(path, version)
-    except PermissionError:
-        return CrlProblem.UNREADABLE
-    except (OSError, ValueError):
-        return CrlProblem.MALFORMED
-
-
-def _parse(unverified_crl: bytes) -> Crl | CrlProblem:
-    try:
-        return Crl.parse(unverified_crl)
-    except ValueError:
-        return CrlProblem.MALFORMED
-
-
 def _load(unverified_crl: bytes) -> tuple[x509.CertificateRevocationList, bytes]:
     if unverified_crl.startswith(b"-----BEGIN"):
         crl = x509.load_pem_x509_crl(unverified_crl)
         return crl, crl.public_bytes(Encoding.DER)
     return x509.load_der_x509_crl(unverified_crl), unverified_crl
+
+
+def find_entry(entries: Entries, serial: int) -> tuple[datetime, str] | None:
+    """Search sorted entries by halves; see `Crl.find`."""
+    block, offset, width = entries.block, entries.offset, entries.serial_width
+    try:
+        wanted = serial.to_bytes(width, "big")
+    except OverflowError:  # wider than the widest of the CRL, or negative
+        return None
+    record = width + DATE_WIDTH + 1
+    low, high = 0, entries.count
+    while low < high:
+        middle = (low + high) >> 1
+        at = offset + middle * record
+        if block[at : at + width] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    found = None
+    for index in range(low, entries.count):  # of several for one serial number, one that revokes
+        at = offset + index * record
+        line = bytes(block[at : at + record])
+        if line[:width] != wanted:
+            break
+        found = _date(line[width:-1]), REASONS.get(line[-1], REASONS[0])
+        if found[1] != REMOVED:
+            break
+    return found
+
+
+def _date(padded: bytes) -> datetime:
+    """Return a date as the CRL writes it. The strict parser has seen that it is one."""
+    text = padded[1:].rstrip(b"\0").decode("ascii")
+    if padded[0] == UTC_TIME:
+        text = ("19" if text[:2] >= "50" else "20") + text  # RFC 5280 section 4.1.2.5.1
+    if text.startswith("0000"):  # a year in GeneralizedTime, and none in Python
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from cps_auth.der import (
     BOOLEAN,
@@ -17,7 +16,6 @@ from cps_auth.der import (
     INTEGER,
     OCTET_STRING,
     SEQUENCE,
-    UTC_TIME,
     Element,
     element_at,
 )
@@ -56,38 +54,6 @@ class Entries:
     offset: int
     count: int
     serial_width: int
-
-    def find(self, serial: int) -> tuple[datetime, str] | None:
-        """Return since when and why a serial number is listed, None when it is not."""
-        try:
-            wanted = serial.to_bytes(self.serial_width, "big")
-        except OverflowError:  # wider than the widest of the CRL, or negative
-            return None
-        block, width = self.block, self.serial_width
-        record = width + DATE_WIDTH + 1
-        low, high = 0, self.count
-        while low < high:
-            middle = (low + high) >> 1
-            at = self.offset + middle * record
-            if block[at : at + width] < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return self._first(low, wanted, record)
-
-    def _first(self, index: int, wanted: bytes, record: int) -> tuple[datetime, str] | None:
-        """Return the entry; of several for one serial number, one that revokes."""
-        found = None
-        while index < self.count:
-            at = self.offset + index * record
-            line = bytes(self.block[at : at + record])
-            if line[: self.serial_width] != wanted:
-                break
-            found = (_date(line[self.serial_width : -1]), REASONS.get(line[-1], REASONS[0]))
-            if found[1] != REMOVED:
-                break
-            index += 1
-        return found
 
 
 def read_entries(der: bytes, entries: Element | None) -> tuple[Entries, CrlProblem | None]:
@@ -187,13 +153,3 @@ def _each(extensions: bytes) -> Iterator[tuple[int, int]]:
         at = end
     if at < len(extensions):
         raise ValueError("entry: more extensions than there are")
-
-
-def _date(padded: bytes) -> datetime:
-    """Return a date as the CRL writes it. The strict parser has seen that it is one."""
-    text = padded[1:].rstrip(b"\0").decode("ascii")
-    if padded[0] == UTC_TIME:
-        text = ("19" if text[:2] >= "50" else "20") + text  # RFC 5280 section 4.1.2.5.1
-    if text.startswith("0000"):  # a year in GeneralizedTime, and none in Python
-        return datetime.min.replace(tzinfo=UTC)
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

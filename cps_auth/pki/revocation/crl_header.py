@@ -10,8 +10,9 @@ import msgspec
 from cryptography import x509
 
 from cps_auth.der import SEQUENCE, Element, element_at, elements, inside
-from cps_auth.pki.certificate.fields import Extensions, ParsedCertificate, group_extensions
+from cps_auth.pki.certificate.fields import Extensions
 from cps_auth.pki.certificate.names import NAME_MAX_BYTES, general_name_key, name_key, shown_name
+from cps_auth.pki.certificate.parse import group_extensions
 
 
 class CrlProblem(enum.StrEnum):
@@ -49,6 +50,7 @@ class CrlHeader(msgspec.Struct, frozen=True):
         only: "user" or "ca" when the CRL is about such certificates only.
         points: names of its distribution point, None when it has none.
         problem: why it is never evidence, whatever is asked; None when it may be.
+        scope: short name of what it is about: its numbers rise within it.
     """
 
     issuer_key: str
@@ -61,12 +63,7 @@ class CrlHeader(msgspec.Struct, frozen=True):
     only: str | None
     points: frozenset[str] | None
     problem: CrlProblem | None
-
-    @property
-    def scope(self) -> str:
-        """Return a short name of what the CRL is about: its numbers rise within it."""
-        said = f"{self.only}|{sorted(self.points or ())}|{self.points is None}"
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+    scope: str
 
 
 EXTENSIONS_MAX_BYTES = 4096
@@ -98,11 +95,14 @@ def read_header(crl: x509.CertificateRevocationList, der: bytes) -> CrlHeader:
     _check_sizes(der)
     issuer = crl.issuer
     extensions = group_extensions(crl.extensions)
-    number = extensions.get(x509.CRLNumber)
-    base = extensions.get(x509.DeltaCRLIndicator)
-    authority = extensions.get(x509.AuthorityKeyIdentifier)
-    point = extensions.get(x509.IssuingDistributionPoint)
+    number = extensions.known.get(x509.CRLNumber)
+    base = extensions.known.get(x509.DeltaCRLIndicator)
+    authority = extensions.known.get(x509.AuthorityKeyIdentifier)
+    point = extensions.known.get(x509.IssuingDistributionPoint)
     identifier = authority.key_identifier if authority else None
+    only = _only(point)
+    points = None if point is None else _points(point, issuer)
+    said = f"{only}|{sorted(points or ())}|{points is None}"
     return CrlHeader(
         issuer_key=name_key(issuer),
         issuer_name=shown_name(issuer),
@@ -111,9 +111,10 @@ def read_header(crl: x509.CertificateRevocationList, der: bytes) -> CrlHeader:
         number=number.crl_number if number else None,
         base_number=base.crl_number if base else None,
         authority_key_hex=identifier.hex() if identifier else None,
-        only=_only(point),
-        points=None if point is None else _points(point, issuer),
+        only=only,
+        points=points,
         problem=_problem(crl, extensions, point),
+        scope=hashlib.sha256(said.encode()).hexdigest()[:16],
     )
 
 
@@ -183,32 +184,3 @@ def revoked_part(der: bytes) -> Element | None:
     signed = element_at(der, whole.content, whole.end)
     sequences = [e for e in elements(der, signed.content, signed.end) if e.tag == SEQUENCE]
     return sequences[2] if len(sequences) > 2 else None  # after algorithm and issuer
-
-
-def scope_problem(header: CrlHeader, child: ParsedCertificate) -> CrlProblem | None:
-    """Return why a CRL does not speak about this certificate, None when it does.
-
-    Source: RFC 5280 section 6.3.3 (b) (2).
-    """
-    if header.only is not None:
-        basic = child.extensions.get(x509.BasicConstraints)
-        if (header.only == "ca") is not (basic is not None and basic.ca):
-            return CrlProblem.PARTIAL
-    if header.points is not None and not header.points & _asked_points(child):
-        return CrlProblem.OTHER_DISTRIBUTION_POINT
-    return None
-
-
-def _asked_points(child: ParsedCertificate) -> frozenset[str]:
-    """Return where the CRL about a certificate is, as the certificate says."""
-    points = child.extensions.get(x509.CRLDistributionPoints)
-    issuer = child.x509.issuer
-    if points is None:  # any CRL of its issuer: RFC 5280 section 6.3.3, last paragraph
-        return frozenset({general_name_key(x509.DirectoryName(issuer))})
-    names: set[str] = set()
-    for point in points:
-        if point.full_name is not None or point.relative_name is not None:
-            names |= point_names(point.full_name, point.relative_name, issuer)
-        else:
-            names |= frozenset(map(general_name_key, point.crl_issuer or ()))
-    return frozenset(names)

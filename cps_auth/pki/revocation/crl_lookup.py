@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography import x509
+
 from cps_auth.pki.certificate.fields import ParsedCertificate
+from cps_auth.pki.certificate.names import general_name_key
 from cps_auth.pki.chain.issuer import Issuer
-from cps_auth.pki.revocation.crl import Crl, CrlSnapshot
+from cps_auth.pki.revocation.crl import Crl
 from cps_auth.pki.revocation.crl_entries import HOLD, REMOVED
-from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlHeader, CrlProblem, scope_problem
-from cps_auth.pki.revocation.crl_numbers import ScopedKey
+from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlHeader, CrlProblem, point_names
+from cps_auth.pki.revocation.crl_store import CrlSnapshot, ScopedKey
 
 CrlSigners = Callable[[Issuer], Iterable[Issuer]]
 """Other certificates of an issuer, judged already, that may sign its CRLs."""
@@ -120,7 +123,7 @@ def _use_problem(
         return header.problem
     if at < header.this_update:
         return CrlProblem.NOT_YET_VALID
-    problem = scope_problem(header, child)
+    problem = _scope_problem(header, child)
     if problem is not None:
         return problem
     try:
@@ -128,6 +131,35 @@ def _use_problem(
     except ValueError:
         return CrlProblem.NUMBERS_UNREADABLE
     return None if is_newest else CrlProblem.ROLLBACK
+
+
+def _scope_problem(header: CrlHeader, child: ParsedCertificate) -> CrlProblem | None:
+    """Return why a CRL does not speak about this certificate, None when it does.
+
+    Source: RFC 5280 section 6.3.3 (b) (2).
+    """
+    if header.only is not None:
+        basic = child.extensions.known.get(x509.BasicConstraints)
+        if (header.only == "ca") is not (basic is not None and basic.ca):
+            return CrlProblem.PARTIAL
+    if header.points is not None and not header.points & _asked_points(child):
+        return CrlProblem.OTHER_DISTRIBUTION_POINT
+    return None
+
+
+def _asked_points(child: ParsedCertificate) -> frozenset[str]:
+    """Return where the CRL about a certificate is, as the certificate says."""
+    points = child.extensions.known.get(x509.CRLDistributionPoints)
+    issuer = child.x509.issuer
+    if points is None:  # any CRL of its issuer: RFC 5280 section 6.3.3, last paragraph
+        return frozenset({general_name_key(x509.DirectoryName(issuer))})
+    names: set[str] = set()
+    for point in points:
+        if point.full_name is not None or point.relative_name is not None:
+            names |= point_names(point.full_name, point.relative_name, issuer)
+        else:
+            names |= frozenset(map(general_name_key, point.crl_issuer or ()))
+    return frozenset(names)
 
 
 def number_key(crl: Crl, signer: Issuer) -> ScopedKey:
@@ -164,10 +196,10 @@ def _combined(complete: Crl, delta: Crl | None, serial: int, at: datetime) -> Cr
     A delta CRL that is out of date still says who was revoked, and no longer that others
     are not. Source: RFC 5280 section 6.3.3 (c), (i), (k).
     """
-    revoked = complete.entries.find(serial)
+    revoked = complete.find(serial)
     shown = complete.header
     if delta is not None:
-        change = delta.entries.find(serial)
+        change = delta.find(serial)
         is_current = delta.header.next_update is not None and at <= delta.header.next_update
         if change is not None and change[1] != REMOVED:
             revoked = change
@@ -190,7 +222,7 @@ def _revoked_besides(
     Revoked is for ever, but for a hold that a later CRL has ended (RFC 5280 section 5.3.1).
     """
     for crl in unused:
-        entry = crl.entries.find(serial)
+        entry = crl.find(serial)
         if entry is None or entry[1] == REMOVED:
             continue
         if entry[1] != HOLD or not any(_is_later(other, crl) for other in used):

@@ -18,7 +18,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from cps_auth.der import BIT_STRING, element_at, inside
-from cps_auth.pki.certificate.fields import ParsedCertificate, group_extensions
+from cps_auth.pki.certificate.fields import ParsedCertificate
+from cps_auth.pki.certificate.parse import group_extensions
 from cps_auth.pki.certificate.signature import signed_parts, verify_signature
 from cps_auth.pki.chain.issuer import Issuer, has_unknown_critical, is_issued_by, is_strong_key
 from cps_auth.pki.revocation.ocsp_form import has_critical_inside, has_sound_size
@@ -238,8 +239,8 @@ def _delegated(
     dates = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     extensions = group_extensions(certificate.extensions)
     responder = ParsedCertificate(certificate, (), extensions, *dates)  # its name says nothing
-    extended = extensions.get(x509.ExtendedKeyUsage)
-    usage = extensions.get(x509.KeyUsage)
+    extended = extensions.known.get(x509.ExtendedKeyUsage)
+    usage = extensions.known.get(x509.KeyUsage)
     is_delegated = (
         extended is not None
         and ExtendedKeyUsageOID.OCSP_SIGNING in extended

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from cps_auth.pki.certificate.fields import read_fields
+from cps_auth.pki.certificate.parse import read_fields
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.revocation.crl import CRL_MAX_BYTES
 from cps_auth.pki.revocation.ocsp import RESPONSE_MAX_BYTES, Answer, make_question
@@ -143,7 +143,7 @@ def is_http(url: str) -> bool:
 
 
 def _urls_in(authority: x509.Certificate) -> Iterator[str]:
-    for point in read_fields(authority).extensions.get(x509.CRLDistributionPoints) or ():
+    for point in read_fields(authority).extensions.known.get(x509.CRLDistributionPoints) or ():
         for name in point.full_name or ():
             if isinstance(name, x509.UniformResourceIdentifier):
                 yield name.value

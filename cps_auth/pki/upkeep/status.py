@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cps_auth.pki.certificate.names import shown_name
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.trust_store import TrustStore
-from cps_auth.pki.revocation.crl import Crl, CrlSnapshot, CrlStore
+from cps_auth.pki.revocation.crl import Crl
 from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlProblem
 from cps_auth.pki.revocation.crl_lookup import number_key
+from cps_auth.pki.revocation.crl_store import CrlSnapshot, CrlStore
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from cps_auth.errors import TrustStoreUnusable
 from cps_auth.files import locked, make_folder, replace_file, version_of
 from cps_auth.pki.certificate.parse import fingerprint_hex
 from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
-from cps_auth.pki.chain.authorities import Authorities
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
 from cps_auth.pki.chain.trust_store import TrustStore, recognise
+from cps_auth.pki.chain.verify import Authorities
 from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl
 from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlProblem
 from cps_auth.pki.revocation.crl_index import FOLDER
 from cps_auth.pki.revocation.crl_lookup import number_key
-from cps_auth.pki.revocation.crl_numbers import CrlNumbers, ScopedKey
+from cps_auth.pki.revocation.crl_store import CrlNumbers, ScopedKey
 from cps_auth.pki.upkeep.fetch import FetchFailed, fetch_list, list_urls
 
 _FILE_MAX_BYTES = 1024 * 1024

@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from cps_auth.model import CardType
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask import EndReason, session_ended
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 

@@ -27,7 +27,7 @@ from cps_auth.pki.certificate.profiles import (
 )
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge, JudgedCertificate
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.card_certificates import OID_CARD_TYPE, private_extension
 from hardware_mocks.igc.certificates import key_usage, policies
 from hardware_mocks.igc.fake_igc import FakeIgcSante

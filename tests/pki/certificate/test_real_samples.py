@@ -18,7 +18,7 @@ from cps_auth.pki.certificate.purpose import check_login_purpose
 from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, production_trust, recognise
 from cps_auth.pki.chain.verify import verify_chain
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 
 SAMPLES = Path(__file__).parents[4] / "shared" / "igc-sante"
 PRODUCTION = SAMPLES / "production"

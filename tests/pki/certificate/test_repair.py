@@ -20,7 +20,7 @@ from cps_auth.pki.certificate.profiles import EID_LOGIN
 from cps_auth.pki.certificate.repair import repaired_copy
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.card.ber import tlv
 from hardware_mocks.igc.certificates import key_usage
 from hardware_mocks.igc.crls import Revocation

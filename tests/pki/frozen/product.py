@@ -26,7 +26,7 @@ from cps_auth.pki.certificate.profiles import (
 )
 from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, production_trust
 from cps_auth.pki.judge import Judge, JudgedCertificate, folder_judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.ocsp import Answer
 from cps_auth.pki.revocation.policy import RevocationPolicy
 from cps_auth.wording import explain

@@ -17,7 +17,7 @@ from cps_auth.pki.certificate.parse import parse_certificate
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.verify import Chain, verify_chain
 from cps_auth.pki.revocation.check import check_revocation
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.certificates import ExtensionItem, key_usage
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante

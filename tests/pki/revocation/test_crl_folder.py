@@ -16,9 +16,9 @@ from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.files import FileVersion, version_of
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation import crl
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation import crl, crl_store
 from cps_auth.pki.revocation.crl_header import CrlProblem
+from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -115,7 +115,7 @@ def test_a_list_that_came_within_one_tick_of_the_clock(
     def within_one_tick(path: str | Path) -> FileVersion:
         return (tick_ns, tick_ns, 0, 1) if Path(path) == tmp_path else version_of(path)
 
-    monkeypatch.setattr(crl, "version_of", within_one_tick)
+    monkeypatch.setattr(crl_store, "version_of", within_one_tick)
     store = CrlStore.from_folder(tmp_path)
     assert store.named(_issuer(igc)) == ()
     (tmp_path / "a.crl").write_bytes(igc.crls["ACI-FO-PP"])
@@ -134,7 +134,7 @@ def test_a_reading_that_failed_is_done_again(
 
     (folder / "ACI-FO-PP.crl").write_bytes(igc.crl(number=2))
     with monkeypatch.context() as short:
-        short.setattr(crl, "_read", no_memory)
+        short.setattr(crl_store, "_read_crl", no_memory)
         with pytest.raises(MemoryError):
             store.named(_issuer(igc))
     (after,) = store.named(_issuer(igc))

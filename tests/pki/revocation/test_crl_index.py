@@ -21,11 +21,11 @@ from cps_auth.files import version_of
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation import crl as crl_module
-from cps_auth.pki.revocation.crl import Crl, CrlStore
+from cps_auth.pki.revocation.crl import Crl, find_entry
 from cps_auth.pki.revocation.crl_entries import Entries, read_entries
 from cps_auth.pki.revocation.crl_index import index_path
 from cps_auth.pki.revocation.crl_lookup import number_key
-from cps_auth.pki.revocation.crl_numbers import CrlNumbers
+from cps_auth.pki.revocation.crl_store import CrlNumbers, CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -84,7 +84,8 @@ def test_another_process_reads_it(igc: FakeIgcSante, igc_dir: Path, folder: Path
     _judge(igc, folder).judge(_doctor(igc), at=igc.made_at)
     program = (
         "import sys; from pathlib import Path; from datetime import datetime\n"
-        "from cps_auth.pki.revocation.crl import Crl, CrlStore\n"
+        "from cps_auth.pki.revocation.crl import Crl\n"
+        "from cps_auth.pki.revocation.crl_store import CrlStore\n"
         "from cps_auth.pki.judge import Judge\n"
         "from cps_auth.pki.chain.trust_store import folder_trust\n"
         "trust, lists, leaf, at = sys.argv[1:]\n"
@@ -298,10 +299,10 @@ def test_entries_are_found_and_no_others(igc: FakeIgcSante, serials: list[int], 
     entries = _entries(igc, lines)
     for line in lines:
         reason = line.reason or x509.ReasonFlags.unspecified
-        assert entries.find(line.serial) == (made, reason.value)
-    assert (entries.find(other) is not None) is (other in serials)
+        assert find_entry(entries, line.serial) == (made, reason.value)
+    assert (find_entry(entries, other) is not None) is (other in serials)
     for near in {serial + step for serial in serials for step in (-1, 1, 256)} - set(serials):
-        assert entries.find(near) is None
+        assert find_entry(entries, near) is None
 
 
 def _entries(igc: FakeIgcSante, lines: list[Revocation]) -> Entries:
@@ -318,7 +319,7 @@ def test_dates_beyond_2049(igc: FakeIgcSante) -> None:
     """GeneralizedTime is read as UTCTime is (RFC 5280 section 5.1.2.6)."""
     for year in (1950, 1999, 2049, 2050, 9999):
         at = datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)
-        found = _entries(igc, [Revocation(7, at)]).find(7)
+        found = find_entry(_entries(igc, [Revocation(7, at)]), 7)
         assert found is not None
         assert found[0] == at
 
@@ -327,7 +328,7 @@ def test_year_that_is_none() -> None:
     """The year 0 is a date in DER and none in Python: whoever is listed with it is listed."""
     entry = b"\x30\x14\x02\x01\x07\x18\x0f00000101000000Z"
     entries, _ = read_entries(entry, Element(0x30, 0, 0, len(entry)))
-    assert entries.find(7) == (datetime.min.replace(tzinfo=UTC), "unspecified")
+    assert find_entry(entries, 7) == (datetime.min.replace(tzinfo=UTC), "unspecified")
 
 
 def test_entry_longer_than_127_bytes(igc: FakeIgcSante) -> None:
@@ -335,5 +336,5 @@ def test_entry_longer_than_127_bytes(igc: FakeIgcSante) -> None:
     odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x04\x81\x90" + bytes(144))
     lines = [Revocation(7, igc.made_at, extra=((odd, False),)), Revocation(8, igc.made_at)]
     entries = _entries(igc, lines)
-    found = [entries.find(serial) is not None for serial in (6, 7, 8, 9)]
+    found = [find_entry(entries, serial) is not None for serial in (6, 7, 8, 9)]
     assert found == [False, True, True, False]

@@ -14,7 +14,7 @@ from cps_auth.pki.certificate.parse import parse_certificate
 from cps_auth.pki.chain.verify import verify_chain
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.check import check_revocation
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.policy import GRACE_MAX_HOURS, RevocationPolicy
 from hardware_mocks.igc.certificates import SITE
 from hardware_mocks.igc.crls import Revocation

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.policy import RevocationPolicy
 from hardware_mocks.igc.certificates import issued_by, key_usage
 from hardware_mocks.igc.crls import Revocation

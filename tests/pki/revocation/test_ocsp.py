@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.ocsp import Answer, OcspRefused, judge_answer, make_question
 from cps_auth.pki.revocation.policy import RevocationPolicy
 from hardware_mocks.igc.certificates import issued_by, key_usage, sign_certificate

@@ -19,7 +19,7 @@ from cps_auth.pki.certificate.parse import CERTIFICATE_MAX_BYTES, parse_certific
 from cps_auth.pki.chain.verify import Chain, verify_chain
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.check import check_revocation
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.revocation.ocsp import Answer, OcspRefused, judge_answer
 from cps_auth.pki.revocation.policy import REQUIRE
 from hardware_mocks.card.ber import tlv

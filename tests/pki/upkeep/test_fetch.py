@@ -18,8 +18,8 @@ from cryptography.x509 import ocsp
 
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
 from cps_auth.pki.revocation.crl_index import index_path
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.upkeep.fetch import (
     FetchFailed,
     Limits,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cps_auth import files as protected
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.revocation.crl import CrlStore
+from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.upkeep import update
 from cps_auth.pki.upkeep.status import crls_status
 from cps_auth.pki.upkeep.update import Outcome, store_list
