@@ -28,6 +28,7 @@ class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # How many hours after its nextUpdate a list still counts, for a PC that is offline; 0: none.
     grace_hours: Annotated[float, msgspec.Meta(ge=0, le=GRACE_MAX_HOURS)] = 0
     ocsp: bool = False  # ask the authorities' OCSP responders where no list is current
+    ocsp_nonce: bool = True  # their "good" has to repeat our nonce
 
     @property
     def path(self) -> Path | None:

@@ -52,7 +52,10 @@ class Options:
 
         settings = self.trust_settings
         return open_judge(
-            self.trust, grace_hours=settings.grace_hours, ask_responders=settings.ocsp
+            self.trust,
+            grace_hours=settings.grace_hours,
+            ask_responders=settings.ocsp,
+            nonce_required=settings.ocsp_nonce,
         )
 
     def print(self, value: object, lines: list[str]) -> None:

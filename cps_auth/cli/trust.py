@@ -27,6 +27,7 @@ from cps_auth.pki.upkeep.update import (
     files_of,
     import_certificates,
     import_lists,
+    update_authorities,
     update_lists,
 )
 from cps_auth.wording import translations
@@ -96,12 +97,26 @@ def _import_lists(source: Path, folder: Path | None) -> list[Outcome]:
 @trust.command()
 @_common
 def update(as_json: bool, folder: Path | None) -> None:
-    """Fetch the revocation lists. What is there already stays if that fails."""
+    """Fetch the authorities that are missing, and the revocation lists. What is there stays."""
     with surface(as_json):
-        store, lists = _trust_and_lists(_folder(folder))
-        outcomes = list(update_lists(store, lists, at=now()))
-        good = bool(outcomes) and all(outcome.is_good for outcome in outcomes)
+        folder = _folder(folder)
+        outcomes = [] if folder else list(update_authorities())
+        store, lists = _updated_trust(folder, outcomes)
+        outcomes = [outcome for outcome in outcomes if outcome.is_good]
+        outcomes += update_lists(store, lists, at=now())
+        rows = crls_status(store, CrlStore.from_folder(lists), at=now())
+        is_current = all(row.doubt is None for row in rows)
+        good = is_current and all(outcome.is_good for outcome in outcomes)
         _report(outcomes, as_json, good=good)
+
+
+def _updated_trust(folder: Path | None, outcomes: Iterable[Outcome]) -> tuple[TrustStore, Path]:
+    """Return what `_trust_and_lists` does; an error names the addresses that gave nothing, too."""
+    try:
+        return _trust_and_lists(folder)
+    except TrustStoreUnusable as error:
+        failed = [f"{one.source}: {one.result}" for one in outcomes if not one.is_good]
+        raise TrustStoreUnusable("; ".join([error.what, *failed])) from None
 
 
 def _report(outcomes: Iterable[Outcome], as_json: bool, *, good: bool) -> None:
@@ -168,8 +183,12 @@ def _list_line(row: CrlStatus, at: datetime) -> str:
         return tr.gettext("{issuer}: no usable list, {why}").format(
             issuer=row.issuer, why=row.doubt
         )
-    if row.doubt is None:
+    if row.doubt is None and row.ends_soon:
+        text = tr.gettext("{issuer}: list n° {number} ends on {until}: cps-auth trust update")
+    elif row.doubt is None:
         text = tr.gettext("{issuer}: list n° {number} of {date}, {age} h old, good until {until}")
+    elif row.doubt is CrlProblem.NOT_YET_VALID:
+        text = tr.gettext("{issuer}: list n° {number} of {date} is not valid yet, check the clock")
     elif at > row.next_update:
         text = tr.gettext("{issuer}: list n° {number} of {date} is too old, connect this computer")
     else:

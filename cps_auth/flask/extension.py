@@ -168,6 +168,7 @@ def _judge_of(settings: FlaskSettings) -> Judge:
         settings.trust,
         grace_hours=settings.revocation_grace / timedelta(hours=1),
         ask_responders=settings.ocsp,
+        nonce_required=settings.ocsp_nonce,
     )
 
 

@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, object] = {
     "CPS_TRUST": None,
     "CPS_REVOCATION_GRACE": timedelta(0),
     "CPS_OCSP": False,
+    "CPS_OCSP_NONCE": True,
     "CPS_STORE": None,
     "CPS_AUDIT_FOLDER": None,
     "CPS_REQUESTS_PER_MINUTE": 60,
@@ -59,6 +60,7 @@ class FlaskSettings:
     trust: Path | None  # folder that replaces the pinned authorities
     revocation_grace: timedelta  # how long after its nextUpdate a CRL still counts
     ocsp: bool  # ask the authorities' responders where no CRL is current
+    ocsp_nonce: bool  # their "good" has to repeat our nonce
     store: str | None  # address of a Redis server, None for SQLite
     audit_folder: Path | None  # of the audit journal; None: only log lines
     requests_per_minute: int
@@ -120,6 +122,7 @@ def read_flask_settings(app: Flask, reader: SettingReader) -> FlaskSettings:
             longest=timedelta(hours=GRACE_MAX_HOURS),
         ),
         ocsp=reader.flag("CPS_OCSP"),
+        ocsp_nonce=reader.flag("CPS_OCSP_NONCE"),
         store=_store(reader),
         audit_folder=reader.folder("CPS_AUDIT_FOLDER"),
         requests_per_minute=reader.count("CPS_REQUESTS_PER_MINUTE"),

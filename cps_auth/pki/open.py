@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cps_auth.pki.chain.trust_store import PRODUCTION_FOLDERS
@@ -11,7 +12,11 @@ from cps_auth.pki.upkeep.fetch import OnlineOcsp
 
 
 def open_judge(
-    folder: Path | None = None, *, grace_hours: float = 0, ask_responders: bool = False
+    folder: Path | None = None,
+    *,
+    grace_hours: float = 0,
+    ask_responders: bool = False,
+    nonce_required: bool = True,
 ) -> Judge:
     """Return the judge of real cards, or of a folder that replaces the pinned authorities.
 
@@ -21,12 +26,14 @@ def open_judge(
             offline; 0 for not at all, otherwise as in `RevocationPolicy.grace`.
         ask_responders: whether the OCSP responders of the trust store are asked where no list
             is current evidence.
+        nonce_required: whether a responder's "good" has to repeat our nonce.
 
     Raises:
         TrustStoreUnusable: as `production_judge` and `folder_judge`.
         ValueError: grace_hours is out of its range.
     """
     policy = RevocationPolicy.grace(grace_hours) if grace_hours else REQUIRE
+    policy = replace(policy, nonce_required=nonce_required)
     judge = folder_judge(folder, policy=policy) if folder else production_judge(policy=policy)
     judge.ocsp = OnlineOcsp(judge.trust) if ask_responders else None
     return judge

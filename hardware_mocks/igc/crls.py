@@ -29,7 +29,7 @@ def sign_crl(
     *,
     this_update: datetime,
     next_update: datetime,
-    number: int,
+    number: int | None,
     signing_key: RSAPrivateKey | None = None,
     extra: Iterable[ExtensionItem] = (),
 ) -> bytes:
@@ -40,8 +40,9 @@ def sign_crl(
         .last_update(this_update)
         .next_update(next_update)
         .add_extension(issued_by(issuer), critical=False)
-        .add_extension(x509.CRLNumber(number), critical=False)
     )
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
     for extension, critical in extra:
         builder = builder.add_extension(extension, critical=critical)
     for line in revoked:

@@ -190,7 +190,7 @@ class FakeIgcSante:
         revoked: Iterable[Revocation] | None = None,
         this_update: datetime | None = None,
         next_update: datetime | None = None,
-        number: int = 1,
+        number: int | None = 1,
         signing_key: RSAPrivateKey | None = None,
         extra: Iterable[ExtensionItem] = (),
     ) -> bytes:

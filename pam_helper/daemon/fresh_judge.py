@@ -64,7 +64,12 @@ def judge_of(settings: TrustSettings, folder: Path | None) -> FreshJudge:
     """
 
     def load() -> Judge:
-        return open_judge(folder, grace_hours=settings.grace_hours, ask_responders=settings.ocsp)
+        return open_judge(
+            folder,
+            grace_hours=settings.grace_hours,
+            ask_responders=settings.ocsp,
+            nonce_required=settings.ocsp_nonce,
+        )
 
     return FreshJudge(folders_of(folder), load)
 

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,21 @@ def _of_somebody_else(igc: FakeIgcSante) -> bytes:
     return crl.public_bytes(Encoding.DER)
 
 
+def test_status_tells_an_end_early(igc: FakeIgcSante, folder: Path) -> None:
+    """Three days before, or when half of a shorter life is over; it is no failure yet."""
+    for days_old, days, told in ((27, 31, False), (29, 31, True), (1, 4, False), (3, 4, True)):
+        begun = datetime.now(UTC).replace(microsecond=0) - timedelta(days=days_old)
+        crl = igc.crl(this_update=begun, next_update=begun + timedelta(days=days))
+        (folder / "crl/ACI-FO-PP.crl").write_bytes(crl)
+        shown = _run("status", "--trust", str(folder))
+        assert shown.exit_code == 0
+        end = f"{begun + timedelta(days=days):%Y-%m-%d %H:%M}"
+        assert (f"ends on {end}: cps-auth trust update" in shown.output) is told
+        rows = json.loads(_run("status", "--json", "--trust", str(folder)).output)["lists"]
+        by_issuer = {row["issuer"]: row["ends_soon"] for row in rows}
+        assert by_issuer["FICTIVE AC IGC-SANTE FORT PERSONNES"] is told
+
+
 def test_update_that_reaches_nobody(folder: Path) -> None:
     """Where no list could be fetched, what is there stays and the exit code says so."""
     before = {path: path.read_bytes() for path in (folder / "crl").glob("*.crl")}
@@ -185,17 +200,22 @@ def test_import_of_others_is_refused(trusted: Path, folder: Path) -> None:
 
 
 def test_units_are_what_systemd_understands(tmp_path: Path) -> None:
-    """The timer runs once a day at an hour of its own; the service runs our command."""
+    """Each morning after ANS published, spread; the service tries until every list is current."""
     timer = (UNITS / "cps-auth-trust-update.timer").read_text()
-    assert "OnCalendar=daily" in timer
-    assert "RandomizedDelaySec=12h" in timer
+    (calendar,) = (line[11:] for line in timer.splitlines() if line.startswith("OnCalendar="))
+    assert calendar == "*-*-* 07:15:00 Europe/Paris"
+    assert "RandomizedDelaySec=3h" in timer
     service = (UNITS / "cps-auth-trust-update.service").read_text()
     assert "ExecStart=@PYTHON@ -I -m cps_auth trust update" in service
+    for line in ("Restart=on-failure", "RestartSec=15min", "StartLimitIntervalSec=0"):
+        assert line in service.splitlines()
     if shutil.which("systemd-analyze") is None:
         return
     for unit in UNITS.iterdir():
         text = unit.read_text().replace("@PYTHON@", shutil.which("python3") or "/bin/true")
         (tmp_path / unit.name).write_text(text)
+    known = subprocess.run(["systemd-analyze", "calendar", calendar], capture_output=True)
+    assert known.returncode == 0
     units = [str(path) for path in sorted(tmp_path.iterdir())]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
     assert "Unknown" not in done.stderr

@@ -1,6 +1,6 @@
 """A judge that has judged before, against one that has not: never another verdict.
 
-Certificates, lists and moments follow each other in any order, in one folder.
+Certificates of cards and of strangers, lists and moments follow each other in any order.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509 import ObjectIdentifier
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -157,3 +158,50 @@ def test_what_was_judged_before_changes_no_verdict(
             said = _verdict(lasting, der, at)
             assert said == _verdict(fresh, der, at), step
             assert said == _verdict(lasting, der, at), step
+
+
+ODD_OID = ObjectIdentifier("0.6.8.1.3.6.1")
+CARD_TYPE, CATEGORY = (ObjectIdentifier(f"1.2.250.1.71.1.2.{last}") for last in (2, 5))
+
+
+@cache
+def _strangers(pki: Pki) -> tuple[bytes, ...]:
+    """Return cards, and certificates that nobody here or somebody else signed, alike and odd."""
+    igc = pki.igc
+    forger = igc.authorities["rogue-fort-personnes"].key
+    cards = [igc.credentials(n).authentication_certificate_der for n in ("doctor", "pharmacist")]
+    made = list(cards)
+    for persona in ("doctor", "nurse"):
+        request = igc.request(persona)
+        for extension in (
+            None,
+            x509.UnrecognizedExtension(ODD_OID, CARD_TYPE.dotted_string.encode()[:9]),
+            x509.UnrecognizedExtension(CATEGORY, b"\x04\x01\x80"),
+            x509.UnrecognizedExtension(CARD_TYPE, b"\x02\x01\x07"),
+            x509.BasicConstraints(ca=True, path_length=None),
+        ):
+            changed = request if extension is None else request.having(extension, critical=False)
+            made.append(igc.issue(changed, signing_key=forger))
+            made.append(igc.issue(changed, "rogue-fort-personnes"))
+            made.append(igc.issue(changed))
+    for der in cards:
+        made += [
+            der[:-1] + bytes([der[-1] ^ 1]),
+            der[:-9],
+            der.replace(b"\x02\x01\x00", b"\x02\x01\x02"),
+        ]
+    return tuple(made)
+
+
+@settings(max_examples=60, deadline=None)
+@given(order=st.lists(st.integers(0, 37), min_size=2, max_size=40))
+def test_a_refused_certificate_changes_no_later_verdict(pki: Pki, order: list[int]) -> None:
+    """Whatever strangers showed before, in any order, a verdict is that of a judge that begins."""
+    igc = pki.igc
+    lasting = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
+    strangers = _strangers(pki)
+    for index in order:
+        der = strangers[index % len(strangers)]
+        fresh = Judge(igc.trust_store(), CrlStore(igc.crls.values()))
+        assert _verdict(lasting, der, igc.made_at) == _verdict(fresh, der, igc.made_at)
+        assert _verdict(lasting, der, igc.made_at) == _verdict(fresh, der, igc.made_at)

@@ -61,3 +61,11 @@ def test_there_is_no_endless_grace(stale_dir: Path, hours: float) -> None:
 def test_responders_are_those_of_the_trust_store(igc_dir: Path) -> None:
     """Asked where no list is current evidence; test_pki_fetch.py holds what they may say."""
     assert isinstance(open_judge(igc_dir, ask_responders=True).ocsp, OnlineOcsp)
+
+
+def test_whether_a_nonce_has_to_come_back_is_a_setting(igc_dir: Path) -> None:
+    """It has to unless somebody says otherwise, with a grace or without."""
+    assert open_judge(igc_dir).policy.nonce_required
+    for hours in (0, 24):
+        judge = open_judge(igc_dir, grace_hours=hours, nonce_required=False)
+        assert not judge.policy.nonce_required

@@ -68,3 +68,13 @@ follows its naming and that of the TEST certificates."""
 
 PRODUCTION_OCSP_URLS = ("http://ocsp.esante.gouv.fr",)
 """In published TEST and production certificates, the same in both."""
+
+PRODUCTION_AUTHORITY_URLS = (
+    *(
+        f"http://igc-sante.esante.gouv.fr/AC/{name}.cer"
+        for name in ("ACR-FO", "ACR-ST", "ACI-FO-PP", "ACI-ST-PP")
+    ),
+    "http://igc-sante.esante.gouv.fr/AC/Chaine_de_certification-IGC-Sante.p7b",
+)
+"""Certificates of the four: ACI-FO-PP as in public download scripts, the others by the naming of
+their lists; and the whole hierarchy, as reported. What comes is held to the pins."""

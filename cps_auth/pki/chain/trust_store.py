@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
@@ -29,7 +30,8 @@ PRODUCTION_FOLDERS = (Path("/etc/opt/santesocial/CPS/Coffre"), Path("/var/lib/cp
 """Where the ANS Cryptolib installs the certificates of the authorities, and our own folder."""
 
 _FILE_MAX_BYTES = 64 * 1024
-_PINS = {**PRODUCTION_ANCHORS, **PRODUCTION_INTERMEDIATES}
+PINNED = {**PRODUCTION_ANCHORS, **PRODUCTION_INTERMEDIATES}
+"""Names of the pinned certificates, by SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,17 @@ def recognise(der: bytes) -> str | None:
     return PRODUCTION_AUTHORITIES.get(fingerprint_hex(der))
 
 
+def is_web_address(url: str) -> bool:
+    """Return whether this is an http or https address with a host and nothing odd about it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018, raises when it is no number
+    except ValueError:
+        return False
+    is_plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    return is_plain and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore:
     """Return the pinned authorities: the default, and the only production trust.
 
@@ -84,7 +97,7 @@ def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore
     """
     folders = tuple(folders)
     found, unreadable = pinned_certificates(folders)
-    missing = [name for pin, name in _PINS.items() if pin not in found]
+    missing = [name for pin, name in PINNED.items() if pin not in found]
     if missing:
         places = ", ".join(map(str, folders))
         what = "; ".join([f"missing in {places}: {', '.join(missing)}", *unreadable])
@@ -119,7 +132,7 @@ def pinned_certificates(folders: Iterable[Path]) -> tuple[dict[str, bytes], list
             continue
         except OSError as error:
             unreadable.append(f"{error.filename or folder}: {error.strerror}")
-    return {pin: found[pin] for pin in _PINS if pin in found}, unreadable
+    return {pin: found[pin] for pin in PINNED if pin in found}, unreadable
 
 
 def folder_trust(folder: Path) -> TrustStore:
@@ -164,6 +177,9 @@ def _described_trust(folder: Path, settings_file: Path) -> TrustStore:
         settings = msgspec.toml.decode(_read(settings_file), type=_TrustSettings)
     except (msgspec.DecodeError, ValueError) as error:
         raise TrustStoreUnusable(f"{settings_file}: {error}") from None
+    for url in (*settings.crl_urls, *settings.ocsp_urls):
+        if not is_web_address(url):
+            raise TrustStoreUnusable(f"{settings_file}: neither http nor https: {url}")
     return TrustStore(
         name=settings.name,
         anchors=_certificates_in(folder / "anchors"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives import hashes
 
@@ -11,9 +11,12 @@ from cps_auth.pki.certificate.names import shown_name
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.revocation.crl import Crl
-from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlProblem
+from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlHeader, CrlProblem
 from cps_auth.pki.revocation.crl_lookup import number_key
 from cps_auth.pki.revocation.crl_store import CrlSnapshot, CrlStore
+
+ENDS_SOON = timedelta(days=3)
+"""How long before its end a CRL is told: one that is fetched each day never comes so close."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class CrlStatus:
         doubt: why it is no evidence (a stable code), None when it is.
         number, this_update, next_update, age_s: of the CRL, None without one.
         entries: how many it has, None unless its signature was verified.
+        ends_soon: whether it ends within ENDS_SOON, or half its life where that is shorter.
     """
 
     issuer: str
@@ -45,6 +49,7 @@ class CrlStatus:
     next_update: datetime | None = None
     entries: int | None = None
     age_s: int | None = None
+    ends_soon: bool = False
 
 
 def authorities_status(trust: TrustStore, *, at: datetime) -> list[AuthorityStatus]:
@@ -96,7 +101,15 @@ def _crl_status(issuer: Issuer, crls: CrlSnapshot, at: datetime) -> CrlStatus:
         next_update=header.next_update,
         entries=crl.entry_count,
         age_s=int((at - header.this_update).total_seconds()),
+        ends_soon=_ends_soon(header, at),
     )
+
+
+def _ends_soon(header: CrlHeader, at: datetime) -> bool:
+    if header.next_update is None:
+        return False
+    life = header.next_update - header.this_update
+    return header.next_update - at < min(ENDS_SOON, life / 2)
 
 
 def _date_problem(crl: Crl, at: datetime) -> CrlProblem | None:

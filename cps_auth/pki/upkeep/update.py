@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,15 +17,21 @@ from cps_auth.files import locked, make_folder, replace_file, version_of
 from cps_auth.pki.certificate.parse import fingerprint_hex
 from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN
 from cps_auth.pki.chain.issuer import Issuer
-from cps_auth.pki.chain.pins import PRODUCTION_ANCHORS, PRODUCTION_INTERMEDIATES
-from cps_auth.pki.chain.trust_store import TrustStore, recognise
+from cps_auth.pki.chain.pins import PRODUCTION_AUTHORITY_URLS
+from cps_auth.pki.chain.trust_store import (
+    PINNED,
+    PRODUCTION_FOLDERS,
+    TrustStore,
+    pinned_certificates,
+    recognise,
+)
 from cps_auth.pki.chain.verify import Authorities
 from cps_auth.pki.revocation.crl import CRL_MAX_BYTES, Crl
 from cps_auth.pki.revocation.crl_header import CRL_PROBLEMS, CrlProblem
 from cps_auth.pki.revocation.crl_index import FOLDER
 from cps_auth.pki.revocation.crl_lookup import number_key
 from cps_auth.pki.revocation.crl_store import CrlNumbers, ScopedKey
-from cps_auth.pki.upkeep.fetch import FetchFailed, fetch_list, list_urls
+from cps_auth.pki.upkeep.fetch import FetchFailed, fetch_authority, fetch_list, list_urls
 
 _FILE_MAX_BYTES = 1024 * 1024
 _LOCK = "update.lock"
@@ -55,6 +61,39 @@ class Outcome:
 
 
 Fetch = Callable[[str, TrustStore], bytes]
+
+
+def update_authorities(
+    folder: Path = PRODUCTION_FOLDERS[1],
+    *,
+    folders: Sequence[Path] = PRODUCTION_FOLDERS,
+    fetch: Callable[[str], bytes] = fetch_authority,
+) -> Iterator[Outcome]:
+    """Fetch the pinned authorities that a computer does not have yet.
+
+    Args:
+        folder: where they are stored.
+        folders: where `production_trust` looks, that one too.
+        fetch: as `fetch_authority`.
+
+    Yields:
+        What became of each address, and of each pinned certificate that came.
+
+    Raises:
+        TrustStoreUnusable: a certificate cannot be written.
+    """
+    for url in PRODUCTION_AUTHORITY_URLS:
+        missing = PINNED.keys() - pinned_certificates(folders)[0].keys()
+        if not missing:
+            return
+        try:
+            unverified = fetch(url)
+        except FetchFailed as failed:
+            yield Outcome(url, failed.why)
+            continue
+        for der in _certificates_in(unverified):
+            if fingerprint_hex(der) in missing:
+                yield _import_certificate(der, url, folder)
 
 
 def update_lists(
@@ -175,23 +214,26 @@ def import_certificates(source: Path, folder: Path) -> Iterator[Outcome]:
     Raises:
         TrustStoreUnusable: a file cannot be read or written.
     """
-    pinned = {**PRODUCTION_ANCHORS, **PRODUCTION_INTERMEDIATES}
     try:
         for file in files_of(source):
-            for der in _certificates(file):
-                yield _import_certificate(der, file, pinned, folder)
+            if file.suffix.lower() != ".crl":
+                for der in _certificates_in(_read(file, _FILE_MAX_BYTES)):
+                    yield _import_certificate(der, str(file), folder)
     except OSError as error:
         raise TrustStoreUnusable(f"{source}: {error.strerror}") from None
 
 
-def _import_certificate(der: bytes, file: Path, pinned: Mapping[str, str], folder: Path) -> Outcome:
-    name = pinned.get(fingerprint_hex(der))
+def _import_certificate(der: bytes, source: str, folder: Path) -> Outcome:
+    name = PINNED.get(fingerprint_hex(der))
     if name is None:
         known = recognise(der)
-        return Outcome(str(file), "not-pinned" if known is None else "not-for-login", known)
-    make_folder(folder)
-    replace_file(folder / f"{_ODD.sub('-', name)}.cer", der)
-    return Outcome(str(file), "stored", name)
+        return Outcome(source, "not-pinned" if known is None else "not-for-login", known)
+    try:
+        make_folder(folder)
+        replace_file(folder / f"{_ODD.sub('-', name)}.cer", der)
+    except OSError as error:
+        raise TrustStoreUnusable(f"{folder}: {error.strerror}") from None
+    return Outcome(source, "stored", name)
 
 
 def import_lists(
@@ -223,10 +265,7 @@ def files_of(source: Path) -> list[Path]:
     return [source]
 
 
-def _certificates(file: Path) -> Iterable[bytes]:
-    if file.suffix.lower() == ".crl":
-        return ()
-    content = _read(file, _FILE_MAX_BYTES)
+def _certificates_in(content: bytes) -> Iterable[bytes]:
     for load in (_load_der, _load_pem, _load_pkcs7):
         try:
             return [certificate.public_bytes(Encoding.DER) for certificate in load(content)]

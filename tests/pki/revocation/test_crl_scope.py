@@ -300,3 +300,52 @@ def test_grace_has_bounds(hours: float) -> None:
     """There is no endless grace, which would be revocation switched off."""
     with pytest.raises(ValueError, match="grace"):
         RevocationPolicy.grace(hours)
+
+
+ODD = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"extra": [_point(reasons=True)], "number": 9},
+        {"extra": [_point(url="http://elsewhere.invalid/x")], "number": 9},
+        {"extra": [_point(only_contains_ca_certs=True)], "number": 9},
+        {"extra": [ODD], "number": 9},
+        {"extra": [(x509.DeltaCRLIndicator(7), True)], "number": 9},
+        {"number": None},
+        {"number": 0},
+        {"number": 0, "days": -3},
+        {"number": 9, "days": 1},
+    ],
+    ids=lambda changes: "-".join(changes) + str(changes.get("number")),
+)
+def test_a_list_that_names_a_card_is_never_passed_over(
+    igc: FakeIgcSante, changes: dict[str, Any]
+) -> None:
+    """No evidence that a card is good is still evidence that it is revoked, once it is signed."""
+    changes = dict(changes)
+    days = timedelta(days=changes.pop("days", 0))
+    changes = {"this_update": igc.made_at - timedelta(hours=2) + days} | changes
+    changes = {"next_update": igc.made_at + timedelta(days=9)} | changes
+    der = igc.credentials("doctor").authentication_certificate_der
+    serial = x509.load_der_x509_certificate(der).serial_number
+    clean = igc.crl(number=5)
+    naming = igc.crl(revoked=[Revocation(serial, igc.made_at - timedelta(days=5))], **changes)
+    for lists in ((clean, naming), (naming, clean)):
+        with pytest.raises(CertificateRevoked):
+            _evidence(igc, *lists)
+    forger = igc.authorities["rogue-fort-personnes"].key
+    forged = igc.crl(revoked=[Revocation(serial, igc.made_at)], **changes, signing_key=forger)
+    assert _evidence(igc, clean, forged)[0].crl_number == 5
+
+
+def test_certificate_without_a_point_beside_a_list_with_one(igc: FakeIgcSante) -> None:
+    """Such a list is about those of its point (RFC 5280, 6.3.3): no evidence that one is good."""
+    leaf = igc.issue(igc.request().without(x509.CRLDistributionPoints.oid))
+    assert _why(igc, igc.crl(extra=[_point()]), leaf=leaf) == "crl-other-distribution-point"
+    assert _evidence(igc, igc.crl(), leaf=leaf)
+    serial = x509.load_der_x509_certificate(leaf).serial_number
+    naming = igc.crl(extra=[_point()], revoked=[Revocation(serial, igc.made_at)], number=2)
+    with pytest.raises(CertificateRevoked):
+        _evidence(igc, igc.crl(), naming, leaf=leaf)

@@ -178,6 +178,40 @@ def test_nonce(igc: FakeIgcSante, sent_back: bytes | None, required: bool, verdi
     assert _doubt(igc, der, nonce_required=required) == verdict
 
 
+@pytest.mark.parametrize("nonce", [None, bytes(32), NONCE])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"this_update": -9, "next_update": None},
+        {"this_update": 9, "next_update": None},
+    ],
+    ids=["now", "late", "under a slow clock"],
+)
+def test_revoked_counts_whatever_else_is_wrong(
+    igc: FakeIgcSante, nonce: bytes | None, changes: dict[str, Any]
+) -> None:
+    """RFC 6960 leaves the nonce to the responder: a replayed "revoked" harms nobody."""
+    if changes:
+        changes = changes | {"this_update": _now() + changes["this_update"] * HOUR}
+    revoked = _answer(igc, nonce=nonce, status=ocsp.OCSPCertStatus.REVOKED, **changes)
+    issuer = Issuer.of(igc.authorities["fort-personnes"].certificate)
+    policy = RevocationPolicy.require()
+    answer = Answer(revoked, NONCE)
+    assert judge_answer(answer, _doctor(igc), issuer, at=_now(), policy=policy).revoked is not None
+
+
+def test_revoked_without_nonce_outweighs_a_grace(igc: FakeIgcSante) -> None:
+    """The list is past due and its grace given: what a responder says in time comes first."""
+    stale = igc.crl(this_update=_now() - 9 * HOUR, next_update=_now() - HOUR)
+    answer = _answer(igc, nonce=None, status=ocsp.OCSPCertStatus.REVOKED)
+    judge = _judge(igc, _Source(igc, answer), stale)
+    judge.policy = RevocationPolicy.grace(48)
+    with pytest.raises(CertificateRevoked) as caught:
+        judge.judge(igc.credentials("doctor").authentication_certificate_der, at=_now())
+    assert caught.value.source == "ocsp"
+
+
 def test_stapled_answer_has_no_question(igc: FakeIgcSante) -> None:
     """Where no nonce was asked, none is missed."""
     assert _doubt(igc, _answer(igc, nonce=None), nonce=None) == "good"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import http.server
+import ssl
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from cps_auth.pki.chain.trust_store import TrustStore
+from cps_auth.errors import TrustStoreUnusable
+from cps_auth.pki.chain.trust_store import TrustStore, folder_trust, is_web_address
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl_index import index_path
 from cps_auth.pki.revocation.crl_store import CrlStore
@@ -24,14 +27,15 @@ from cps_auth.pki.upkeep.fetch import (
     FetchFailed,
     Limits,
     OnlineOcsp,
+    _Redirects,
     fetch_list,
-    is_http,
     list_urls,
 )
 from cps_auth.pki.upkeep.update import Outcome, import_lists, update_lists
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.igc.ocsp import OcspResponder, ocsp_answer
+from tests.server_certificate import write_server_pem
 
 Handler = http.server.BaseHTTPRequestHandler
 Route = Callable[[Handler, bytes], None]
@@ -41,7 +45,8 @@ LIMITS = Limits(max_bytes=50_000, deadline_s=1.0, idle_s=0.5)
 class Site:
     """A server on loopback: routes by path, and what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, pem: Path | None = None) -> None:
+        """Serve http, or https with a certificate and its key."""
         self.routes: dict[str, Route] = {}
         self.asked: list[str] = []
         site = self
@@ -59,7 +64,12 @@ class Site:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if pem is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(pem)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if pem is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -106,19 +116,45 @@ def _why(url: str, trust: TrustStore, limits: Limits = LIMITS) -> str:
 
 
 def test_addresses_are_those_of_the_store(igc: FakeIgcSante, site: Site) -> None:
-    """The http addresses in the CA certificates and the settings, and no LDAP."""
+    """The addresses of the settings and those in the CA certificates, there without LDAP."""
     trust = _trust(igc, site, "/a.crl")
     urls = list_urls(trust)
     assert urls == (f"{site.url}/a.crl", "http://igc-sante.invalid/CRL/ACR-FO.crl")
-    ldap = dataclasses.replace(trust, crl_urls=("ldap://127.0.0.1/x", "https://x/", "file:///x"))
-    assert list_urls(ldap) == ("http://igc-sante.invalid/CRL/ACR-FO.crl",)
+
+
+@pytest.mark.parametrize("url", ["ldap://127.0.0.1/x", "file:///etc/passwd", "ftp://h/x"])
+def test_address_that_cannot_be_asked_is_told(
+    igc: FakeIgcSante, site: Site, tmp_path: Path, url: str
+) -> None:
+    """It is never passed over in silence: an outcome of its own, and a trust.toml is refused."""
+    trust = dataclasses.replace(_trust(igc, site), crl_urls=(url,))
+    outcomes = list(update_lists(trust, tmp_path, at=igc.made_at))
+    assert (outcomes[0].source, outcomes[0].result) == (url, "address-unsupported")
+    igc.write(tmp_path / "igc")
+    (tmp_path / "igc/trust.toml").write_text(f'name = "x"\ncrl_urls = ["{url}"]\n')
+    with pytest.raises(TrustStoreUnusable) as caught:
+        folder_trust(tmp_path / "igc")
+    assert caught.value.what.endswith(f"neither http nor https: {url}")
+
+
+def test_authority_that_names_ldap_alone_is_told(igc: FakeIgcSante, site: Site) -> None:
+    """Of a distribution point, what can be asked; all of it where nothing can."""
+    ldap, web = (x509.UniformResourceIdentifier(url) for url in ("ldap://h/x", "http://h/x"))
+    for names, urls in (([ldap, web], ("http://h/x",)), ([ldap], ("ldap://h/x",))):
+        point = x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
+        authority = x509.load_der_x509_certificate(
+            igc.issue(igc.request().having(point, critical=False), "fort")
+        )
+        trust = dataclasses.replace(_trust(igc, site), intermediates=(authority,))
+        assert list_urls(trust) == urls
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "https://h/x",
         "ftp://h/x",
+        "ldap://h/x",
+        "file:///x",
         "http:///x",
         "http://user@h/x",
         "http://h:port/x",
@@ -129,8 +165,8 @@ def test_addresses_are_those_of_the_store(igc: FakeIgcSante, site: Site) -> None
     ],
 )
 def test_odd_addresses(url: str) -> None:
-    """T53: only plain http addresses are asked: no LDAP, no file, no user in it."""
-    assert not is_http(url)
+    """T53: only plain http and https addresses are asked: no LDAP, no file, no user in it."""
+    assert not is_web_address(url)
 
 
 def test_other_hosts_are_not_asked(igc: FakeIgcSante, site: Site) -> None:
@@ -146,21 +182,85 @@ def test_what_is_there_is_fetched(igc: FakeIgcSante, site: Site) -> None:
     assert fetch_list(f"{site.url}/a.crl", _trust(igc, site, "/a.crl")) == igc.crls["ACI-FO-PP"]
 
 
-@pytest.mark.parametrize("status", [204, 301, 302, 304, 307, 404, 500])
+@pytest.mark.parametrize("status", [204, 304, 404, 500])
 def test_anything_but_ok(igc: FakeIgcSante, site: Site, status: int) -> None:
-    """A redirect is not followed, even to the same server; an error page is no list."""
-    site.serve("/a.crl", b"", status, Location=f"{site.url}/b.crl")
-    site.serve("/b.crl", igc.crls["ACI-FO-PP"])
+    """An error page is no list."""
+    site.serve("/a.crl", b"", status)
+    assert _why(f"{site.url}/a.crl", _trust(igc, site, "/a.crl")) == "status"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirect_on_the_same_host(igc: FakeIgcSante, site: Site, status: int) -> None:
+    """It is followed, a few times."""
+    site.serve("/a.crl", b"", status, Location="/b.crl")
+    site.serve("/b.crl", b"", status, Location=f"{site.url}/c.crl")
+    site.serve("/c.crl", b"abc")
+    assert fetch_list(f"{site.url}/a.crl", _trust(igc, site, "/a.crl"), LIMITS) == b"abc"
+    site.serve("/c.crl", b"", status, Location="/a.crl")
+    assert _why(f"{site.url}/a.crl", _trust(igc, site, "/a.crl")) == "status"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://localhost:{port}/b.crl",
+        "http://127.0.0.1:1/b.crl",
+        "http://x@127.0.0.1:{port}/b.crl",
+        "file:///etc/hostname",
+        "ftp://127.0.0.1/b.crl",
+        "https://127.0.0.1:1/b.crl",
+        "//h/b.crl",
+    ],
+)
+def test_redirect_elsewhere(igc: FakeIgcSante, site: Site, location: str) -> None:
+    """Another host, port or scheme is not asked."""
+    port = site.url.rpartition(":")[2]
+    site.serve("/a.crl", b"", 302, Location=location.format(port=port))
+    site.serve("/b.crl", b"abc")
     assert _why(f"{site.url}/a.crl", _trust(igc, site, "/a.crl")) == "status"
     assert site.asked == ["/a.crl"]
 
 
-def test_no_proxy(igc: FakeIgcSante, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment says of proxies is not asked: nobody's variable moves a request."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    site.serve("/a.crl", b"abc")
-    assert fetch_list(f"{site.url}/a.crl", _trust(igc, site, "/a.crl"), LIMITS) == b"abc"
+def test_redirect_from_http_to_https() -> None:
+    """To the same host, on the port of https, and never back."""
+    redirects = _Redirects()
+    asked = urllib.request.Request("http://h:8080/a")
+    followed = redirects.redirect_request(asked, None, 301, "", {}, "https://h/b")
+    assert followed is not None
+    assert followed.full_url == "https://h/b"
+    for start, newurl in (("http://h/a", "https://other/b"), ("https://h/a", "http://h/b")):
+        request = urllib.request.Request(start)  # noqa: S310, not opened
+        assert redirects.redirect_request(request, None, 301, "", {}, newurl) is None
+    question = urllib.request.Request("http://h/a", b"question")
+    assert redirects.redirect_request(question, None, 307, "", {}, "http://h/b") is None
+
+
+def test_https(igc: FakeIgcSante, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose certificate nobody here vouches for is not believed; one that is, is."""
+    pem = tmp_path / "server.pem"
+    write_server_pem(pem, addresses=["127.0.0.1"])
+    secure = Site(pem)
+    try:
+        secure.serve("/a.crl", b"abc")
+        trust = _trust(igc, secure, "/a.crl")
+        assert _why(f"{secure.url}/a.crl", trust) == "unreachable"
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert fetch_list(f"{secure.url}/a.crl", trust, LIMITS) == b"abc"
+    finally:
+        secure.close()
+
+
+def test_proxy(igc: FakeIgcSante, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """http_proxy is asked for everything but what no_proxy names."""
+    monkeypatch.setenv("http_proxy", site.url)
+    monkeypatch.setenv("no_proxy", "here.invalid")
+    for name in ("there", "here"):
+        site.serve(f"http://{name}.invalid/a.crl", b"abc")
+    urls = tuple(f"http://{name}.invalid/a.crl" for name in ("there", "here"))
+    trust = dataclasses.replace(_trust(igc, site), crl_urls=urls)
+    assert fetch_list(urls[0], trust, LIMITS) == b"abc"
+    assert _why(urls[1], trust) == "unreachable"
+    assert site.asked == [urls[0]]
 
 
 def test_too_long(igc: FakeIgcSante, site: Site) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from cps_auth import files as protected
 from cps_auth.errors import CertificateRevoked, RevocationUnknown
+from cps_auth.pki.chain.trust_store import PINNED, pinned_certificates, production_trust
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl_store import CrlStore
 from cps_auth.pki.upkeep import update
+from cps_auth.pki.upkeep.fetch import FetchFailed
 from cps_auth.pki.upkeep.status import crls_status
-from cps_auth.pki.upkeep.update import Outcome, store_list
+from cps_auth.pki.upkeep.update import Outcome, store_list, update_authorities
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 
@@ -157,3 +159,51 @@ def test_status_says_what_a_judge_would(igc: FakeIgcSante, folder: Path) -> None
     rows = crls_status(igc.trust_store(), CrlStore.from_folder(folder), at=igc.made_at)
     doubts = {row.issuer: row.doubt for row in rows}
     assert doubts["FICTIVE AC IGC-SANTE FORT PERSONNES"] == caught.value.why == "crl-rollback"
+
+
+REAL = Path(__file__).parents[4] / "shared/igc-sante/production"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the public certificates are not beside")
+@pytest.mark.parametrize("bundled", [False, True])
+def test_missing_authorities_are_fetched_and_held_to_the_pins(
+    tmp_path: Path, bundled: bool
+) -> None:
+    """A new computer gets all four, from an address each or from the bundle; then asks no more."""
+    folder = tmp_path / "trust"
+    pinned = pinned_certificates([REAL])[0]
+    by_name = {name: pinned[pin] for pin, name in PINNED.items()}
+    certificates = [x509.load_der_x509_certificate(der) for der in by_name.values()]
+    asked = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        if url.endswith(".p7b"):
+            return pkcs7.serialize_certificates(certificates, Encoding.DER)
+        if bundled:
+            raise FetchFailed("status", "404")
+        gamme = "FORT" if "FO" in url else "STANDARD"
+        root = "AC RACINE IGC-SANTE" if "ACR" in url else "AC IGC-SANTE"
+        name = f"{root} {gamme}" + ("" if "ACR" in url else " PERSONNES")
+        return by_name[name]
+
+    outcomes = list(update_authorities(folder, folders=[folder], fetch=fetch))
+    assert [outcome.result for outcome in outcomes] == ["status"] * 4 * bundled + ["stored"] * 4
+    assert len(production_trust([folder]).intermediates) == 2
+    assert folder.stat().st_mode & 0o777 == 0o755
+    asked.clear()
+    assert list(update_authorities(folder, folders=[folder], fetch=fetch)) == []
+    assert asked == []
+
+
+def test_authorities_that_are_not_pinned_are_not_stored(igc: FakeIgcSante, tmp_path: Path) -> None:
+    """Whoever answers at that address, only the pinned certificates are taken."""
+    other = igc.authorities["fort"].certificate.public_bytes(Encoding.DER)
+    for answer in (other, b"<html>portail</html>", b""):
+        folder = tmp_path / "trust"
+
+        def fetch(_url: str, answer: bytes = answer) -> bytes:
+            return answer
+
+        assert not list(update_authorities(folder, folders=[folder], fetch=fetch))
+        assert not folder.exists()
