@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -162,6 +161,8 @@ class Challenge:
         Args:
             hash_name: the hash of the signature's algorithm.
         """
+        import hashlib  # here: OpenSSL behind it takes longer to load than all of this module
+
         return (
             hashlib.new(hash_name, self.origin.encode()).digest()
             + hashlib.new(hash_name, self.nonce.encode()).digest()

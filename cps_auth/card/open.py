@@ -38,7 +38,7 @@ def open_cards(module: str | Path | None = None, *, stays: bool = False) -> Card
         module: a vendor's PKCS#11 module, by its path or its name in KNOWN_MODULES; None to
             drive the cards natively over PC/SC.
         stays: the program runs for long. A spare process for a module is kept ready then, so
-            that a login through it does not wait for Python to start.
+            that a login through it does not wait for Python to start; our own drivers are imported.
 
     Raises:
         ConfigurationError: the library that it takes (pyscard, python-pkcs11) is not installed.
@@ -54,7 +54,10 @@ def open_cards(module: str | Path | None = None, *, stays: bool = False) -> Card
         return Pkcs11Cards(find_module(module), PcscService, keeps=stays)
     from cps_auth.card.native.source import NativeCards
 
-    return NativeCards(PcscService)
+    cards = NativeCards(PcscService)
+    if stays:
+        cards.get_ready()
+    return cards
 
 
 def find_module(module: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import ExitStack
 
@@ -41,6 +42,7 @@ def readers(options: Options) -> None:
 @card_options
 def watch(options: Options) -> None:
     """Print every card and reader event until interrupted."""
+    gc.enable()  # this one stays
     with surface(options.json):
         try:
             _print_events(options)

@@ -14,7 +14,8 @@ class CpsAuthError(Exception):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclass(eq=False)(cls)  # each leaf's annotations are its data
+        if "__annotations__" in cls.__dict__:  # a leaf's annotations are its data
+            dataclass(eq=False)(cls)
 
     def data(self) -> dict[str, object]:
         """Return what the exception knows, ready for a log line or JSON."""

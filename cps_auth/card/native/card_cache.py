@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cps_auth.card.native.layout import Pkcs15Layout
 from cps_auth.model import CardKind, ReaderState
+
+if TYPE_CHECKING:
+    from cps_auth.card.native.layout import Pkcs15Layout
 
 _CARDS_KEPT: Final = 64  # a practice has a handful
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-from cps_auth.card.native.chipdoc import ChipDoc
-from cps_auth.card.native.driver import CardDriver
-from cps_auth.card.native.iasecc import IasEcc
 from cps_auth.model import CardKind
+
+if TYPE_CHECKING:
+    from cps_auth.card.native.driver import CardDriver
 
 APPLICATION_CONTACT: Final = bytes.fromhex("E828BD080F8025000001FF0010")
 """AID of the PKCS#15 application "CPS IAS" (EF.DIR of the CPS3)."""
@@ -27,7 +28,13 @@ class CardModel:
     kind: CardKind
     atrs_hex: tuple[str, ...]
     application: bytes  # AID of its PKCS#15 application
-    driver: type[CardDriver]
+    driver_name: str  # module of this folder, and its class
+
+    def load_driver(self) -> type[CardDriver]:
+        """Import the driver: who only lists readers does without."""
+        module, name = self.driver_name.split(".")
+        driver: type[CardDriver] = getattr(import_module(f"cps_auth.card.native.{module}"), name)
+        return driver
 
 
 MODELS: Final = (
@@ -36,14 +43,14 @@ MODELS: Final = (
         # ANS cps3_pkcs11 5.2 card-cps.c; OpenSC card-iasecc.c; pcsc-tools smartcard_list.txt
         ("3BAC00402A001225006480000310009000",),
         APPLICATION_CONTACT,
-        IasEcc,
+        "iasecc.IasEcc",
     ),
     CardModel(
         CardKind.CPS3_CONTACTLESS,
         # ANS cps3_pkcs11 5.2 card-cps.c, contactless interface of the CPS3
         ("3B8F80010031B86404B0ECC1739401808290000E",),
         APPLICATION_CONTACTLESS,
-        IasEcc,
+        "iasecc.IasEcc",
     ),
     CardModel(
         CardKind.CPS4,
@@ -54,7 +61,7 @@ MODELS: Final = (
             "3BDC18FF00001225006480000401009000",
         ),
         APPLICATION_CONTACT,
-        ChipDoc,
+        "chipdoc.ChipDoc",
     ),
     # The CPS2ter (3BAC00402A001225006480820212009000) is left out on purpose: it is withdrawn
     # and ANS's module refuses it. OpenSC's masked entry would take it for a CPS3.

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cps_auth.card.native.card import NativeCard
 from cps_auth.card.native.card_cache import CachedCard, CardCache, CardMemory
-from cps_auth.card.native.driver import CardDriver
-from cps_auth.card.native.files import read_file
-from cps_auth.card.native.layout import Pkcs15Layout, read_layout
-from cps_auth.card.native.models import BY_ATR, CardModel
+from cps_auth.card.native.models import BY_ATR, MODELS, CardModel
 from cps_auth.card.port import CardListener, ReaderService, Transport
 from cps_auth.card.reader_name import name_today
 from cps_auth.card.watch import CardWatcher
@@ -27,6 +23,11 @@ from cps_auth.errors import (
     UnsupportedCard,
 )
 from cps_auth.model import CardDescription, ReaderState, Snapshot
+
+if TYPE_CHECKING:
+    from cps_auth.card.native.card import NativeCard
+    from cps_auth.card.native.driver import CardDriver
+    from cps_auth.card.native.layout import Pkcs15Layout
 
 _EF_SN: Final = bytes.fromhex("3F00D003")
 """EF.SN.ICC, 12 bytes; path as in ANS cps3_pkcs11 5.2 card-cps.c."""
@@ -84,6 +85,13 @@ class NativeCards:
         except BaseException:
             owned.close()
             raise
+
+    def get_ready(self) -> None:
+        """Import what drives a card, so that the first one does not wait for it."""
+        import cps_auth.card.native.card  # noqa: F401  # for `open_native`
+
+        for model in MODELS:
+            model.load_driver()
 
     def watch(self, listener: CardListener) -> CardWatcher:
         """Start telling `listener` every change: see `cps_auth.card.watch`."""
@@ -203,7 +211,11 @@ def open_native(
         NoAuthenticationCertificate, SeveralCertificates
         CardMisbehaved, CardRemoved, CardBusy, ReaderServiceLost
     """
-    driver = model.driver(transport)
+    # Here, since who only lists readers does without what drives a card
+    from cps_auth.card.native.card import NativeCard
+    from cps_auth.card.native.layout import read_layout
+
+    driver = model.load_driver()(transport)
 
     def read() -> tuple[str, bool, CardMemory, Pkcs15Layout, bytes | None]:
         serial, is_sound = read_serial(driver)
@@ -255,6 +267,8 @@ def read_serial(driver: CardDriver) -> tuple[str, bool]:
             return parse_serial(quick)
         except CardMisbehaved:
             pass  # another directory was current: that was another file
+    from cps_auth.card.native.files import read_file
+
     return parse_serial(read_file(driver, _EF_SN))
 
 
