@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from cps_auth import errors
 from cps_auth.card.native.source import NativeCards
+from cps_auth.card.port import CardListener
+from cps_auth.card.watch import CardWatcher
 from cps_auth.cli import options as command
 from cps_auth.cli.main import COMMANDS as COMMAND_TABLE
 from cps_auth.cli.main import cli
@@ -117,16 +119,19 @@ def test_free_objects_are_shown_when_asked_for(run, readers, igc: FakeIgcSante) 
     assert "Objet de données : CPS_DATA, 128 octets" in words
 
 
-def test_a_watcher_that_failed_is_no_success(run, monkeypatch) -> None:
+def test_a_watcher_that_ended_is_no_success(run, readers: VirtualReaders, monkeypatch) -> None:
     """When nobody watches any more, the last line says so and the exit code is not yes."""
 
-    def broken() -> VirtualReaders:
-        raise ZeroDivisionError
+    class Ending(NativeCards):
+        def watch(self, listener: CardListener) -> CardWatcher:
+            watcher = super().watch(listener)
+            watcher.stop()
+            return watcher
 
-    monkeypatch.setattr(command, "open_cards", lambda _: NativeCards(broken))  # type: ignore[arg-type]  # it only raises
+    monkeypatch.setattr(command, "open_cards", lambda _: Ending(readers.service))
     done = run("watch", "--json")
-    first, last = map(json.loads, done.stdout.splitlines())
-    assert first["event"] == "watcher-stopped"
+    *events, last = map(json.loads, done.stdout.splitlines())
+    assert events[-1]["event"] == "watcher-stopped"
     assert last["error"] == "unforeseen"
     assert done.exit_code == UNFORESEEN
 

@@ -244,8 +244,7 @@ def _still_holds(card: CachedCard, at: datetime) -> bool:
     """Return whether the certificate that was chosen among several is still the one valid now."""
     if not card.layout.is_choice:
         return True
-    # Here, since who only lists readers does without cryptography's start
-    from cps_auth.card.certificates import is_valid
+    from cps_auth.card.certificates import is_valid  # as in `open_native`
 
     return is_valid(card.certificate_der, at)
 
@@ -267,7 +266,7 @@ def read_serial(driver: CardDriver) -> tuple[str, bool]:
             return parse_serial(quick)
         except CardMisbehaved:
             pass  # another directory was current: that was another file
-    from cps_auth.card.native.files import read_file
+    from cps_auth.card.native.files import read_file  # as in `open_native`
 
     return parse_serial(read_file(driver, _EF_SN))
 
