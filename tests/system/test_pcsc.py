@@ -65,6 +65,12 @@ class OtherProgram:
         assert code == 0
         return bytes(answer)
 
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command."""
+        code, answer = scard.SCardTransmit(self.handle, scard.SCARD_PCI_T0, list(command))
+        assert code == 0
+        return bytes(answer)
+
     @contextmanager
     def holding_the_card(self) -> Iterator[None]:
         """Keep everybody else off the card."""
