@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TREES = ("cps_auth", "pam_helper", "webdemo", "hardware_mocks")
 
-FLOOR = ("cps_auth.files", "cps_auth.der", "cps_auth.cache")
-"""Mechanisms that exist once, below everything."""
+MODULES_A_FOLDER = 14
+"""At most; beyond that nobody finds anything by reading a folder's names."""
 
 ALLOWED = {
     # a module or folder of modules: what of the project it may import, besides its own folder
@@ -21,18 +21,23 @@ ALLOWED = {
     "cps_auth.provider_model": (),
     "cps_auth.wording": ("cps_auth.errors",),
     "cps_auth.exit_codes": ("cps_auth.errors",),
-    "cps_auth.audit": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
+    "cps_auth.audit": ("cps_auth.files", "cps_auth.model", "cps_auth.errors"),
     "cps_auth.config": ("cps_auth.errors", "cps_auth.files", "cps_auth.pki.revocation.policy"),
     "cps_auth.files": ("cps_auth.errors",),
     "cps_auth.der": (),
     "cps_auth.cache": (),
     "cps_auth.main_thread": (),
     "cps_auth.pin_entry": ("cps_auth.errors",),
-    "cps_auth.session_lock": ("cps_auth.model", "cps_auth.errors"),
-    "cps_auth.card": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
-    "cps_auth.pki": (*FLOOR, "cps_auth.model", "cps_auth.errors"),
+    "cps_auth.session_lock": ("cps_auth.model",),
+    "cps_auth.card": ("cps_auth.der", "cps_auth.model", "cps_auth.errors"),
+    "cps_auth.pki": (
+        "cps_auth.files",
+        "cps_auth.der",
+        "cps_auth.cache",
+        "cps_auth.model",
+        "cps_auth.errors",
+    ),
     "cps_auth.login": (
-        *FLOOR,
         "cps_auth.model",
         "cps_auth.provider_model",
         "cps_auth.errors",
@@ -40,13 +45,14 @@ ALLOWED = {
         "cps_auth.card.port",
     ),
     "cps_auth.flask": (
-        *FLOOR,
+        "cps_auth.files",
+        "cps_auth.der",
+        "cps_auth.cache",
         "cps_auth.audit",
         "cps_auth.model",
         "cps_auth.provider_model",
         "cps_auth.errors",
         "cps_auth.wording",
-        "cps_auth.pin_entry",
         "cps_auth.login",
         "cps_auth.pki.judge",
         "cps_auth.pki.open",
@@ -54,7 +60,7 @@ ALLOWED = {
         "cps_auth.card.port",
     ),
     "cps_auth.native_host": (
-        *FLOOR,
+        "cps_auth.files",
         "cps_auth.model",
         "cps_auth.errors",
         "cps_auth.exit_codes",
@@ -71,7 +77,7 @@ ALLOWED = {
     ),
     "cps_auth.native_host.pin_window_program": (),
     "cps_auth.cli": (
-        *FLOOR,
+        "cps_auth.files",
         "cps_auth.audit",
         "cps_auth.config",
         "cps_auth.model",
@@ -84,7 +90,6 @@ ALLOWED = {
         "cps_auth.pki",
         "cps_auth.card.port",
         "cps_auth.card.open",
-        "cps_auth.card.watch",
         "cps_auth.card.reader_name",
         "cps_auth.card.usb",
         "cps_auth.card.native.models",
@@ -93,9 +98,9 @@ ALLOWED = {
     ),
     "cps_auth.cli.pc": ("cps_auth", "pam_helper"),
     "cps_auth.__main__": ("cps_auth.cli.main",),
-    "cps_auth": ("cps_auth",),
+    "cps_auth": (),
     "pam_helper": (
-        *FLOOR,
+        "cps_auth.files",
         "cps_auth.model",
         "cps_auth.errors",
         "cps_auth.wording",
@@ -113,6 +118,37 @@ ALLOWED = {
     "hardware_mocks": ("cps_auth",),
 }
 """The longest matching key holds. `webdemo` sees the mocks because its program passes them."""
+
+NEVER = {
+    # a room: what of its own house it never imports, so that the walk through it has one direction
+    "cps_auth.card.pcsc": ("cps_auth.card.native", "cps_auth.card.pkcs11", "cps_auth.card.open"),
+    "cps_auth.card.native": ("cps_auth.card.pcsc", "cps_auth.card.pkcs11", "cps_auth.card.open"),
+    "cps_auth.card.pkcs11": ("cps_auth.card.pcsc", "cps_auth.card.open"),
+    "cps_auth.pki.certificate": (
+        "cps_auth.pki.chain",
+        "cps_auth.pki.revocation",
+        "cps_auth.pki.upkeep",
+        "cps_auth.pki.judge",
+        "cps_auth.pki.open",
+    ),
+    "cps_auth.pki.chain": (
+        "cps_auth.pki.revocation",
+        "cps_auth.pki.upkeep",
+        "cps_auth.pki.judge",
+        "cps_auth.pki.open",
+    ),
+    "cps_auth.pki.revocation": ("cps_auth.pki.upkeep", "cps_auth.pki.judge", "cps_auth.pki.open"),
+    "cps_auth.pki.upkeep": ("cps_auth.pki.judge", "cps_auth.pki.open"),
+    "pam_helper.locking": ("pam_helper.daemon", "pam_helper.accounts", "pam_helper.setup"),
+    "pam_helper.accounts": ("pam_helper.locking", "pam_helper.setup"),
+    "pam_helper.daemon": ("pam_helper.setup",),
+    "hardware_mocks.card": (
+        "hardware_mocks.igc",
+        "hardware_mocks.readers",
+        "hardware_mocks.transcripts",
+        "hardware_mocks.vpcd",
+    ),
+}
 
 ONE_MODULE_EACH = {
     "smartcard": "cps_auth.card.pcsc.library",
@@ -185,6 +221,67 @@ def test_imports_follow_the_arrows(name: str) -> None:
         assert any(_is_under(imported, allowed) for allowed in (*ALLOWED[rule], own)), (
             f"{name} may not import {imported}"
         )
+
+
+def test_no_row_allows_what_nobody_imports() -> None:
+    """The table is as tight as the code: an arrow that is gone leaves the table, too."""
+    used = {(_rule(name), found) for name in MODULES for found in _imports(MODULES[name])}
+    spare = [
+        (rule, allowed)
+        for rule, row in ALLOWED.items()
+        for allowed in row
+        if not any(rule == one and _is_under(found, allowed) for one, found in used)
+    ]
+    assert spare == []
+
+
+@pytest.mark.parametrize("room", sorted(NEVER))
+def test_a_room_knows_nothing_of_those_above_it(room: str) -> None:
+    """Within a house the arrows go one way, too."""
+    for name in MODULES:
+        if _is_under(name, room):
+            for imported in _imports(MODULES[name]):
+                assert not any(_is_under(imported, above) for above in NEVER[room]), name
+
+
+def test_judging_keeps_nothing_between_judges() -> None:
+    """No memory of the whole process anywhere in pki: what is kept belongs to an object."""
+    for name, module in MODULES.items():
+        if not _is_under(name, "cps_auth.pki"):
+            continue
+        for node in ast.walk(module):
+            assert not isinstance(node, ast.Global), name
+            for decorator in getattr(node, "decorator_list", ()):
+                assert not {"cache", "lru_cache"} & set(_words(decorator)), name
+        for node in module.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                assert not _is_memory(node.value), (name, node.lineno)
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name | ast.Attribute):
+            yield one.id if isinstance(one, ast.Name) else one.attr
+
+
+_CONTAINERS = {"dict", "list", "set", "deque", "OrderedDict", "defaultdict", "BoundedCache"}
+
+
+def _is_memory(value: ast.expr) -> bool:
+    """Return whether a value of a module begins empty, to be filled; a table is full at once."""
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    if isinstance(value, ast.List):
+        return not value.elts
+    return isinstance(value, ast.Call) and bool(_CONTAINERS & set(_words(value.func)))
+
+
+def test_a_folder_can_be_read_at_a_glance() -> None:
+    """No folder of the product or the mocks has more modules than fit."""
+    folders = {path.parent for tree in TREES for path in (ROOT / tree).rglob("*.py")}
+    for folder in folders:
+        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= MODULES_A_FOLDER, folder
 
 
 def test_the_product_never_imports_a_mock() -> None:
