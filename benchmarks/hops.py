@@ -112,7 +112,7 @@ class Recorder:
     def _file(self, code: CodeType) -> str | None:
         if code not in self._files:
             path = code.co_filename
-            inside = path.startswith(PROJECT)
+            inside = path.startswith(PROJECT) and path.endswith(".py")  # templates are no code
             self._files[code] = path.removeprefix(f"{ROOT}/") if inside else None
         return self._files[code]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING = 0x01, 0x02, 0x03, 0x04
-OBJECT_IDENTIFIER, ENUMERATED, SEQUENCE = 0x06, 0x0A, 0x30
+OBJECT_IDENTIFIER, ENUMERATED, UTF8_STRING, SEQUENCE = 0x06, 0x0A, 0x0C, 0x30
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 """Tags of X.680 section 8.6."""
 
@@ -98,6 +98,29 @@ def descend(data: bytes, *path: int) -> Element | None:
         else:
             return None
         position, limit = found.content, found.end
+    return found
+
+
+def data_objects(data: bytes, padding: bytes = b"") -> list[Element]:
+    """Return the data objects of a card that follow one another to the end.
+
+    Args:
+        data: all of them.
+        padding: octets that may stand between them.
+
+    Raises:
+        ValueError: not BER-TLV as ISO/IEC 7816-4 has it, or longer than the room that there is.
+    """
+    found, at = [], 0
+    while at < len(data):
+        if data[at] in padding:
+            at += 1
+            continue
+        element = data_object_at(data, at, len(data))
+        if element.end > len(data):
+            raise ValueError("BER-TLV: length beyond the end")
+        found.append(element)
+        at = element.end
     return found
 
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from cps_auth.card.native.apdu import OK, READ_BINARY
 from cps_auth.card.native.driver import CardDriver
-from cps_auth.card.native.tlv import SEQUENCE, announced_length, is_whole, read_all
+from cps_auth.card.native.tlv import announced_length, is_whole, read_all
+from cps_auth.der import SEQUENCE
 from cps_auth.errors import CardMisbehaved
 
 MAX_FILE_BYTES: Final = 0x4000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cps_auth.card.native.tlv import MAX_BYTES, Tlv, read_all, read_first
+from cps_auth.card.native.tlv import MAX_BYTES, Tlv, read_all
 from cps_auth.errors import CardMisbehaved
 
 
@@ -49,11 +49,6 @@ def test_too_long() -> None:
     """No more is read than a card can hold."""
     with pytest.raises(CardMisbehaved):
         read_all(bytes(MAX_BYTES + 1))
-
-
-def test_first_object_and_its_size() -> None:
-    """The size of the first object tells where a file's padding begins."""
-    assert read_first(bytes.fromhex("3003020105 0000")) == (Tlv(0x30, b"\x02\x01\x05"), 5)
 
 
 @given(st.binary(max_size=300))
