@@ -16,7 +16,7 @@ from cps_auth.cli.report import reader_line
 from cps_auth.errors import CpsAuthError, LastAttempt, NoReader, PinBlocked, RevocationUnknown
 from cps_auth.login.verify import show_holder
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.upkeep.status import crls_status
+from cps_auth.pki.upkeep.status import ENDS_SOON, crls_status
 from cps_auth.wording import attempts_left_text, explain, translations
 
 
@@ -77,10 +77,6 @@ def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
     return "; ".join([*lines, *(no_driver.format(device=device) for device in devices)])
 
 
-_LISTS_END_SOON = timedelta(days=3)
-"""How long before the revocation lists end whoever uses this computer is told."""
-
-
 def lists_end_text(next_update: datetime, at: datetime, language: str) -> str | None:
     """Return the warning that the revocation lists end soon, short enough for a lock screen.
 
@@ -93,7 +89,7 @@ def lists_end_text(next_update: datetime, at: datetime, language: str) -> str | 
         One line; None while more than three days are left.
     """
     left = next_update - at
-    if left > _LISTS_END_SOON:
+    if left > ENDS_SOON:
         return None
     tr = translations(language)
     if left <= timedelta(0):
@@ -122,7 +118,7 @@ def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
             raise RevocationUnknown("", row.doubt, row.next_update, row.issuer)
     oldest_s = max((row.age_s or 0 for row in rows), default=0)
     text = translations(language).gettext("{count} lists, the oldest {age} h old")
-    ends = min((row.next_update for row in rows if row.next_update is not None), default=None)
+    ends = min((row.next_update for row in rows if row.ends_soon and row.next_update), default=None)
     warning = None if ends is None else lists_end_text(ends, at, language)
     return " ".join(filter(None, (text.format(count=len(rows), age=oldest_s // 3600), warning)))
 
