@@ -9,11 +9,10 @@ from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.refuse import refuse_login
 from cps_auth.flask.required import cps_required
 from cps_auth.flask.sessions.browser import check_form_token, current_language
-from cps_auth.flask.sessions.current import cps_user
 from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow
 from cps_auth.flask.sessions.start import let_in
 from cps_auth.flask.signals import card_linked, holder_logged_in, login_refused, session_ended
-from cps_auth.flask.user import CpsUser
+from cps_auth.flask.user import CpsUser, cps_user
 
 __all__ = [
     "CpsLogin",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from flask import Blueprint, Flask
 
@@ -34,11 +34,7 @@ from cps_auth.pki.open import open_judge
 BY_SETTINGS: tuple[type[LoginMethod], ...] = (WebEid, Mtls, ProSanteConnect)
 """The login methods that settings switch on, in the order of the login page."""
 
-_log = logging.getLogger(__name__)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_NOW = partial(datetime.now, UTC)
 
 
 class CpsLogin:
@@ -58,7 +54,7 @@ class CpsLogin:
         load_account: LoadAccount | None = None,
         is_known: IsKnown | None = None,
         link_account: LinkAccount | None = None,
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = _NOW,
     ) -> None:
         """Remember the parts; with an application, also attach to it.
 

@@ -21,10 +21,10 @@ from cps_auth.flask.methods.login_form import hold_login_form, wipe_login_form
 from cps_auth.flask.pages.refuse import answer_unavailable
 from cps_auth.flask.pages.views import needs_refresh, unauthorized
 from cps_auth.flask.sessions.browser import forget_card, session_id_in
-from cps_auth.flask.sessions.current import load_by_id
 from cps_auth.flask.sessions.model import EndReason
 from cps_auth.flask.state import LoginState, current_state
-from cps_auth.flask.stores.deadline import begin_request, end_request
+from cps_auth.flask.stores.ports import begin_request, end_request
+from cps_auth.flask.user import load_by_id
 
 _log = logging.getLogger(__name__)
 _BEGIN = threading.Lock()

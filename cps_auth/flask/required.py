@@ -16,9 +16,8 @@ from cps_auth.flask import audit
 from cps_auth.flask.guards.requests import opens_a_page
 from cps_auth.flask.pages.redirects import this_page
 from cps_auth.flask.pages.refuse import answer_refusal
-from cps_auth.flask.sessions.current import cps_user
 from cps_auth.flask.state import current_state
-from cps_auth.flask.user import CpsUser
+from cps_auth.flask.user import CpsUser, cps_user
 from cps_auth.model import CardType
 
 P = ParamSpec("P")

@@ -47,6 +47,7 @@ class FlaskSettings:
     """The keys, checked and typed."""
 
     origin: str
+    host: str  # the only `Host` header under which the local reader answers
     database: Path
     url_prefix: str
     title: str
@@ -67,11 +68,6 @@ class FlaskSettings:
     requests_per_minute_and_address: int
     refusals_before_lockout: int
     lockout: timedelta
-
-    @property
-    def host(self) -> str:
-        """Return the only `Host` header under which the local reader answers."""
-        return urlsplit(self.origin).netloc
 
 
 def fill_in_defaults(app: Flask, of_methods: Mapping[str, object]) -> SettingReader:
@@ -103,8 +99,10 @@ def read_flask_settings(app: Flask, reader: SettingReader) -> FlaskSettings:
         reader: of its configuration; keeps what is wrong, so the settings count only after
             its `finish`.
     """
+    origin = reader.origin("CPS_ORIGIN")
     return FlaskSettings(
-        origin=reader.origin("CPS_ORIGIN"),
+        origin=origin,
+        host=urlsplit(origin).netloc,
         database=reader.folder("CPS_DATABASE") or Path(app.instance_path) / "cps-auth.sqlite3",
         url_prefix=reader.page("CPS_URL_PREFIX"),
         title=reader.text_or_none("CPS_TITLE") or app.name,

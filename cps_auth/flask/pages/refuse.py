@@ -12,9 +12,9 @@ from cps_auth.flask.http_errors import http_status, may_be_explained
 from cps_auth.flask.methods.method import LoginMethod
 from cps_auth.flask.pages.render import render_page
 from cps_auth.flask.sessions.browser import current_language
-from cps_auth.flask.sessions.current import have_nobody
 from cps_auth.flask.sessions.start import note_refusal
 from cps_auth.flask.state import current_state
+from cps_auth.flask.user import have_nobody
 from cps_auth.wording import Explanation, explain
 
 REFUSED_REMOTELY = 403

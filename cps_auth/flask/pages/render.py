@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from cps_auth.flask.pages.redirects import this_page
 from cps_auth.flask.sessions.browser import TOKEN_FIELD, current_language, form_token
-from cps_auth.flask.sessions.current import cps_user
 from cps_auth.flask.sessions.purpose import asked_purpose, purpose_text, same_purpose
 from cps_auth.flask.state import current_state
+from cps_auth.flask.user import cps_user
 from cps_auth.wording import LANGUAGES, translations
 
 LOGOUT = "logout"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, StoreUnavailable
 from cps_auth.files import make_folder, ownership_fault
-from cps_auth.flask.stores.deadline import store_time
+from cps_auth.flask.stores.ports import store_time
 
 SCHEMA_VERSION = 4
 """Rises with every change of a table. Nothing in the file outlives a day: it is made anew."""

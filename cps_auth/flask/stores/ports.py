@@ -1,23 +1,63 @@
 """What the backend keeps outside of a request, as ports; SQLite or Redis stand behind them.
 
 Each store answers atomically across threads, processes and hosts, or raises StoreUnavailable:
-a store that fails means that nobody is logged in.
+a store that fails means that nobody is logged in. What the stores do for one request ends in time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from cps_auth.errors import ChallengeExpired, ChallengeUnknown
+from cps_auth.errors import ChallengeExpired, ChallengeUnknown, StoreUnavailable
 from cps_auth.flask.sessions.model import SessionStore
 from cps_auth.login.challenge import CLOCK_STEP_BACK, ChallengeStore
 
 TOKEN_BYTES = 32
 CAPACITY = 10_000
 """Forms, and challenges, that may wait at once; the oldest go when there are more."""
+
+
+STORE_TIME_S = 0.8
+"""A person waits a second for a page, and is told then that it cannot be had."""
+
+_left_s: ContextVar[float | None] = ContextVar("cps_store_time_left", default=None)
+
+
+def begin_request() -> None:
+    """Give a request its store time; outside of requests each operation has that much."""
+    _left_s.set(STORE_TIME_S)
+
+
+def end_request() -> None:
+    """Take it back."""
+    _left_s.set(None)
+
+
+@contextmanager
+def store_time() -> Iterator[float]:
+    """Count the time of a block against the request's; give the seconds that are left.
+
+    Raises:
+        StoreUnavailable: none is.
+    """
+    left_s = _left_s.get()
+    if left_s is None:
+        yield STORE_TIME_S
+        return
+    if left_s <= 0:
+        raise StoreUnavailable("too slow for one request")
+    begun_s = time.monotonic()
+    try:
+        yield left_s
+    finally:
+        _left_s.set(left_s - (time.monotonic() - begun_s))
 
 
 class FormTokenStore(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cps_auth.errors import ConfigurationError, StoreUnavailable
 from cps_auth.flask.stores.breaker import Breaker
-from cps_auth.flask.stores.deadline import store_time
+from cps_auth.flask.stores.ports import store_time
 
 if TYPE_CHECKING:
     from redis import Redis

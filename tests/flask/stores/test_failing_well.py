@@ -16,7 +16,7 @@ from flask import Flask
 
 from cps_auth.errors import StoreUnavailable
 from cps_auth.flask import EndReason, session_ended
-from cps_auth.flask.stores import deadline
+from cps_auth.flask.stores import ports
 from cps_auth.flask.stores.breaker import Breaker
 from tests.flask.conftest import RedisServer, RemoteVisitor
 
@@ -113,7 +113,7 @@ def test_a_store_that_hangs_is_waited_for_once(
         assert visitor.open("GET", "/me").status_code == 503
         assert visitor.open("GET", "/cps/status").status_code == 503
         assert visitor.open("GET", "/nothing").status_code == 200
-    assert time.monotonic() - begun < 100 * deadline.STORE_TIME_S / 2
+    assert time.monotonic() - begun < 100 * ports.STORE_TIME_S / 2
     script = visitor.open("GET", "/me", headers={"Sec-Fetch-Dest": "empty", "Accept": "*/*"})
     assert (script.status_code, script.json) == (503, {"error": "store-unavailable"})
     server.resume()
@@ -153,21 +153,21 @@ def _is_closed(breaker: Breaker) -> bool:
 def test_a_request_has_so_much_store_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow answers add up; what is left bounds the next wait, and then there is none."""
     now = [100.0]
-    monkeypatch.setattr(deadline.time, "monotonic", lambda: now[0])
-    deadline.begin_request()
+    monkeypatch.setattr(ports.time, "monotonic", lambda: now[0])
+    ports.begin_request()
     try:
-        with deadline.store_time() as left_s:
-            assert left_s == deadline.STORE_TIME_S
+        with ports.store_time() as left_s:
+            assert left_s == ports.STORE_TIME_S
             now[0] += 0.5
-        with deadline.store_time() as left_s:
-            assert left_s == pytest.approx(deadline.STORE_TIME_S - 0.5)
+        with ports.store_time() as left_s:
+            assert left_s == pytest.approx(ports.STORE_TIME_S - 0.5)
             now[0] += 0.5
-        with pytest.raises(StoreUnavailable), deadline.store_time():
+        with pytest.raises(StoreUnavailable), ports.store_time():
             raise AssertionError("there was none left")
     finally:
-        deadline.end_request()
-    with deadline.store_time() as left_s:  # a watcher's thread has no request
-        assert left_s == deadline.STORE_TIME_S
+        ports.end_request()
+    with ports.store_time() as left_s:  # a watcher's thread has no request
+        assert left_s == ports.STORE_TIME_S
 
 
 @pytest.mark.parametrize("fault", ["moved", "locked"])
