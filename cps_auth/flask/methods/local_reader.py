@@ -256,7 +256,7 @@ class LocalReader(LoginMethod):
             next=asked,
             here=url_for("cps.login", next=asked, **demand),
             beside=[method for method in others if method.is_beside_card],
-            has_other_ways=has_others,
+            has_other_ways=has_others and any(not one.is_beside_card for one in others),
             presence=presence,
             renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
         )
