@@ -21,7 +21,7 @@ _LENGTH_MAX_BYTES = 4  # after the byte that announces them
 
 
 class Element(NamedTuple):
-    """Where one element is inside the bytes that were walked."""
+    """The place of one element inside the bytes that were walked."""
 
     tag: int
     start: int  # of its header

@@ -1,4 +1,4 @@
-"""What Pro Santé Connect tells of a login: the frozen values beside those of `cps_auth.model`."""
+"""The frozen values of a login at Pro Santé Connect, beside those of `cps_auth.model`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 
 class LoginMeans(enum.Enum):
-    """What a holder had in hand at the login."""
+    """The means of login that a holder had in hand."""
 
     CARD = "card"
     ECPS = "e-cps"  # ANS's application on a phone
@@ -40,7 +40,7 @@ class Exercice:
 
 @dataclass(frozen=True, slots=True)
 class PscLogin:
-    """How Pro Santé Connect authenticated somebody."""
+    """The authentication of somebody by Pro Santé Connect."""
 
     issuer: str  # which provider vouches: production, sandbox or another
     subject: str  # `sub`; may change when ANS rebuilds its store, so never an account's key

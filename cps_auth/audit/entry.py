@@ -15,7 +15,7 @@ from cps_auth.model import RevocationEvidence, VerifiedHolder
 
 
 class AuditEvent(StrEnum):
-    """What happened."""
+    """The kinds of audited events."""
 
     LOGIN = "login"
     LOGIN_REFUSED = "login-refused"
@@ -53,7 +53,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is written of one event; absent is what is not known.
+    """The record of one event; absent is what is not known.
 
     Attributes:
         event: what happened.

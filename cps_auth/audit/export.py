@@ -42,7 +42,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class BreachExtract:
-    """What the register of breaches needs of the journals.
+    """An extract of the journals for the register of breaches.
 
     Attributes:
         since, until: the time span.

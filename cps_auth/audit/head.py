@@ -1,4 +1,4 @@
-"""Where an audit journal ends: its own note of it, and what its last file says."""
+"""The head of an audit journal: its own note of it, and what its last file says."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from cps_auth.files import is_protected
 
 
 class Finding(StrEnum):
-    """What is not as it was written."""
+    """A deviation of a journal from what was written."""
 
     CHANGED = "changed"
     FOREIGN = "foreign"  # no line of a journal
@@ -66,7 +66,7 @@ class Fault:
 
 @dataclass
 class Verified:
-    """What a journal turned out to be.
+    """The result of verifying a journal.
 
     Attributes:
         lines: how many were read.

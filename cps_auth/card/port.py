@@ -1,4 +1,4 @@
-"""What a card, a reader service and a source of cards are to the product.
+"""The ports of the card layer: a card, a reader service and a source of cards.
 
 Everything that touches hardware implements one of these from outside: PC/SC in
 `cps_auth.card.pcsc.service`, vendor modules in `cps_auth.card.pkcs11.source`, virtual ones in the
@@ -186,7 +186,7 @@ class Card(Protocol):
         """
 
     def has_stayed(self) -> bool:
-        """Tell whether it has been in its reader all the time since it was opened.
+        """Return whether it has been in its reader all the time since it was opened.
 
         By PC/SC's own count of insertions and removals. It may be asked of a closed card. A
         token without a reader, as SoftHSM2's, stays.
@@ -212,7 +212,7 @@ class Watch(Protocol):
 
 
 class CardSource(Protocol):
-    """Where cards come from: what composition roots hand to the login, the lock and Flask."""
+    """A source of cards: what composition roots hand to the login, the lock and Flask."""
 
     def readers(self) -> tuple[ReaderState, ...]:
         """Return all readers now.

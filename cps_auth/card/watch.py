@@ -1,4 +1,4 @@
-"""Tells what happens at the readers: a pure comparison of two snapshots, and one thread.
+"""Card and reader events: a pure comparison of two snapshots, and one thread.
 
 The thread sleeps inside the PC/SC service and never polls a reader. It outlives the service, and
 whatever happens to it, the listener hears WATCHER_STOPPED last: silence never means "still here".
@@ -227,7 +227,7 @@ def _reader_changed(old: ReaderState | None, new: ReaderState) -> tuple[CardEven
 
 
 def _card_changed(old: ReaderState, new: ReaderState) -> bool:
-    """Whether another insertion is in the reader now, or none any more.
+    """Return whether another insertion is in the reader now, or none any more.
 
     Of a card that came and went unseen it is told that it left: somebody may have logged in.
     """

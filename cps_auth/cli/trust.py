@@ -163,7 +163,7 @@ def _authority_line(row: AuthorityStatus) -> str:
 @trust.command()
 @_common
 def status(as_json: bool, folder: Path | None) -> None:
-    """Say how fresh the revocation lists are; exit 0 only if all are current."""
+    """Show how fresh the revocation lists are; exit 0 only if all are current."""
     with surface(as_json):
         store, lists = _trust_and_lists(_folder(folder))
         at = now()

@@ -29,7 +29,7 @@ class SettingReader:
         self._mistakes: list[str] = []
 
     def finish(self) -> None:
-        """Tell every mistake.
+        """Report every mistake.
 
         Raises:
             ConfigurationError: there was one, or several.

@@ -27,7 +27,7 @@ LoadAccount = Callable[[Practitioner], object | None]
 """The application's own account of a holder; None means no access here."""
 
 IsKnown = Callable[[Practitioner], bool]
-"""Whether a holder has an account; asked before anything is proven, so it changes nothing."""
+"""Check for an account of a holder; asked before anything is proven, so it changes nothing."""
 
 LinkAccount = Callable[[Any, Practitioner], None]
 """Links a verified card to the account of the logged-in user, or raises HolderNotAllowed."""

@@ -112,7 +112,7 @@ def check_fresh(challenge: Challenge, *, at: datetime) -> None:
 
 
 class ChallengeStore(Protocol):
-    """Where issued challenges wait for their answer, one per pre-login session."""
+    """The store of issued challenges, one per pre-login session."""
 
     def put(self, session_id: str, challenge: Challenge) -> None:
         """Keep the challenge for this session, replacing an earlier one."""

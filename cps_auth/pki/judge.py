@@ -58,7 +58,7 @@ class JudgedCertificate:
 
 
 class _Lasting(NamedTuple):
-    """What stays true of a certificate between two dates: steps 2 to 4."""
+    """The lasting result of steps 2 to 4 for a certificate, between two dates."""
 
     chain: Chain
     policies: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a Pro Santé Connect tells of a persona, in the shape of ANS's sandbox."""
+"""The claims about a persona, in the shape of ANS's sandbox."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Command:
 
     @property
     def carries_secret(self) -> bool:
-        """Whether its data is a PIN or a PUK."""
+        """Return whether its data is a PIN or a PUK."""
         return self.ins in _SECRET_INSTRUCTIONS
 
 
@@ -123,7 +123,7 @@ def attempts_in(status: StatusWord) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the card answered, detours included."""
+    """The response of a card, detours included."""
 
     data: bytes = field(repr=False)
     status: StatusWord

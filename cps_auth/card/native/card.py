@@ -68,7 +68,7 @@ class NativeCard:
 
     @property
     def has_pin_pad(self) -> bool:
-        """Whether the PIN can be typed on the reader, which is asked once."""
+        """Return whether the PIN can be typed on the reader, which is asked once."""
         return self._find_pin_pad() is not None
 
     def read_label(self) -> str:
@@ -172,7 +172,7 @@ class NativeCard:
             self._driver.set_pin_after_puk(self._password(PIN), new)
 
     def has_stayed(self) -> bool:
-        """Tell whether the card has been in its reader all the time since it was opened.
+        """Return whether the card has been in its reader all the time since it was opened.
 
         Raises:
             ReaderServiceLost: nobody can tell.

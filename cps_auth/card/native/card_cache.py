@@ -22,7 +22,7 @@ _CARDS_KEPT: Final = 64  # a practice has a handful
 
 @dataclass(frozen=True, slots=True)
 class CachedCard:
-    """What one card says of itself, once read."""
+    """The public data of one card, once read."""
 
     layout: Pkcs15Layout
     certificate_der: bytes
@@ -30,7 +30,7 @@ class CachedCard:
 
 @dataclass(frozen=True, slots=True)
 class CardEntry:
-    """What is kept of one card."""
+    """The cache entry of one card."""
 
     card: CachedCard | None = None
     proven_in: ReaderState | None = None  # the insertion in which a signature proved it
@@ -60,7 +60,7 @@ class CardCache:
 
 
 class CardMemory:
-    """What is known of the card that is in one reader now.
+    """The cached knowledge of the card that is in one reader now.
 
     Attributes:
         card: what it says of itself, None for a card not known.

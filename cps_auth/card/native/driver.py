@@ -246,7 +246,7 @@ class CardDriver(ABC):
     # --- Signing -----------------------------------------------------------------
 
     refuses_pss: bool = False
-    """Whether the card refused PSS, ever; for a family that has it."""
+    """Return whether the card refused PSS, ever; for a family that has it."""
 
     @abstractmethod
     def sign(self, key: PrivateKey, challenge: Challenge) -> CardSignature:

@@ -1,4 +1,4 @@
-"""What the files of a CPS say: which card it is, and where its authentication objects are.
+"""The layout of a CPS from its files: which card it is, where its authentication objects are.
 
 Read once when a card is opened, the same for every card that has this file layout.
 """
@@ -32,7 +32,7 @@ _MOST_CERTIFICATES_READ: Final = 6  # of a card that does not say which key is f
 
 @dataclass(frozen=True, slots=True)
 class Pkcs15Layout:
-    """Where a card keeps what a login needs."""
+    """The places of the objects on a card that a login needs."""
 
     application: bytes  # path of the PKCS#15 application from the MF
     key: PrivateKey

@@ -78,12 +78,12 @@ class Password:
 
     @property
     def is_user_pin(self) -> bool:
-        """Whether it is the holder's PIN, not a PUK or an administrator's code."""
+        """Return whether it is the holder's PIN, not a PUK or an administrator's code."""
         return not self.flags & {PasswordFlag.UNBLOCKING, PasswordFlag.SO_PIN}
 
     @property
     def is_puk(self) -> bool:
-        """Whether it unblocks the holder's PIN."""
+        """Return whether it unblocks the holder's PIN."""
         return not self.is_user_pin
 
 
@@ -101,7 +101,7 @@ class PrivateKey:
 
     @property
     def is_for_authentication(self) -> bool:
-        """Whether its usage says so: it signs, and is no key of non-repudiation."""
+        """Return whether its usage says so: it signs, and is no key of non-repudiation."""
         return KeyUsage.SIGN in self.usage and KeyUsage.NON_REPUDIATION not in self.usage
 
 

@@ -36,7 +36,7 @@ class DeadlineThread:
 
     @property
     def is_over(self) -> bool:
-        """Whether it takes no more calls: stopped, or left behind with one that hangs."""
+        """Return whether it takes no more calls: stopped, or left behind with one that hangs."""
         return self._is_over
 
     def call(

@@ -1,4 +1,4 @@
-"""What the return codes of PC/SC mean to a person. Pure: one table, no library.
+"""The return codes of PC/SC as errors for a person. Pure: one table, no library.
 
 The words and the next step of each error are in `cps_auth.wording`, by class and by cause.
 

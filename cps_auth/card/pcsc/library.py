@@ -31,7 +31,7 @@ _INSUFFICIENT_BUFFER: Final = 0x80100008
 
 
 class State(NamedTuple):
-    """What PC/SC says of one reader: SCARD_READERSTATE."""
+    """The state of one reader in PC/SC: SCARD_READERSTATE."""
 
     name: str
     flags: int  # SCARD_STATE_ in the lower half, the count of events in the upper one

@@ -49,7 +49,7 @@ class Pkcs11Card:
 
     @property
     def has_pin_pad(self) -> bool:
-        """Whether the PIN can be typed on the reader, says the token."""
+        """Return whether the PIN can be typed on the reader, says the token."""
         return self._candidate.token.has_pin_pad
 
     def read_label(self) -> str:
@@ -151,7 +151,7 @@ class Pkcs11Card:
         self._token.use_codes(request, (puk, new), PUK)
 
     def has_stayed(self) -> bool:
-        """Tell whether the card has been in its reader all the time since it was opened.
+        """Return whether the card has been in its reader all the time since it was opened.
 
         Raises:
             ReaderServiceLost: nobody can tell.

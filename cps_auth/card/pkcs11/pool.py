@@ -43,7 +43,7 @@ class PooledModule:
     asleep_s: float = 0.0  # for how long the computer had been suspended when it was kept
 
     def serves(self, seen: Snapshot) -> bool:
-        """Whether it is initialised as a fresh one would be: nothing was plugged since."""
+        """Return whether it is initialised as a fresh one would be: nothing was plugged since."""
         has_slept = asleep_s() - self.asleep_s > _SLEPT_S  # without power nobody counts cards
         is_fresh = monotonic() < self.kept_until_s and not has_slept
         return is_fresh and self.seen == seen and self.process.is_alive()

@@ -46,11 +46,11 @@ class ModuleProcess:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process started it, not the one that this was forked from."""
+        """Return whether this process started it, not the one that this was forked from."""
         return self._owner_pid == os.getpid()
 
     def is_alive(self) -> bool:
-        """Tell whether the child runs."""
+        """Return whether the child runs."""
         return self.is_ours and not self._is_stopped and self._process.poll() is None
 
     def ready(self) -> Self:
@@ -80,7 +80,7 @@ class ModuleProcess:
         return self._or_why(lambda: self._exchange(request, codes, monotonic() + deadline_s))
 
     def idle(self) -> None:
-        """Tell the child that nobody asks anything now: it ends itself after `wire.IDLE_S`.
+        """Send the child an idle notice: it ends itself after `wire.IDLE_S`.
 
         Raises:
             ModuleUnusable: it has ended.

@@ -1,4 +1,4 @@
-"""What PC/SC says of the readers behind a PKCS#11 module, which cannot be trusted with it."""
+"""Reader checks by PC/SC behind a PKCS#11 module, which cannot be trusted with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ReaderPresence:
             return _certain(service.snapshot())
 
     def holds(self, reader: ReaderState) -> bool:
-        """Tell whether the card seen in `reader` has stayed there since.
+        """Return whether the card seen in `reader` has stayed there since.
 
         Raises:
             ReaderServiceLost: nobody can tell.

@@ -40,7 +40,7 @@ class SlotCandidate:
         return self.reader.name if self.reader else self.slot.description
 
     def is_of(self, token: wire.TokenSeen) -> bool:
-        """Tell whether `token`, read again, is still this one.
+        """Return whether `token`, read again, is still this one.
 
         By serial and certificate; by its serial where no certificates were asked for.
         """
@@ -166,7 +166,7 @@ def _unusable(
 
 
 def holds_a_cps(snapshot: Snapshot, reader: str | None) -> bool:
-    """Tell whether a card that is one by its answer to reset is in the named, or any, reader."""
+    """Return whether a CPS, by its answer to reset, is in the named, or any, reader."""
     return any(
         kind_of(state.atr or b"") is not CardKind.UNKNOWN
         for state in snapshot.readers

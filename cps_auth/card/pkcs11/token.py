@@ -95,7 +95,7 @@ class TokenSession:
 
     @property
     def _is_where_found(self) -> bool:
-        """Whether the process is the one in which the token was found, perhaps long ago."""
+        """Return whether the process is the one in which the token was found, perhaps long ago."""
         return self._pool.keeps and self._module is self._found_by
 
     def use_codes(
@@ -143,7 +143,7 @@ class TokenSession:
             self._presence.require(self.candidate.reader)
 
     def has_stayed(self) -> bool:
-        """Tell whether the card has been in its reader all the time since it was opened.
+        """Return whether the card has been in its reader all the time since it was opened.
 
         Raises:
             ReaderServiceLost: nobody can tell.

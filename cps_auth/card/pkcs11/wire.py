@@ -1,4 +1,4 @@
-"""What the parent and the module's child process say to each other.
+"""The messages between the parent and the module's child process.
 
 One frame is a 4-byte big-endian length and a MessagePack value. A PIN or PUK is never inside
 a message: it follows its request as a frame of raw bytes, so that no decoder makes a copy of it.
@@ -77,7 +77,7 @@ class Unblock(Message, frozen=True, tag=True):
 
 
 class Idle(Message, frozen=True, tag=True):
-    """Nobody uses the module now; whatever is asked next ends that. It is not answered."""
+    """An idle notice: nobody uses the module until something is asked. It is not answered."""
 
 
 WithPin = VerifyAndSign | ChangePin | Unblock

@@ -207,7 +207,7 @@ def until(path: Path, holder: str, last_day: str, account: str | None) -> None:
 
 
 def _changed(count: int, holder: str) -> None:
-    """Say how many entries were changed, and log it for the administrator's colleagues.
+    """Report how many entries were changed, and log it for the administrator's colleagues.
 
     Raises:
         ConfigurationError: none was.

@@ -89,7 +89,7 @@ class _Person:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What options answered; None, or no name, where none did."""
+    """The answers given as options; None, or no name, where there was none."""
 
     everywhere: bool | None
     required: tuple[str, ...]

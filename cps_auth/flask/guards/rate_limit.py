@@ -104,7 +104,7 @@ def _too_many(state: LoginState, window: timedelta) -> TooManyRequests:
 
 @cache
 def _warn_of_proxy() -> None:
-    """Say it once: nothing else shows before one visitor locks the others out."""
+    """Warn once: nothing else shows before one visitor locks the others out."""
     _log.warning(
         "requests come through a proxy, and ProxyFix is not used: all visitors share one limit"
     )

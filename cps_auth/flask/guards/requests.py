@@ -1,4 +1,4 @@
-"""What a request must look like before the card is touched on its behalf.
+"""Checks of a request before the card is touched on its behalf.
 
 Judged from the WSGI environment as the server filled it in, from configuration, and from
 headers that no page can forge (Fetch Metadata, Origin). A forwarding header never makes a
@@ -90,7 +90,7 @@ def is_phone(request: Request) -> bool:
 
 
 def _is_document(environ: WSGIEnvironment) -> bool:
-    """What a service worker passes on names no destination, but no script can say `navigate`."""
+    """Recognise a page's load: a service worker passes no destination on, no script says `navigate`."""
     destination = environ.get("HTTP_SEC_FETCH_DEST")
     if destination == "empty":
         return environ.get("HTTP_SEC_FETCH_MODE") == "navigate"

@@ -27,7 +27,7 @@ _MAX_FIELDS = 8
 
 @dataclass(frozen=True, slots=True)
 class LoginForm:
-    """What the person sent."""
+    """The login form that a person sent."""
 
     pin: bytearray = field(repr=False)
     unverified_token: str

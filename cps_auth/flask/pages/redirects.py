@@ -1,4 +1,4 @@
-"""Where a browser is led: pages of this application, below the path that it is mounted at.
+"""Redirects to pages of this application, below the path that it is mounted at.
 
 The settings name pages as the application knows them. What a browser is told begins with the
 path of the mount (SCRIPT_NAME; Werkzeug's DispatcherMiddleware, or ProxyFix with `x_prefix`).

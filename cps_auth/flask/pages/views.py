@@ -91,7 +91,7 @@ def _usable(state: LoginState) -> Sequence[LoginMethod]:
 
 
 def status() -> ResponseReturnValue:
-    """Tell an open page if its session goes on, if a card came or went, and when to ask again."""
+    """Answer an open page: if its session goes on, if a card came or went, and when to ask again."""
     state = current_state()
     check_own_page(request.environ, state.settings)
     known = session_id()
@@ -110,7 +110,7 @@ def _status_of_methods(state: LoginState) -> dict[str, str | bool]:
 
 
 def closed() -> ResponseReturnValue:
-    """Say why the session is over, and lead back to the login."""
+    """Explain why the session is over, and lead back to the login."""
     state = current_state()
     known = session_id()
     if known is not None and state.live_session(known, touch=False) is not None:

@@ -27,7 +27,7 @@ _HANDLE_CHARACTERS = 12
 
 
 class EndReason(enum.Enum):
-    """Why a session is over."""
+    """The reasons for which a session is over."""
 
     LOGOUT = "logout"
     REPLACED = "replaced"  # by the next login of the same browser
@@ -47,7 +47,7 @@ class EndReason(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionHolder:
-    """What a session remembers of the verified login that opened it; see `VerifiedHolder`."""
+    """The holder of a session as verified at its login; see `VerifiedHolder`."""
 
     practitioner: Practitioner
     card: CardIdentity | None
@@ -107,7 +107,7 @@ class SessionRow:
 
 
 class SessionStore(Protocol):
-    """Where the rows are. Every method raises StoreUnavailable."""
+    """The store of session rows. Every method raises StoreUnavailable."""
 
     def create(self, new: NewSession, *, at: datetime, lifetime: timedelta) -> str:
         """Open a session and return its identifier, never seen before."""

@@ -16,7 +16,7 @@ TEXT_FIELD = "for"
 
 
 class Purpose(enum.Enum):
-    """What a proof of card and PIN is for."""
+    """The purposes of a proof of card and PIN."""
 
     LOGIN = "login"
     CONFIRM = "confirm"  # a card session on top of the application's own login

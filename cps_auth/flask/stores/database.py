@@ -132,7 +132,7 @@ _OF_PARENTS: list[object] = []
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    """Tell SQLITE_BUSY and its variants: the low byte of an extended result code."""
+    """Recognise SQLITE_BUSY and its variants: the low byte of an extended result code."""
     code = getattr(error, "sqlite_errorcode", None)  # some are made by us, without one
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 

@@ -1,4 +1,4 @@
-"""What the backend keeps outside of a request, as ports; SQLite or Redis stand behind them.
+"""The ports of the stores outside of a request; SQLite or Redis stand behind them.
 
 Each store answers atomically across threads, processes and hosts, or raises StoreUnavailable:
 a store that fails means that nobody is logged in. What the stores do for one request ends in time.
@@ -61,7 +61,7 @@ def store_time() -> Iterator[float]:
 
 
 class FormTokenStore(Protocol):
-    """Where one-time tokens of forms and redirections wait for their one return."""
+    """The store of one-time tokens of forms and redirections, each taken once."""
 
     def issue(self, browser_id: str, content: str, *, at: datetime) -> str:
         """Return a fresh token for this browser.

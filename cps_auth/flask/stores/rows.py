@@ -27,7 +27,7 @@ Stored = TypeVar("Stored")
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """What never changes in a session."""
+    """The part of a session that never changes."""
 
     version: int
     handle: str

@@ -250,7 +250,7 @@ class PscClient:
 
 @dataclass(frozen=True, slots=True)
 class FormAnswer:
-    """What an endpoint answered to a form: an OAuth answer, good or not."""
+    """The answer of an endpoint to a form: an OAuth answer, good or not."""
 
     status: int
     unverified: Mapping[str, object] = field(repr=False)

@@ -1,4 +1,4 @@
-"""How this client says who it is: client_secret_basic, private_key_jwt or tls_client_auth."""
+"""Client authentication: client_secret_basic, private_key_jwt or tls_client_auth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How this client says who it is, by one of the three; all files are PEM.
+    """The credentials of this client, for one of the three ways; all files are PEM.
 
     A secret alone is client_secret_basic, a key alone private_key_jwt, a certificate with its key
     tls_client_auth (RFC 8705).

@@ -1,4 +1,4 @@
-"""Who Pro Santé Connect says somebody is: the claims of verified answers, read as the card's.
+"""The identity that Pro Santé Connect asserts: claims of verified answers, read as the card's.
 
 Only verified answers come here, and still nothing of them is taken as it is: a name ends on
 screens and in logs, an identifier opens an account. `SubjectNameID` is the card's PS_IdNat.

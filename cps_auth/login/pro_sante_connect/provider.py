@@ -84,7 +84,7 @@ def find_provider(name_or_issuer: str) -> ProviderAddress:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a discovery document says, checked. Optional endpoints are None."""
+    """The content of a discovery document, checked. Optional endpoints are None."""
 
     authorization_endpoint: str
     token_endpoint: str

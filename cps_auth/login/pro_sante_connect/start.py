@@ -1,4 +1,4 @@
-"""What a login has to remember until the browser is back from the provider."""
+"""The state of a login until the browser is back from the provider."""
 
 from __future__ import annotations
 

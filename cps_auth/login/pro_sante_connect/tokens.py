@@ -40,7 +40,7 @@ class UnknownKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who a token must be from and for."""
+    """The expected issuer and audience of a token."""
 
     issuer: str
     client_id: str

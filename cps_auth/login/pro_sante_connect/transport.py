@@ -31,7 +31,7 @@ _HTTPS_PORT = 443
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the provider answered; nothing of it is verified."""
+    """The answer of the provider; nothing of it is verified."""
 
     status: int
     media_type: str

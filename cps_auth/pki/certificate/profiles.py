@@ -33,7 +33,7 @@ DEFAULT_KEY_RULES = KeyRules()
 
 @dataclass(frozen=True)
 class CardRule:
-    """What belongs to one type of card of the IGC-Santé.
+    """The rule for one type of card of the IGC-Santé.
 
     Attributes:
         gammes: of the authorities that certify such cards.

@@ -31,7 +31,7 @@ _PERSONS = "PERSONNES"
 
 
 class PurposeMismatch(enum.StrEnum):
-    """Why it is not: the reason of WrongPurpose."""
+    """The reasons of WrongPurpose."""
 
     SIGNATURE_CERTIFICATE = "signature-certificate"
     NO_DIGITAL_SIGNATURE = "no-digital-signature"

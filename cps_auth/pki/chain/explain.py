@@ -1,4 +1,4 @@
-"""Says why a chain does not hold, in stable codes."""
+"""Explanation of a broken chain, in stable codes."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _Check = Callable[[x509.Certificate, _Extension], bool]
 
 
 class ChainFault(enum.StrEnum):
-    """Why there is no chain: the reason of UntrustedIssuer."""
+    """The reasons of UntrustedIssuer."""
 
     UNKNOWN_ISSUER = "unknown-issuer"
     BAD_SIGNATURE = "bad-signature"

@@ -1,4 +1,4 @@
-"""Whom we trust: the pinned production authorities, or another folder in their place."""
+"""The trust store: the pinned production authorities, or another folder in their place."""
 
 from __future__ import annotations
 

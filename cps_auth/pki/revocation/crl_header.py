@@ -16,7 +16,7 @@ from cps_auth.pki.certificate.parse import group_extensions
 
 
 class CrlProblem(enum.StrEnum):
-    """Why a CRL is no evidence: `why` of RevocationUnknown. From the least to the most specific."""
+    """Reasons for which a CRL is no evidence (RevocationUnknown.why), least specific first."""
 
     NO_CRL = "no-crl"
     MALFORMED = "crl-malformed"

@@ -30,7 +30,7 @@ def no_other_signers(_issuer: Issuer) -> tuple[Issuer, ...]:
 
 @dataclass(frozen=True)
 class CrlEvidence:
-    """What the newest CRLs that speak about a certificate say, delta CRLs applied.
+    """The evidence of the newest CRLs that cover a certificate, delta CRLs applied.
 
     Attributes:
         revoked: None when it is not.

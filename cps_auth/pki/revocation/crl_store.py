@@ -213,7 +213,7 @@ class CrlStore:
         self._versions, self._folder_version = versions, folder_version
 
     def _is_current(self, folder_version: FileVersion) -> bool:
-        """Whether no file changed, and the folder not even so recently that it may do so unseen."""
+        """Return whether no file changed, nor the folder so recently that it may do so unseen."""
         if not folder_version or folder_version != self._folder_version:
             return False
         if time.time_ns() - folder_version[0] <= _RACY_NS:

@@ -42,7 +42,7 @@ _ECDSA = (
 
 
 class OcspProblem(enum.StrEnum):
-    """Why an answer is no evidence: `why` of RevocationUnknown."""
+    """Reasons for which an OCSP answer is no evidence: RevocationUnknown.why."""
 
     MALFORMED = "ocsp-malformed"
     NOT_SUCCESSFUL = "ocsp-not-successful"
@@ -68,7 +68,7 @@ class OcspRefused(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What is sent, and the nonce that has to come back."""
+    """An OCSP request, and the nonce that has to come back."""
 
     der: bytes
     nonce: bytes
@@ -76,7 +76,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `nonce` is that of the question, None when none was asked (stapled)."""
+    """An OCSP response. `nonce` is that of the request, None when none was sent (stapled)."""
 
     unverified_der: bytes
     nonce: bytes | None

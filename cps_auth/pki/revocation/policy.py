@@ -1,4 +1,4 @@
-"""How much must be known about revocation before somebody is let in: data, never "off"."""
+"""The revocation policy, how much must be known before somebody is let in: data, never "off"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GRACE_MAX_HOURS = 24 * 31
 
 @dataclass(frozen=True)
 class RevocationPolicy:
-    """What is asked for. Revoked is refused under every policy, and so is not knowing at all.
+    """The required evidence. Revoked is refused under every policy, as is not knowing at all.
 
     Attributes:
         grace_period: how long after nextUpdate evidence is still taken, for a PC that is offline.

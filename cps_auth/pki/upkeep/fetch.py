@@ -46,7 +46,7 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of the other side is put up with."""
+    """The limits of a transfer, in time and size."""
 
     max_bytes: int = CRL_MAX_BYTES
     deadline_s: float = 120.0  # of the whole exchange, name resolution apart

@@ -1,4 +1,4 @@
-"""Says how things stand with the authorities and their lists, without judging anybody."""
+"""The status of the authorities and their lists, without judging anybody."""
 
 from __future__ import annotations
 

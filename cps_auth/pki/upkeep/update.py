@@ -40,7 +40,7 @@ _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one address or file.
+    """The outcome of one address or file.
 
     Attributes:
         source: the address or file.

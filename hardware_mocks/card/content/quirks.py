@@ -17,7 +17,7 @@ _OTHER_CERTIFICATE_FID = 0xB012
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """How one card differs.
+    """The quirks of one card.
 
     Attributes:
         most_read: bytes that READ BINARY answers at most, with 9000, whatever was asked.

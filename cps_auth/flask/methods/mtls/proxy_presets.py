@@ -1,4 +1,4 @@
-"""How each reverse proxy tells the application about a TLS client certificate, as data."""
+"""Presets of reverse proxies, as data: how each passes a TLS client certificate on."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ _EXPLAINED = (ProviderUnavailable, ProviderLoginDeclined, ProviderLevelTooLow, H
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What the server keeps until the browser is back."""
+    """The state that the server keeps until the browser is back."""
 
     start: Start
     next: str
@@ -105,7 +105,7 @@ class ProSanteConnect(LoginMethod):
         )
 
     def may_explain(self, error: CpsAuthError) -> bool:
-        """Tell what the person can do something about; what looks forged is the public sentence."""
+        """Return whether the person can act on it; what looks forged stays unexplained."""
         return isinstance(error, _EXPLAINED)
 
     def is_fresh(self, row: SessionRow, max_age: timedelta, *, at: datetime) -> bool:
