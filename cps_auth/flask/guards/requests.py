@@ -90,7 +90,7 @@ def is_phone(request: Request) -> bool:
 
 
 def _is_document(environ: WSGIEnvironment) -> bool:
-    """Recognise a page's load: a service worker passes no destination on, no script says `navigate`."""
+    """Recognise a page's load: behind a service worker by `navigate`, which no script can say."""
     destination = environ.get("HTTP_SEC_FETCH_DEST")
     if destination == "empty":
         return environ.get("HTTP_SEC_FETCH_MODE") == "navigate"

@@ -91,7 +91,7 @@ def _usable(state: LoginState) -> Sequence[LoginMethod]:
 
 
 def status() -> ResponseReturnValue:
-    """Answer an open page: if its session goes on, if a card came or went, and when to ask again."""
+    """Answer an open page: does its session go on, did a card come or go, when to ask again."""
     state = current_state()
     check_own_page(request.environ, state.settings)
     known = session_id()
