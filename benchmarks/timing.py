@@ -32,6 +32,7 @@ def compare(
     peer: tuple[str, Callable[[], object]],
     rounds: int,
     rest_s: float = 0.0,
+    before: Callable[[], object] | None = None,
 ) -> Figure:
     """Time both in turns after two rounds of warming up.
 
@@ -40,6 +41,7 @@ def compare(
         ours, peer: name and what to run once.
         rounds: how often each is timed.
         rest_s: how long to wait before each.
+        before: what to run before each, which is not timed.
 
     Returns:
         The medians.
@@ -49,6 +51,8 @@ def compare(
         for side, (_, run) in enumerate((ours, peer)):
             if rest_s:
                 time.sleep(rest_s)
+            if before is not None:
+                before()
             start = time.perf_counter()
             run()
             if turn >= 2:

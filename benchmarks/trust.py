@@ -7,9 +7,11 @@ judgements and 300,000 in the look-ups.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.timing import Figure, compare
+from cps_auth.errors import CertificateRefused
 from cps_auth.files import version_of
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.judge import Judge
@@ -114,7 +117,7 @@ def _cards(igc: FakeIgcSante, count: int) -> list[bytes]:
     return made
 
 
-def new_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_unseen(igc: FakeIgcSante, folder: Path) -> Figure:
     """A certificate never seen before, with the card's signature, in a running process."""
     judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
     rounds = 800
@@ -134,7 +137,43 @@ def new_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
     )
 
 
-def known_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_after_strangers(igc: FakeIgcSante, folder: Path) -> Figure:
+    """A certificate never seen before, after others' cards and as many certificates of strangers.
+
+    Bound: at most 1 ms of CPU with the card's signature, whatever was shown before.
+    """
+    judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
+    fresh = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
+    rounds = 200
+    made = _cards(igc, 3 * (rounds + 2))
+    cards, alike, strangers = (iter(made[i::3]) for i in range(3))
+    card_signature = _verifications(igc, issuer_too=False)
+
+    def show_strangers() -> None:
+        for _ in range(17):
+            der = next(strangers_again)
+            with suppress(CertificateRefused):
+                judge.judge(der[:-1] + bytes([der[-1] ^ 1]), at=igc.made_at)
+
+    spoiled = list(strangers)
+    strangers_again = itertools.cycle(spoiled)
+    for one in (judge, fresh):
+        one.judge(igc.issue(igc.request()), at=igc.made_at)
+
+    def judge_one(with_judge: Judge, ders: Iterator[bytes]) -> None:
+        with_judge.judge(next(ders), at=igc.made_at)
+        card_signature()
+
+    return compare(
+        "a certificate never seen before, 17 strangers' between any two",
+        ("judgement and the card's signature", lambda: judge_one(judge, cards)),
+        ("the same without strangers", lambda: judge_one(fresh, alike)),
+        rounds=rounds,
+        before=show_strangers,
+    )
+
+
+def trust_seen(igc: FakeIgcSante, folder: Path) -> Figure:
     """The same certificate again, with the card's signature."""
     judge = Judge(igc.trust_store(), CrlStore.from_folder(_folder(igc, folder, 100_000)))
     leaf = igc.credentials("doctor").authentication_certificate_der
@@ -152,7 +191,7 @@ def known_certificate(igc: FakeIgcSante, folder: Path) -> Figure:
     )
 
 
-def list_lookup(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_crl_lookup(igc: FakeIgcSante, folder: Path) -> Figure:
     """A thousand serial numbers in 300,000 in the mapped index, one in the library's list."""
     lists = _folder(igc, folder, 300_000)
     file = lists / LIST
@@ -176,7 +215,7 @@ def list_lookup(igc: FakeIgcSante, folder: Path) -> Figure:
     )
 
 
-def list_open(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_crl_open(igc: FakeIgcSante, folder: Path) -> Figure:
     """Having a list of 300,000 at hand in a new process: opened, and parsed by the library."""
     file = _folder(igc, folder, 300_000) / LIST
     issuer = igc.authorities["fort-personnes"].certificate
@@ -193,7 +232,7 @@ def list_open(igc: FakeIgcSante, folder: Path) -> Figure:
     )
 
 
-def list_index(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_crl_index(igc: FakeIgcSante, folder: Path) -> Figure:
     """Parsing, verifying, indexing and writing a list of 300,000, once for every process."""
     lists = _folder(igc, folder, 300_000)
     issuer = igc.authorities["fort-personnes"].certificate
@@ -215,7 +254,7 @@ def list_index(igc: FakeIgcSante, folder: Path) -> Figure:
     )
 
 
-def new_certificate_pyopenssl(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_unseen_pyopenssl(igc: FakeIgcSante, folder: Path) -> Figure:
     """The same question to pyOpenSSL, its store loaded once: chain and both lists."""
     from OpenSSL import crypto
 
@@ -234,7 +273,7 @@ def new_certificate_pyopenssl(igc: FakeIgcSante, folder: Path) -> Figure:
     return _against(igc, folder, "pyOpenSSL, store loaded before", verify, rounds=40)
 
 
-def new_certificate_pyhanko(igc: FakeIgcSante, folder: Path) -> Figure:
+def trust_unseen_pyhanko(igc: FakeIgcSante, folder: Path) -> Figure:
     """The same question to pyhanko-certvalidator, mode "require"."""
     import asyncio
 
@@ -274,13 +313,14 @@ def _against(
     )
 
 
-_PEERS = {"OpenSSL": new_certificate_pyopenssl, "pyhanko_certvalidator": new_certificate_pyhanko}
+_PEERS = {"OpenSSL": trust_unseen_pyopenssl, "pyhanko_certvalidator": trust_unseen_pyhanko}
 FIGURES = (
-    new_certificate,
-    known_certificate,
-    list_lookup,
-    list_open,
-    list_index,
+    trust_unseen,
+    trust_after_strangers,
+    trust_seen,
+    trust_crl_lookup,
+    trust_crl_open,
+    trust_crl_index,
     *(figure for module, figure in _PEERS.items() if find_spec(module) is not None),
 )
 """Those of other validators only where they are installed: they are no dependency of ours."""
