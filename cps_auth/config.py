@@ -48,11 +48,19 @@ class LockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     lockers: Annotated[tuple[Locker, ...], msgspec.Meta(min_length=1)] = ("logind", "screensaver")
     command: tuple[str, ...] = ()  # argv of the "command" locker, run as the session's user
-    confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0  # then the next one
+    # After so long the next one is asked as well; the earlier may still answer.
+    confirm_within_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
+    # What follows when nothing has covered a screen for `end_after_s`: "hide" goes on trying, and
+    # shows an empty console in its place; "end" ends the session, with whatever is not saved.
+    last_resort: Literal["hide", "end"] = "hide"
+    end_after_s: Annotated[float, msgspec.Meta(ge=5, le=600)] = 30.0
     on_idle: bool = True  # also when logind says that nobody uses the session
     # What follows when a locked screen opens and no card has done it; absent: "accept" where a
     # password counts everywhere, "lock-again" as soon as `pam.card_required` names a service.
     opened_without_card: Literal["lock-again", "accept"] | None = None
+
+
+ServiceName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][\w.@+-]*\Z")]
 
 
 class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,9 +68,11 @@ class PamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Services in which no password counts (card-required); in all others it does
     # (card-or-password). For the profile of pam-auth-update: set by `cps-auth pc setup`.
-    card_required: tuple[
-        Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][\w.@+-]*\Z")], ...
-    ] = ()
+    card_required: tuple[ServiceName, ...] = ()
+    # Services beside those of `pam_helper.daemon.services` that a card may answer: screen lockers
+    # and login programs at this PC's own screen; and others, which open nothing.
+    lockers: tuple[ServiceName, ...] = ()
+    others: tuple[ServiceName, ...] = ()
 
 
 class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

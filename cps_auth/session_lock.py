@@ -2,8 +2,9 @@
 
 A session is opened by a verified login and bound to the card that opened it. Whatever could
 mean that this card is no longer there locks it; whatever nobody foresaw locks it too. Only a
-verified login of the session's own holder leads back to `OPEN`. A lock that nobody confirms
-goes on to the next locker, and in the end the session itself is ended.
+verified login of the session's own holder leads back to `OPENING`, and from there to `OPEN` once
+the screen was seen open: a desktop takes its time, and its old lock proves nothing meanwhile. A
+lock that nobody confirms goes on to the next locker, while the earlier may still answer.
 
 This module knows no clock, no PAM and no PC/SC: its owner feeds it events and performs the
 actions that it returns.
@@ -21,11 +22,12 @@ from cps_auth.model import CardEvent, CardEventKind, VerifiedHolder
 class LockPhase(enum.Enum):
     """The phases of a session."""
 
+    OPENING = "opening"  # a login was verified; an old cover may not have gone yet
     OPEN = "open"
     LOCKING = "locking"  # asked, not confirmed: treat as open to the world
-    LOCKED = "locked"  # the locker confirmed it
-    ENDING = "ending"  # no locker did, the session is being ended
-    ENDED = "ended"
+    LOCKED = "locked"  # confirmed after it was asked
+    ENDING = "ending"  # nothing locked it, the session is being ended
+    ENDED = "ended"  # over, or followed no more
 
 
 class LockEvent(enum.Enum):
@@ -42,13 +44,14 @@ class LockEvent(enum.Enum):
     RESUMED = "resumed"
     IDLE = "idle"
     VERIFIED_LOGIN = "verified-login"  # of the session's own holder, card and PIN, just now
-    LOCK_CONFIRMED = "lock-confirmed"
+    LOCK_CONFIRMED = "lock-confirmed"  # after it was asked, of everything that is to be locked
     LOCK_REFUSED = "lock-refused"
     LOCKER_DIED = "locker-died"  # what had confirmed covers the screen no more
-    OPENED_OTHERWISE = "opened-otherwise"  # the screen is open, and no card has opened it
+    SCREEN_OPENED = "screen-opened"  # a screen is seen open
+    PASSWORD_OPENED = "password-opened"  # the same, and the settings let a password open it
     DESKTOP_LOST = "desktop-lost"  # nobody tells any more who is logged in, or locks
     DEADLINE_PASSED = "deadline-passed"  # nothing was confirmed in time
-    LOCKERS_EXHAUSTED = "lockers-exhausted"
+    LOCKERS_EXHAUSTED = "lockers-exhausted"  # and nothing covers the screen
     SESSION_ENDED = "session-ended"
 
 
@@ -58,7 +61,6 @@ class LockAction(enum.Enum):
     NOTHING = "nothing"
     ASK_FIRST_LOCKER = "ask-first-locker"
     ASK_NEXT_LOCKER = "ask-next-locker"
-    UNLOCK = "unlock"
     END_SESSION = "end-session"
 
 
@@ -75,8 +77,26 @@ def _row(
 
 _ENDED: Step = (LockPhase.ENDED, LockAction.NOTHING)
 _STAY_OPEN: Step = (LockPhase.OPEN, LockAction.NOTHING)
+_STAY_OPENING: Step = (LockPhase.OPENING, LockAction.NOTHING)
 
 TABLE: Mapping[tuple[LockPhase, LockEvent], Step] = {
+    # Opening: as open, but no cover counts: the old one is on its way out, and tells lies.
+    **_row(
+        LockPhase.OPENING,
+        _LOCK,
+        {
+            LockEvent.CARD_IN: _STAY_OPENING,
+            LockEvent.SERVICE_BACK: _STAY_OPENING,
+            LockEvent.VERIFIED_LOGIN: _STAY_OPENING,
+            LockEvent.LOCK_CONFIRMED: _STAY_OPENING,
+            LockEvent.LOCK_REFUSED: _STAY_OPENING,
+            LockEvent.DEADLINE_PASSED: _STAY_OPENING,
+            LockEvent.LOCKER_DIED: _STAY_OPEN,  # it went because of the login
+            LockEvent.SCREEN_OPENED: _STAY_OPEN,
+            LockEvent.PASSWORD_OPENED: _STAY_OPEN,
+            LockEvent.SESSION_ENDED: _ENDED,
+        },
+    ),
     # Open: everything locks, but the few events that are known to be harmless.
     **_row(
         LockPhase.OPEN,
@@ -84,14 +104,18 @@ TABLE: Mapping[tuple[LockPhase, LockEvent], Step] = {
         {
             LockEvent.CARD_IN: _STAY_OPEN,
             LockEvent.SERVICE_BACK: _STAY_OPEN,
-            LockEvent.VERIFIED_LOGIN: _STAY_OPEN,
-            LockEvent.LOCK_CONFIRMED: (LockPhase.LOCKED, LockAction.NOTHING),
-            LockEvent.LOCKER_DIED: _STAY_OPEN,  # it went because of the login that opened
-            LockEvent.OPENED_OTHERWISE: _STAY_OPEN,  # as above
+            LockEvent.VERIFIED_LOGIN: _STAY_OPENING,  # the person may have locked it by hand
+            LockEvent.LOCK_CONFIRMED: _STAY_OPEN,  # by whoever locked it: not asked by us
+            LockEvent.LOCK_REFUSED: _STAY_OPEN,
+            LockEvent.DEADLINE_PASSED: _STAY_OPEN,
+            LockEvent.LOCKER_DIED: _STAY_OPEN,
+            LockEvent.SCREEN_OPENED: _STAY_OPEN,
+            LockEvent.PASSWORD_OPENED: _STAY_OPEN,
             LockEvent.SESSION_ENDED: _ENDED,
         },
     ),
-    # Locking: only a confirmation makes it locked, only a fresh login calls it off.
+    # Locking: only a confirmation makes it locked, only a fresh login calls it off. A screen that
+    # opens meanwhile was opened by the login that went before: never by a password.
     **_row(
         LockPhase.LOCKING,
         (LockPhase.LOCKING, LockAction.NOTHING),
@@ -99,24 +123,28 @@ TABLE: Mapping[tuple[LockPhase, LockEvent], Step] = {
             LockEvent.LOCK_CONFIRMED: (LockPhase.LOCKED, LockAction.NOTHING),
             LockEvent.LOCK_REFUSED: (LockPhase.LOCKING, LockAction.ASK_NEXT_LOCKER),
             LockEvent.DEADLINE_PASSED: (LockPhase.LOCKING, LockAction.ASK_NEXT_LOCKER),
+            LockEvent.LOCKER_DIED: _LOCK,
+            LockEvent.SCREEN_OPENED: _LOCK,
+            LockEvent.PASSWORD_OPENED: _LOCK,
             LockEvent.LOCKERS_EXHAUSTED: (LockPhase.ENDING, LockAction.END_SESSION),
-            LockEvent.VERIFIED_LOGIN: (LockPhase.OPEN, LockAction.UNLOCK),
+            LockEvent.VERIFIED_LOGIN: _STAY_OPENING,
             LockEvent.SESSION_ENDED: _ENDED,
         },
     ),
     # Locked: the return of the card changes nothing; card and PIN do. A cover that falls is put
-    # back at once.
+    # back at once. A session that a password has opened follows no card any more.
     **_row(
         LockPhase.LOCKED,
         (LockPhase.LOCKED, LockAction.NOTHING),
         {
             LockEvent.LOCKER_DIED: _LOCK,
-            LockEvent.OPENED_OTHERWISE: _LOCK,
-            LockEvent.VERIFIED_LOGIN: (LockPhase.OPEN, LockAction.UNLOCK),
+            LockEvent.SCREEN_OPENED: _LOCK,
+            LockEvent.PASSWORD_OPENED: _ENDED,
+            LockEvent.VERIFIED_LOGIN: _STAY_OPENING,
             LockEvent.SESSION_ENDED: _ENDED,
         },
     ),
-    # Ending: nobody could lock it, so nobody gets it back.
+    # Ending: nothing could lock it, so nobody gets it back.
     **_row(
         LockPhase.ENDING,
         (LockPhase.ENDING, LockAction.NOTHING),
@@ -150,7 +178,7 @@ class SessionLock:
     def __init__(
         self, holder: VerifiedHolder, reader: str, perform: Callable[[LockAction], None]
     ) -> None:
-        """Bind an open session to the card that has just opened it.
+        """Bind a session to the card that is just opening it.
 
         Args:
             holder: the verified login.
@@ -160,7 +188,7 @@ class SessionLock:
         self._begin(holder.practitioner.ps_idnat, reader, perform)
 
     @classmethod
-    def left_open(cls, ps_idnat: str, perform: Callable[[LockAction], None]) -> SessionLock:
+    def unattended(cls, ps_idnat: str, perform: Callable[[LockAction], None]) -> SessionLock:
         """Take over a session that nobody has watched for a while; to be fed what locks it.
 
         Args:
@@ -168,7 +196,7 @@ class SessionLock:
             perform: as for the constructor.
 
         Returns:
-            An open session, bound to no reader.
+            An opening session, bound to no reader.
         """
         lock = cls.__new__(cls)
         lock._begin(ps_idnat, "", perform)
@@ -177,7 +205,7 @@ class SessionLock:
     def _begin(self, ps_idnat: str, reader: str, perform: Callable[[LockAction], None]) -> None:
         self._mutex = threading.Lock()
         self._perform = perform
-        self._phase = LockPhase.OPEN
+        self._phase = LockPhase.OPENING
         self._ps_idnat = ps_idnat
         self.reader = reader
 
@@ -217,7 +245,7 @@ class SessionLock:
         """Let the session's own holder in again, and bind to the card that was used now.
 
         Returns:
-            True if the session is open; False if the holder is another person, or the
+            True if the session is opening; False if the holder is another person, or the
             session is over.
         """
         if holder.practitioner.ps_idnat != self._ps_idnat:
@@ -225,7 +253,7 @@ class SessionLock:
         with self._mutex:
             self.reader = reader
         self._step(LockEvent.VERIFIED_LOGIN)
-        return self._phase is LockPhase.OPEN
+        return self._phase is LockPhase.OPENING
 
     def _step(self, event: LockEvent) -> LockAction:
         with self._mutex:

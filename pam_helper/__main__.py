@@ -11,6 +11,7 @@ from cps_auth.errors import CpsAuthError
 from cps_auth.wording import explain
 from pam_helper.daemon import run as daemon
 from pam_helper.daemon.run import DaemonOptions
+from pam_helper.daemon.systemd import JournalHandler, is_logged_by_journal
 
 _DEFAULTS = DaemonOptions()
 
@@ -32,7 +33,8 @@ def main() -> int:
     """Run the daemon; an error of ours in words on standard error, exit code 1."""
     arguments = vars(_parser().parse_args())
     level = logging.DEBUG if arguments.pop("debug") else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
+    handlers = [JournalHandler()] if is_logged_by_journal() else None
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s", handlers=handlers)
     try:
         daemon.run(DaemonOptions(**arguments))
     except CpsAuthError as error:

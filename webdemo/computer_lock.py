@@ -45,6 +45,7 @@ class ComputerLock:
                 self._sees_card.wait(_WATCHER_SEES_CARD_WITHIN_S)
             if self._lock is None or not self._lock.reopen(holder, reader):
                 self._lock = SessionLock(holder, reader, self._perform)
+            self._lock.feed(LockEvent.SCREEN_OPENED)  # at once: there is no desktop here
 
     def stop(self) -> None:
         """Stop watching; the session locks, since nobody watches any more."""

@@ -1,10 +1,9 @@
-"""A deadline around the card: a command that never returns costs one request, not the daemon.
+"""Card operations, one at a time, with a deadline: a stuck one costs a request, not the daemon.
 
-The operations run in their requests' own threads: to hand one over and wait for it would take
-longer than a look at a card. One that is not done in time is abandoned with its thread: its
-asker is told, its result is thrown away should it ever come, and the next operation opens the card
-anew, in another thread, on a new connection to the reader service. While several are stuck nothing
-is tried.
+They run in their requests' own threads. One that is not done in time is abandoned with its
+thread: its asker is told, its result is thrown away should it ever come, and the next operation
+opens the card anew, on a new connection to the reader service. While several are stuck nothing is
+tried.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cps_auth.errors import CardBusy
-from pam_helper.daemon.timeout import OverdueGuard
 
 MAX_STUCK = 3
 
@@ -25,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Turns:
-    """One at a time; who has waited while others were served comes before those."""
+    """Fair queue: the least recently served account goes first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -62,6 +60,23 @@ class _Turns:
         return first is ticket
 
 
+class _Work:
+    """One operation: done, or overdue, whichever comes first."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._is_done = self.is_overdue = False
+
+    def end(self, *, overdue: bool = False) -> bool:
+        """End it as done or as overdue; return whether it was not the other already."""
+        with self._mutex:
+            if overdue and not self._is_done:
+                self.is_overdue = True
+            elif not overdue and not self.is_overdue:
+                self._is_done = True
+            return self.is_overdue is overdue
+
+
 class CardWorker:
     """Runs one card operation at a time. Safe to use from several threads."""
 
@@ -77,7 +92,6 @@ class CardWorker:
         self._turns = _Turns()
         self._mutex = threading.Lock()
         self._stuck = 0
-        self._guard = OverdueGuard()  # of who has the turn
 
     def run(
         self,
@@ -100,17 +114,20 @@ class CardWorker:
         """
         if self._turns.take(asker, self._turn_within_s) is None:
             raise CardBusy
+        work, started_s = _Work(), time.monotonic()
+        timer = threading.Timer(self._done_within_s, self._abandon, (work, when_overdue))
+        timer.daemon = True
         try:
             self._require_few_stuck()
-            started_s = time.monotonic()
-            work = self._guard.watch(self._done_within_s, lambda: self._abandon(when_overdue))
+            timer.start()
         except BaseException:
             self._turns.give_back()
             raise
         try:
             return operation(lambda: not work.is_overdue)
         finally:
-            if self._guard.is_done_in_time(work):
+            timer.cancel()
+            if work.end():
                 self._turns.give_back()
             else:
                 self._came_back(started_s)
@@ -121,8 +138,10 @@ class CardWorker:
             if self._stuck >= MAX_STUCK:
                 raise CardBusy
 
-    def _abandon(self, when_overdue: Callable[[], None]) -> None:
+    def _abandon(self, work: _Work, when_overdue: Callable[[], None]) -> None:
         """Let others have a turn while an operation is stuck, and tell who waits for it."""
+        if not work.end(overdue=True):
+            return
         with self._mutex:
             self._stuck += 1
         self._turns.give_back()

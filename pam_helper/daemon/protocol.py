@@ -1,34 +1,38 @@
-"""The protocol between PAM clients and the daemon, on one Unix stream socket.
+"""Protocol between PAM clients and the daemon, on one Unix stream socket.
 
 One connection carries one request and one reply. `docs/protocol.md` describes it for those who
 write a client; this module is what the daemon does.
 
     request   one line of ASCII, at most 256 bytes with its line feed:
-              cps1 SP VERB SP ACCOUNT SP SERVICE LF         VERB: probe, hello, verify, code, ping
-    secret    after `verify` and `code` only: one byte of length, then as many ASCII characters
+              cps1 SP VERB SP ACCOUNT SP SERVICE LF
+    secret    after `verify`, `last` and `code` only: one byte of length, then as many characters
     reply     at most 4096 bytes, then the daemon closes:
               RESULT SP CODE SP ATTEMPTS SP NEXT LF         the answer; ATTEMPTS a number or -
               TEXT LF                                       up to 8 lines to show, UTF-8
 
-`probe` asks whether the card in the reader could log the account in, and costs no PIN attempt.
-`hello` is `ping` and `probe` in one: the reply to `ping` comes at once, then that to `probe`.
-`verify` logs in with the PIN, `code` with a one-time code of the administrator. NEXT is what
-the client may ask the person for now: "pin", "code" or "-". The one reply that opens a session is
-`VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side open until
+`ask` and `require` (no password counts) return the one question to put to the person; `verify`
+logs in with the PIN, `last` does so on the last attempt too, `code` with a one-time code of the
+administrator. NEXT says what an answer to the question is for. The one reply that opens a session
+is `VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side open until
 it has the reply: one that has closed or half-closed is gone, and its PIN is dropped.
+
+For `pam_exec`, which asks by itself: `probe` tells whether the card in the reader could log the
+account in. `ask`, `require` and `hello` (a `probe`) are answered at once by the reply to `ping`,
+and by their own behind it.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import struct
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 
-from cps_auth.errors import PinMalformed, RequestMalformed
+from cps_auth.errors import PeerNotAllowed, PinMalformed, RequestMalformed
 from pam_helper.daemon.pam_results import PamResult
 
 SOCKET_PATH = "/run/cps-auth/auth.sock"
@@ -41,20 +45,68 @@ PIN_DIGITS = 4
 CODE_CHARACTERS = 12
 """Of a one-time code, see `pam_helper.accounts.one_time_codes`."""
 
-Verb = Literal["probe", "hello", "verify", "code", "ping"]
-Next = Literal["pin", "code", "-"]
+Verb = Literal["ask", "require", "probe", "hello", "verify", "last", "code", "ping"]
+Next = Literal["card", "card+code", "any", "any+code", "password", "pin", "code", "-"]
+SECRET_LENGTHS: dict[Verb, int] = {
+    "verify": PIN_DIGITS,
+    "last": PIN_DIGITS,
+    "code": CODE_CHARACTERS,
+}
+"""How long a secret is, for the verbs that have one."""
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")]
 """A Unix account or PAM service; nothing that a request or a log line would have to escape."""
 
-_VERB = "probe|hello|verify|code|ping"
+_VERB = "|".join(get_args(Verb))
 _REQUEST = re.compile(rf"{VERSION} ({_VERB}) ({_NAME}) ({_NAME})".encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end of the socket (SO_PEERCRED, unix(7))."""
+
+    pid: int
+    uid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Return who is at the other end, as the kernel says.
+
+    Raises:
+        PeerNotAllowed: the kernel does not say.
+    """
+    layout = struct.Struct("3i")
+    try:
+        unverified = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+        pid, uid, _ = layout.unpack(unverified)
+    except (OSError, struct.error):
+        raise PeerNotAllowed from None
+    return Peer(pid, uid)
+
+
+def ping(path: str, within_s: float) -> Peer | None:
+    """Return who answers on the daemon's socket, by the way that clients take; None for nobody.
+
+    Args:
+        path: of the socket.
+        within_s: how long each step may take.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(within_s)
+        try:
+            connection.connect(path)
+            peer = peer_of(connection)
+            connection.sendall(f"{VERSION} ping root watchdog\n".encode())
+            reply = connection.recv(MAX_REPLY_BYTES)
+        except (OSError, PeerNotAllowed):
+            return None
+    return peer if reply.startswith(b"PAM_AUTHINFO_UNAVAIL alive ") else None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks."""
+    """A client's request line."""
 
     verb: Verb
     account: str
@@ -63,10 +115,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the daemon answers."""
+    """The daemon's answer."""
 
     result: PamResult
-    code: str  # of cps_auth.errors, or "usable", "verified", "code-accepted", "alive"
+    code: str  # of cps_auth.errors, or "question", "usable", "verified", "code-accepted", "alive"
     lines: tuple[str, ...] = ()
     attempts_left: int | None = None
     next: Next = "-"
@@ -110,7 +162,7 @@ def _printable(text: str) -> str:
 
 @dataclass(slots=True)
 class Inbox:
-    """What one client has sent. Everything stays in one buffer, which its owner wipes.
+    """Bytes that one client has sent. Everything stays in one buffer, which its owner wipes.
 
     Attributes:
         connection: the client's socket.
@@ -144,50 +196,31 @@ class Inbox:
         self._drop(end + 1)
         return request
 
-    def pin_into(self, pin: bytearray) -> None:
-        """Wait for the PIN and put it into `pin`, in place.
+    def secret_of(self, request: Request) -> bytearray:
+        """Wait for the secret of a request and return it; empty for a verb that has none.
 
-        Args:
-            pin: `PIN_DIGITS` bytes, wiped by their owner.
-
-        Raises:
-            RequestMalformed: too late, cut short, or followed by more.
-            PinMalformed: not four digits; what was sent is not read further.
-        """
-        self._secret_into(pin)
-        if not all(0x30 <= digit <= 0x39 for digit in pin):
-            raise PinMalformed
-
-    def code_into(self, code: bytearray) -> None:
-        """Wait for a one-time code and put it into `code`, in place.
-
-        Args:
-            code: `CODE_CHARACTERS` bytes, wiped by their owner.
+        Returns:
+            What was sent, which the caller wipes; it stands nowhere else.
 
         Raises:
             RequestMalformed: too late, cut short, or followed by more.
-            PinMalformed: of another length; what was sent is not read further.
+            PinMalformed: of another length, or a PIN that is not digits; it is read no further.
         """
-        self._secret_into(code)
-
-    def _secret_into(self, secret: bytearray) -> None:
-        self._fill_to(1)
-        if self.buffer[0] != len(secret):
-            raise PinMalformed
-        self._fill_to(1 + len(secret))
-        if self.filled > 1 + len(secret):
+        length = SECRET_LENGTHS.get(request.verb, 0)
+        if length:
+            self._fill_to(1)
+            if self.buffer[0] != length:
+                raise PinMalformed
+            self._fill_to(1 + length)
+        if self.filled > 1 + length or (self.filled and not length):
             raise RequestMalformed
-        for place in range(len(secret)):
+        if length == PIN_DIGITS and not all(0x30 <= d <= 0x39 for d in self.buffer[1 : 1 + length]):
+            raise PinMalformed
+        secret = bytearray(length)
+        for place in range(length):
             secret[place] = self.buffer[1 + place]
-
-    def nothing_more(self) -> None:
-        """Check that nothing came after the request.
-
-        Raises:
-            RequestMalformed: something did.
-        """
-        if self.filled:
-            raise RequestMalformed
+            self.buffer[1 + place] = 0
+        return secret
 
     def _fill_to(self, count: int) -> None:
         while self.filled < count:

@@ -1,11 +1,10 @@
-"""How often somebody may ask. The card's own counter is guarded elsewhere: no request of the
-protocol can use a card's last attempt. This keeps a program from getting it that far at once.
-"""
+"""Rate limit: at most so many requests per asker, in a window that slides."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Hashable
 
 from cps_auth.errors import TooManyRequests
 
@@ -14,7 +13,7 @@ MAX_ASKERS = 1024
 
 
 class RateLimit:
-    """At most so many requests per asker in a sliding window. Safe to use from any thread."""
+    """Counts requests by asker. Safe to use from any thread."""
 
     def __init__(self, at_most: int, window_s: float = WINDOW_S) -> None:
         """Allow `at_most` requests of each asker per window.
@@ -26,14 +25,13 @@ class RateLimit:
         self._at_most = at_most
         self._window_s = window_s
         self._mutex = threading.Lock()
-        self._asked: dict[tuple[int, str], deque[float]] = {}
+        self._asked: dict[Hashable, deque[float]] = {}
 
-    def count(self, uid: int, account: str, now_s: float) -> None:
+    def count(self, asker: Hashable, now_s: float) -> None:
         """Count one request.
 
         Args:
-            uid: of the asking process.
-            account: for which it asks: root's login programs ask for everybody.
+            asker: whoever has a limit of their own.
             now_s: monotonic clock.
 
         Raises:
@@ -41,12 +39,18 @@ class RateLimit:
         """
         with self._mutex:
             self._forget_old(now_s)
-            times = self._asked.setdefault((uid, account), deque())
+            times = self._asked.setdefault(asker, deque())
             if len(times) >= self._at_most:
                 raise TooManyRequests(self._window_s - (now_s - times[0]))
             if len(self._asked) > MAX_ASKERS:
                 raise TooManyRequests(self._window_s)
             times.append(now_s)
+
+    def forgive(self, asker: Hashable) -> None:
+        """Take back the last request that was counted: nothing was wrong with it."""
+        with self._mutex:
+            if times := self._asked.get(asker):
+                times.pop()
 
     def _forget_old(self, now_s: float) -> None:
         for asker, times in list(self._asked.items()):

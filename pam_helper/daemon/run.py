@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
@@ -26,15 +27,14 @@ from pam_helper.daemon import systemd as service_manager
 from pam_helper.daemon.answering import answer
 from pam_helper.daemon.authority import Authority
 from pam_helper.daemon.fresh_judge import judge_of
-from pam_helper.daemon.protocol import SOCKET_PATH
+from pam_helper.daemon.protocol import SOCKET_PATH, ping
 from pam_helper.daemon.server import Server, listen
-from pam_helper.daemon.watcher_restart import Watching
+from pam_helper.daemon.watcher_restart import RestartingWatcher
 from pam_helper.locking.desktop_events import DesktopEvents
 from pam_helper.locking.locker_order import locking_of
 from pam_helper.locking.session import LOCK_UP_WITHIN_S
-from pam_helper.locking.session_owners import OWNERS_FILE, Owners
+from pam_helper.locking.session_owners import OWNERS_FILE, SessionOwners
 from pam_helper.locking.sessions import BoundSessions
-from pam_helper.locking.watchdog import Survivor
 
 STATE_FOLDER = Path("/run/cps-auth")
 """On a tmpfs, as the sessions that it speaks of do not outlive the boot either."""
@@ -89,17 +89,22 @@ def run(options: DaemonOptions) -> None:
         upgraded = options.state / UPGRADED_FILE
         upgraded.unlink(missing_ok=True)  # this is the new one
         listening = _listening(options.socket, closing)
-        survivor = Survivor(options.config, options.state)
-        closing.callback(survivor.dismiss)
         settings, sessions = _lock_left_open(options)
         closing.callback(sessions.close, LOCK_UP_WITHIN_S)
         cards = cards_of(settings)
         judge = judge_of(settings.trust, trust_folder(options, settings))
         codes = OneTimeCodes(options.codes)
         authority = Authority(
-            cards, settings.card.reader, judge, options.accounts, sessions, codes, _now
+            cards,
+            settings.card.reader,
+            judge,
+            options.accounts,
+            sessions,
+            codes,
+            _now,
+            settings.pam,
         )
-        watching = Watching(cards, sessions.feed_card_event)
+        watching = RestartingWatcher(cards, sessions.feed_card_event)
         closing.callback(watching.stop)
         # A reader told as new after a login would lock the session that it has just opened.
         watching.wait_until_heard(FIRST_EVENT_WITHIN_S)
@@ -114,11 +119,10 @@ def run(options: DaemonOptions) -> None:
         gc.freeze()  # what stays is not searched again in the middle of a login
         service_manager.notify("READY=1")
         parts = {
-            "requests": lambda: service_manager.answers(str(options.socket), ANSWERS_WITHIN_S),
+            "requests": lambda: _answers(str(options.socket)),
             "readers": lambda: watching.is_alive,
             "logind": lambda: events.is_alive,
             "sessions": sessions.are_watched,
-            "survivor": lambda: survivor.is_alive,
         }
         gives_way = partial(_gives_way, upgraded, sessions)
         _run_until(stop, lambda: _is_well(parts), gives_way)
@@ -140,12 +144,19 @@ def _lock_left_open(options: DaemonOptions) -> tuple[Settings, BoundSessions]:
     except ConfigurationError as error:
         unusable = error
     sessions = BoundSessions(
-        locking_of(settings, options.state), Owners(options.state / OWNERS_FILE)
+        locking_of(settings, options.state), SessionOwners(options.state / OWNERS_FILE)
     )
     sessions.lock_left_open(LOCK_UP_WITHIN_S)
     if unusable is not None:
         raise unusable
     return settings, sessions
+
+
+def _answers(path: str) -> bool:
+    """Return whether this process answers a request of its own."""
+    peer = ping(path, ANSWERS_WITHIN_S)
+    # A socket that was handed over is the service manager's: process 1.
+    return peer is not None and peer.pid in (os.getpid(), 1, os.getppid())
 
 
 def _listening(path: Path, closing: ExitStack) -> socket.socket:

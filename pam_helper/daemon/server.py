@@ -1,8 +1,4 @@
-"""The Unix socket: accepts connections, few at a time per user, one thread each.
-
-The threads stay, and take turns: one waits for the next connection and serves it while another
-waits. To start a thread, or to wake one, would take longer than most answers.
-"""
+"""Unix socket server: accepts connections, few at a time per user, a thread for each."""
 
 from __future__ import annotations
 
@@ -16,14 +12,11 @@ from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, PeerNotAllowed
 from cps_auth.files import ownership_fault
-from pam_helper.daemon.answering import peer_of
-from pam_helper.daemon.authority import Peer
+from pam_helper.daemon.protocol import Peer, peer_of
 
 AT_ONCE_PER_USER = 4
 AT_ONCE = 64
 _BACKLOG = 64
-_KEPT_READY = 4
-"""Threads that stay without a connection, one of which waits for the next."""
 _AFTER_FAILURE_S = 0.1
 
 _log = logging.getLogger(__name__)
@@ -91,10 +84,9 @@ class Server:
         self._answer = answer
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
-        self._turn = threading.Lock()  # of the one thread that waits for a connection
         self._at_once: Counter[int] = Counter()
-        self._ready = 0  # threads that wait for a connection, or for their turn to
-        self._start_thread()
+        self._thread = threading.Thread(target=self._accept_all, name="accept", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Accept no more. Connections that are being served go on.
@@ -104,94 +96,54 @@ class Server:
         """
         self._stopping.set()
         self._wake.close()
-        with self._turn:  # nobody accepts now, and nobody will
-            self._woken.close()
-            self._listening.close()
+        self._thread.join()
+        self._woken.close()
+        self._listening.close()
 
-    def _start_thread(self) -> None:
-        with self._mutex:
-            self._ready += 1
-        try:
-            threading.Thread(target=self._work, name="requests", daemon=True).start()
-        except RuntimeError:
-            with self._mutex:
-                self._ready -= 1
-            raise
-
-    def _work(self) -> None:
-        while (found := self._next()) is not None:
-            try:
-                with found[0]:
-                    self._answer(*found)
-            finally:
-                self._leave(found[1].uid)
-            if not self._is_ready_again():
-                return
-
-    def _next(self) -> tuple[socket.socket, Peer] | None:
-        """Wait for a connection that may be served; None to end."""
-        with self._turn:
-            while True:
-                connection = self._accept()
-                if connection is None:
-                    return None
-                peer = self._let_in(connection)
-                if peer is not None:
-                    return connection, peer
-                connection.close()
-
-    def _is_ready_again(self) -> bool:
-        with self._mutex:
-            is_kept = self._ready < _KEPT_READY
-            self._ready += is_kept
-        return is_kept
-
-    def _accept(self) -> socket.socket | None:
-        """Wait for a connection; None when it is time to stop."""
+    def _accept_all(self) -> None:
         ready = select.poll()
         for sock in (self._listening, self._woken):
-            if sock.fileno() < 0:
-                return None
             ready.register(sock, select.POLLIN)
         while True:
             ready.poll()
             if self._stopping.is_set():
-                return None
+                return
             try:
-                return self._listening.accept()[0]
+                connection = self._listening.accept()[0]
             except BlockingIOError:
                 continue
             except OSError as error:
                 _log.error("cannot accept: %s", error.strerror)
                 self._stopping.wait(_AFTER_FAILURE_S)
+                continue
+            self._serve(connection)
 
-    def _let_in(self, connection: socket.socket) -> Peer | None:
-        """Return who is at the other end if they may be served, by this thread."""
+    def _serve(self, connection: socket.socket) -> None:
+        """Give a connection its thread, if its peer may have one."""
         try:
             peer = peer_of(connection)
         except PeerNotAllowed:
-            return None
+            connection.close()
+            return
         if not self._enter(peer.uid):
             _log.warning("uid %d has too many connections", peer.uid)
-            return None
-        if not self._has_successor():
-            self._leave(peer.uid)
-            return None
-        return peer
-
-    def _has_successor(self) -> bool:
-        """Leave the ready threads to serve, if another one can wait for connections."""
-        with self._mutex:
-            self._ready -= 1
-            if self._ready > 0:
-                return True
+            connection.close()
+            return
+        thread = threading.Thread(
+            target=self._work, args=(connection, peer), name="request", daemon=True
+        )
         try:
-            self._start_thread()
+            thread.start()
         except RuntimeError:  # the system gives no thread
-            with self._mutex:
-                self._ready += 1
-            return False
-        return True
+            self._leave(peer.uid)
+            connection.close()
+
+    def _work(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            with connection:
+                self._answer(connection, peer)
+        finally:
+            self._leave(peer.uid)
 
     def _enter(self, uid: int) -> bool:
         """Take a place; ordinary users cannot take root's login programs theirs."""

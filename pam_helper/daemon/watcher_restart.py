@@ -1,4 +1,4 @@
-"""Keeps somebody watching the readers for as long as the daemon runs."""
+"""Watcher restart: somebody watches the readers for as long as the daemon runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASK_EVERY_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Watching:
+class RestartingWatcher:
     """A watcher that is started again when it stops; the listener hears that it did.
 
     The listener also hears SERVICE_LOST when the reader service is there and does not answer.
@@ -53,7 +53,7 @@ class Watching:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """Return whether its thread runs."""
         return self._thread.is_alive()
 
     def stop(self) -> None:

@@ -23,12 +23,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pam_helper.locking.lockers import DesktopSession, Gone, Sessions
-from pam_helper.locking.running_lockers import NO_COVERS, Cover, Covers
+from pam_helper.locking.lockers import DesktopSession, LockerExit, LockProof
+from pam_helper.locking.running_lockers import NOTHING_RUNS, RunningLocker, RunningLockers
 
 _DIES_WITHIN_S = 0.1
 """A process that ends closes its descriptors this much before its end can be seen."""
 _LOOK_AGAIN_S = 0.02
+OPENING_VARIABLE = "CPS_AUTH_OPENING"
+"""Tells our own program for screen savers whether a login was verified just now: "1" or "0"."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,43 +43,38 @@ class CommandLocker:
     def __init__(
         self,
         argv: Sequence[str],
-        confirm_within_s: float,
+        patience_s: float,
         name: str = "command",
-        covers: Covers = NO_COVERS,
+        running: RunningLockers = NOTHING_RUNS,
     ) -> None:
         """Lock with a command.
 
         Args:
             argv: the command and its arguments; no shell is involved.
-            confirm_within_s: how long it may take until it is believed.
+            patience_s: how long it may take until it is believed.
             name: the locker's name in the settings and in the log.
-            covers: where it is written down what covers a screen.
+            running: where it is written down what covers a screen.
         """
         self.name = name
         self._argv = tuple(argv)
-        self._within_s = confirm_within_s
-        self._covers = covers
+        self._patience_s = patience_s
+        self._running = running
 
-    def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
-        """Run the command for each session at once; see `Locker`."""
-        deadline_s = time.monotonic() + self._within_s
-        started = {session: self._start(session) for session in sessions if _is_graphical(session)}
-        return frozenset(
-            session
-            for session, attempt in started.items()
-            if attempt is not None and attempt.is_confirmed(deadline_s, partial(gone, session))
-        )
+    def lock(self, session: DesktopSession, exited: LockerExit, *, opening: bool) -> LockProof:
+        """Run the command and wait for its proof; see `Locker`."""
+        deadline_s = time.monotonic() + self._patience_s
+        attempt = self._start(session, opening=opening) if session.is_graphical else None
+        return LockProof.NONE if attempt is None else attempt.proof(deadline_s, exited)
 
-    def _start(self, session: DesktopSession) -> _Attempt | _AtWork | None:
-        look = partial(self._covers.of_another, session.session_id, self.name)
-        cover = look()
-        if cover is not None:
-            _log.info("session %s: process %d is at work", session.session_id, cover.pid)
-            return _AtWork(cover, look)
+    def _start(self, session: DesktopSession, *, opening: bool) -> _Attempt | _AtWork | None:
+        look = partial(self._running.of_another, session.session_id, self.name)
+        at_work = look()
+        if at_work is not None:
+            _log.info("session %s: process %d is at work", session.session_id, at_work.pid)
+            return _AtWork(at_work, look)
+        note = partial(self._running.put, session.session_id, self.name)
         try:
-            return _Attempt(
-                self._argv, session, partial(self._covers.put, session.session_id, self.name)
-            )
+            return _Attempt(self._argv, session, note, opening=opening)
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             _log.warning("locker command for session %s: %s", session.session_id, error)
             return None
@@ -86,25 +83,25 @@ class CommandLocker:
 class _AtWork:
     """A command that another process has started: the daemon before, or whoever survived it."""
 
-    def __init__(self, cover: Cover, look: Callable[[], Cover | None]) -> None:
-        self._cover = cover
+    def __init__(self, found: RunningLocker, look: Callable[[], RunningLocker | None]) -> None:
+        self._found = found
         self._look = look
 
-    def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
+    def proof(self, deadline_s: float, exited: LockerExit) -> LockProof:
         """Wait until it is written down that it covers; see `_Attempt`."""
-        while not self._cover.is_confirmed:
+        while not self._found.is_confirmed:
             if time.monotonic() >= deadline_s:
-                return False
+                return LockProof.NONE
             time.sleep(_LOOK_AGAIN_S)
-            cover = self._look()
-            if cover is None:
-                return False
-            self._cover = cover
-        threading.Thread(target=self._outlive, args=(gone,), daemon=True).start()
-        return True
+            found = self._look()
+            if found is None:
+                return LockProof.NONE
+            self._found = found
+        threading.Thread(target=self._outlive, args=(exited,), daemon=True).start()
+        return LockProof.WATCHED
 
-    def _outlive(self, tell: Callable[[bool], None]) -> None:
-        self._cover.wait_until_over()
+    def _outlive(self, tell: LockerExit) -> None:
+        self._found.wait_until_over()
         tell(False)  # only its parent is told how it ended
 
 
@@ -112,7 +109,12 @@ class _Attempt:
     """One running command and the pipe whose end says that the screen is covered."""
 
     def __init__(
-        self, argv: Sequence[str], session: DesktopSession, note: Callable[..., None]
+        self,
+        argv: Sequence[str],
+        session: DesktopSession,
+        note: Callable[..., None],
+        *,
+        opening: bool,
     ) -> None:
         self._session_id = session.session_id
         self._note = note
@@ -123,7 +125,11 @@ class _Attempt:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - argv from a root-owned file, no shell
                 argv,
-                env={**_environment(session, user), "XSS_SLEEP_LOCK_FD": str(writing)},
+                env={
+                    **_environment(session, user),
+                    "XSS_SLEEP_LOCK_FD": str(writing),
+                    OPENING_VARIABLE: str(int(opening)),
+                },
                 pass_fds=(writing, held),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -146,42 +152,46 @@ class _Attempt:
         self._alive = alive
         note(self._process.pid, is_confirmed=False)
 
-    def is_confirmed(self, deadline_s: float, gone: Callable[[bool], None]) -> bool:
+    def proof(self, deadline_s: float, exited: LockerExit) -> LockProof:
         """Wait for one of the two proofs; the process is left running and reaped when it ends.
 
         Args:
             deadline_s: on the monotonic clock.
-            gone: called when a confirmed locker is gone; see `Gone`.
+            exited: called when a confirmed locker that can be watched is gone.
         """
-        confirmed = False
+        outlive: Callable[[], object] = self._process.wait
         try:
-            confirmed = self._wait(deadline_s)
-            if confirmed:
-                self._note(self._process.pid, is_confirmed=True)
-            return confirmed
+            if not self._wait(deadline_s):
+                return LockProof.NONE
+            self._note(self._process.pid, is_confirmed=True)
+            if self._is_watched():
+                outlive = partial(self._outlive, exited)
+                return LockProof.WATCHED
+            return LockProof.SEEN
         finally:
             os.close(self._covered)
-            threading.Thread(
-                target=self._outlive, args=(gone if confirmed else None,), daemon=True
-            ).start()
+            threading.Thread(target=self._reap, args=(outlive,), daemon=True).start()
 
-    def _outlive(self, tell: Callable[[bool], None] | None) -> None:
-        """Reap the process; say when the locker is gone, if one stayed to be watched.
+    def _is_watched(self) -> bool:
+        """Return whether somebody stayed behind who covers the screen.
 
         One that went into the background is seen by the descriptor that it inherited. One whose
-        first process ended and that left nobody behind (a command that talks to a screen saver)
-        cannot be watched here.
+        first process ended and that left nobody (a command that talks to a screen saver) is not.
         """
-        ended_before = self._process.poll() is not None
         gone, _, _ = select.select([self._alive], [], [], 0)
-        if tell is None or (ended_before and gone):
-            self._process.wait()
-        elif ended_before:
-            os.read(self._alive, 1)
-            tell(False)
-        else:
-            tell(self._process.wait() == 0)
+        return self._process.poll() is None or not gone
+
+    def _reap(self, outlive: Callable[[], object]) -> None:
+        outlive()
         os.close(self._alive)
+
+    def _outlive(self, exited: LockerExit) -> None:
+        """Say when the locker is gone; of one in the background nobody learns how it ended."""
+        if self._process.poll() is None:
+            exited(self._process.wait() == 0)
+        else:
+            os.read(self._alive, 1)
+            exited(False)
 
     def _wait(self, deadline_s: float) -> bool:
         while (left_s := deadline_s - time.monotonic()) > 0:
@@ -206,11 +216,6 @@ class _Attempt:
                 self._process.returncode,
             )
         return self._process.returncode == 0
-
-
-def _is_graphical(session: DesktopSession) -> bool:
-    """Whether a screen locker can cover it: not a text console."""
-    return bool(session.display) or session.kind in ("x11", "wayland", "mir")
 
 
 def _environment(session: DesktopSession, user: pwd.struct_passwd) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,9 @@ from pathlib import Path
 from cps_auth.config import Settings
 from pam_helper.locking.command import CommandLocker
 from pam_helper.locking.lockers import Locker, Locking
-from pam_helper.locking.logind import Logind, LogindLocker
-from pam_helper.locking.running_lockers import Covers
-
-SCREEN_SAVER_STARTS_WITHIN_S = 1.0
-"""For the program that talks to the user's bus to start."""
+from pam_helper.locking.logind import Logind
+from pam_helper.locking.logind_locker import PATIENCE_S, LogindLocker
+from pam_helper.locking.running_lockers import RunningLockers
 
 
 def locking_of(settings: Settings, state: Path) -> Locking:
@@ -23,15 +22,21 @@ def locking_of(settings: Settings, state: Path) -> Locking:
         settings: name the lockers.
         state: the daemon's folder, see `pam_helper.locking.running_lockers`.
     """
-    within_s = settings.lock.confirm_within_s
-    covers = Covers(state)
-    screen_saver = (sys.executable, "-I", "-m", "pam_helper.locking.screensaver", str(within_s))
+    lock = settings.lock
+    running = RunningLockers(state)
+    screen_saver = [sys.executable, "-I", "-m", "pam_helper.locking.screensaver", str(PATIENCE_S)]
+    if "logind" in itertools.takewhile(lambda name: name != "screensaver", lock.lockers):
+        screen_saver.append("logind-asked")
     made: dict[str, Callable[[], Locker]] = {
-        "logind": lambda: LogindLocker(within_s),
-        "screensaver": lambda: CommandLocker(
-            screen_saver, within_s + SCREEN_SAVER_STARTS_WITHIN_S, "screensaver", covers
-        ),
-        "command": lambda: CommandLocker(settings.lock.command, within_s, "command", covers),
+        "logind": LogindLocker,
+        "screensaver": lambda: CommandLocker(screen_saver, PATIENCE_S, "screensaver", running),
+        "command": lambda: CommandLocker(lock.command, PATIENCE_S, "command", running),
     }
-    lockers = tuple(made[name]() for name in settings.lock.lockers)
-    return Locking(Logind(), lockers, settings.locks_again, covers)
+    return Locking(
+        Logind(),
+        tuple(made[name]() for name in lock.lockers),
+        settings.locks_again,
+        running,
+        lock.confirm_within_s,
+        lock.end_after_s if lock.last_resort == "end" else None,
+    )

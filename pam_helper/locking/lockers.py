@@ -1,12 +1,13 @@
-"""What can lock a screen, and what it must promise: it returns only what it has seen locked."""
+"""Lockers, the sessions that they lock, and what a locker promises: it reports what it saw."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pam_helper.locking.running_lockers import NO_COVERS, Covers
+from pam_helper.locking.running_lockers import NOTHING_RUNS, RunningLockers
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,27 @@ class DesktopSession:
     uid: int
     display: str = ""  # X11 display, "" when logind does not say
     kind: str = ""  # logind's Type: x11, wayland, tty, unspecified
+    leader_pid: int = 0  # of the program that opened it after PAM; 0 when logind does not say
+
+    @property
+    def is_graphical(self) -> bool:
+        """Whether a screen locker can cover it: not a text console."""
+        return bool(self.display) or self.kind in ("x11", "wayland", "mir")
 
 
-Sessions = frozenset[DesktopSession]
+LogindSessions = frozenset[DesktopSession]
 
-Gone = Callable[[DesktopSession, bool], None]
-"""Told, from any thread, that a locker which had confirmed covers the session no more; True if
-it ended as a locker does that has let somebody in, False if it died or that cannot be told."""
+LockerExit = Callable[[bool], None]
+"""Told, from any thread, that a locker covers its session no more; True if it ended as a locker
+does that has let somebody in, False if it died or that cannot be told."""
+
+
+class LockProof(enum.Enum):
+    """What a locker has seen after it was asked."""
+
+    NONE = "none"  # counts as open
+    SEEN = "seen"  # the screen is covered; its end is told by logind, or by nobody
+    WATCHED = "watched"  # the screen is covered, and its `LockerExit` will be told
 
 
 class Locker(Protocol):
@@ -37,50 +52,55 @@ class Locker(Protocol):
 
     @property
     def needs_logind(self) -> bool:
-        """Whether it can do nothing while logind does not answer."""
+        """Return whether it can do nothing while logind does not answer."""
 
-    def lock(self, sessions: Sessions, gone: Gone) -> Sessions:
-        """Lock, and wait for the confirmation or for this locker's deadline.
+    def lock(self, session: DesktopSession, exited: LockerExit, *, opening: bool) -> LockProof:
+        """Lock, and wait for a confirmation, for as long as a desktop may really need.
 
         Args:
-            sessions: what is to be locked; not empty.
-            gone: called for a confirmed session whose locker is gone, if that can be seen.
+            session: what is to be locked.
+            exited: called once if it was confirmed and its locker is gone, where that can be seen.
+            opening: a login has just been verified: what covers the session now may be on its
+                way out, and its word counts only once it has been seen open.
 
         Returns:
-            Those that are confirmed to be locked. All others count as open. Never raises.
+            What was seen after it was asked. Never raises.
         """
 
 
 class Desktop(Protocol):
-    """Who is logged in at this machine: logind, seen by the daemon."""
+    """The people who are logged in at this machine: logind, seen by the daemon. Never raises."""
 
-    def sessions(self, account: str) -> Sessions | None:
-        """Return the account's local sessions, None when nobody can tell. Never raises."""
+    def sessions(self, account: str) -> LogindSessions | None:
+        """Return the account's local sessions, None when nobody can tell."""
 
-    def hinted(self, sessions: Sessions) -> Sessions | None:
-        """Return those that say of themselves that they are locked, None when nobody can tell.
+    def locked_hint(self, sessions: LogindSessions) -> LogindSessions | None:
+        """Return those that say of themselves that they are locked, None when nobody can tell."""
 
-        Never raises.
-        """
+    def terminate(self, sessions: LogindSessions) -> LogindSessions:
+        """End sessions and wait for it; return those that are over."""
 
-    def unlock(self, sessions: Sessions) -> None:
-        """Ask to unlock; a locker that does not listen stays as it is. Never raises."""
+    def hide(self, sessions: LogindSessions) -> bool:
+        """Show another screen in place of these sessions'; return whether that was possible."""
 
-    def terminate(self, sessions: Sessions) -> Sessions:
-        """End sessions and wait for it; return those that are over. Never raises."""
+    def show(self, sessions: LogindSessions) -> None:
+        """Show the sessions again that `hide` has hidden."""
 
 
 @dataclass(frozen=True, slots=True)
 class Locking:
-    """How this machine locks: the lockers in the order of the settings, and its logind."""
+    """How this machine locks: the lockers in the order of the settings, and its logind.
+
+    Attributes:
+        locks_again: a screen that a password opens is locked again.
+        running: which lockers' processes are at work.
+        next_after_s: how long a locker is waited for before the next one is asked as well.
+        end_after_s: after how long a session that nothing covers is ended, None for never.
+    """
 
     desktop: Desktop
     lockers: Sequence[Locker]
-    locks_again: bool = True  # a screen that opens without a card is locked again
-    covers: Covers = NO_COVERS  # which lockers' processes are at work
-
-    def unlock(self, sessions: Sessions) -> None:
-        """Ask to unlock what was opened; what covered it counts no more, should it still run."""
-        for session in sessions:
-            self.covers.forget(session.session_id)
-        self.desktop.unlock(sessions)
+    locks_again: bool = True
+    running: RunningLockers = NOTHING_RUNS
+    next_after_s: float = 1.0
+    end_after_s: float | None = None

@@ -29,7 +29,7 @@ from jeepney.io.blocking import (  # type: ignore[import-untyped]  # as above
     open_dbus_connection,
 )
 
-from pam_helper.locking.lockers import DesktopSession, Gone, Sessions
+from pam_helper.locking.lockers import DesktopSession, LogindSessions
 
 BUS_NAME = "org.freedesktop.login1"
 MANAGER = DBusAddress(
@@ -38,8 +38,10 @@ MANAGER = DBusAddress(
 SESSION = "org.freedesktop.login1.Session"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 _CALL_TIMEOUT_S = 1.0
-_LOOK_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.25
 """A hint whose signal was missed is read again after this long."""
+_HIDING_VT = 12
+"""A virtual terminal on which nobody logs in: logind starts a getty on the first six only."""
 
 _NOBODY_SITS_THERE = frozenset(
     ("greeter", "lock-screen", "background", "background-light", "manager", "manager-early", "none")
@@ -54,37 +56,6 @@ class _Refused(Exception):  # the bus answered with an error
     pass
 
 
-class LogindLocker:
-    """Locks with `Session.Lock`, confirmed by the session's own `LockedHint`."""
-
-    name = "logind"
-    needs_logind = True
-
-    def __init__(self, confirm_within_s: float) -> None:
-        """Lock with logind.
-
-        Args:
-            confirm_within_s: how long a desktop may take to set its LockedHint.
-        """
-        self._within_s = confirm_within_s
-
-    def lock(self, sessions: Sessions, _gone: Gone) -> Sessions:
-        """Send every session its Lock signal and wait for the hints; see `Locker`.
-
-        A hint that goes again is told by `desktop_events`.
-        """
-        confirmed: set[DesktopSession] = set()
-
-        def run(bus: DBusConnection) -> None:
-            with _property_changes(bus) as changes:
-                for session in sessions:
-                    _tell(bus, session, "Lock")
-                _wait(bus, changes, sessions, confirmed, _is_locked, self._within_s)
-
-        _on_the_bus(run)
-        return frozenset(confirmed)
-
-
 class Logind:
     """The account's sessions at this machine, as logind tells them; a `Desktop`."""
 
@@ -96,47 +67,61 @@ class Logind:
         """
         self._within_s = end_within_s
 
-    def sessions(self, account: str) -> Sessions | None:
+    def sessions(self, account: str) -> LogindSessions | None:
         """Return the local sessions of a person; None when logind does not answer."""
 
-        def run(bus: DBusConnection) -> Sessions:
+        def run(bus: DBusConnection) -> LogindSessions:
             found = (_describe(bus, *row) for row in list_sessions(bus) if row[2] == account)
             return frozenset(session for session in found if session is not None)
 
-        return _on_the_bus(run)
+        return on_the_bus(run)
 
-    def hinted(self, sessions: Sessions) -> Sessions | None:
+    def locked_hint(self, sessions: LogindSessions) -> LogindSessions | None:
         """Return those whose LockedHint is set; None when logind does not answer."""
 
-        def run(bus: DBusConnection) -> Sessions:
-            return frozenset(session for session in sessions if _is_locked(bus, session))
+        def run(bus: DBusConnection) -> LogindSessions:
+            return frozenset(session for session in sessions if is_locked(bus, session))
 
-        return _on_the_bus(run)
+        return on_the_bus(run)
 
-    def unlock(self, sessions: Sessions) -> None:
-        """Send every session its Unlock signal."""
+    def hide(self, sessions: LogindSessions) -> bool:
+        """Switch to an empty virtual terminal if one of the sessions is the one that is shown."""
+
+        def run(bus: DBusConnection) -> bool:
+            shown = [session for session in sessions if _is_shown(bus, session)]
+            for session in shown:
+                seat = str(properties(bus, session.path)["Seat"][1])
+                address = DBusAddress(seat, bus_name=BUS_NAME, interface=f"{BUS_NAME}.Seat")
+                _log.critical("session %s is not covered yet: hiding it", session.session_id)
+                call(bus, new_method_call(address, "SwitchTo", "u", (_HIDING_VT,)))
+            return bool(shown)
+
+        return bool(on_the_bus(run))
+
+    def show(self, sessions: LogindSessions) -> None:
+        """Bring hidden sessions to the front again."""
 
         def run(bus: DBusConnection) -> None:
             for session in sessions:
-                _tell(bus, session, "Unlock")
+                tell(bus, session, "Activate")
 
-        _on_the_bus(run)
+        on_the_bus(run)
 
-    def terminate(self, sessions: Sessions) -> Sessions:
+    def terminate(self, sessions: LogindSessions) -> LogindSessions:
         """Terminate the sessions; return those that are gone or closing."""
         over: set[DesktopSession] = set()
 
         def run(bus: DBusConnection) -> None:
-            with _property_changes(bus) as changes:
+            with property_changes(bus) as changes:
                 for session in sessions:
-                    _tell(bus, session, "Terminate")
-                _wait(bus, changes, sessions, over, _is_over, self._within_s)
+                    tell(bus, session, "Terminate")
+                _await_over(bus, changes, sessions, over, self._within_s)
 
-        _on_the_bus(run)
+        on_the_bus(run)
         return frozenset(over)
 
 
-def _on_the_bus(run: Callable[[DBusConnection], _Result]) -> _Result | None:
+def on_the_bus(run: Callable[[DBusConnection], _Result]) -> _Result | None:
     """Run on a fresh connection; None when the bus or logind failed in whatever way."""
     try:
         with open_dbus_connection(bus="SYSTEM") as bus:
@@ -164,7 +149,7 @@ def _address(session_path: str) -> DBusAddress:
     return DBusAddress(session_path, bus_name=BUS_NAME, interface=SESSION)
 
 
-def _tell(bus: DBusConnection, session: DesktopSession, method: str) -> None:
+def tell(bus: DBusConnection, session: DesktopSession, method: str) -> None:
     """Call a method of a session; a refusal is logged, the wait that follows tells."""
     try:
         call(bus, new_method_call(_address(session.path), method))
@@ -172,7 +157,7 @@ def _tell(bus: DBusConnection, session: DesktopSession, method: str) -> None:
         _log.warning("session %s refuses %s: %s", session.session_id, method, error)
 
 
-def properties(bus: DBusConnection, session_path: str) -> dict[str, object]:
+def properties(bus: DBusConnection, session_path: str) -> dict[str, Any]:
     """Return a session's properties; none of them when logind refuses to tell."""
     try:
         (rows,) = call(bus, Properties(_address(session_path)).get_all())
@@ -191,11 +176,18 @@ def _describe(
     if told.get("Class") in _NOBODY_SITS_THERE:
         return None
     display, kind = str(told.get("Display", "")), str(told.get("Type", ""))
-    return DesktopSession(session_id, path, account, uid, display, kind)
+    leader = told.get("Leader", 0)
+    leader_pid = leader if isinstance(leader, int) else 0
+    return DesktopSession(session_id, path, account, uid, display, kind, leader_pid)
 
 
-def _is_locked(bus: DBusConnection, session: DesktopSession) -> bool:
-    return properties(bus, session.path).get("LockedHint") is True
+def _is_shown(bus: DBusConnection, session: DesktopSession) -> bool:
+    return properties(bus, session.path).get("Active") is True
+
+
+def is_locked(bus: DBusConnection, session: DesktopSession) -> bool:
+    """Return whether a session says that it is locked; a text console's word does not count."""
+    return session.is_graphical and properties(bus, session.path).get("LockedHint") is True
 
 
 def _is_over(bus: DBusConnection, session: DesktopSession) -> bool:
@@ -204,7 +196,7 @@ def _is_over(bus: DBusConnection, session: DesktopSession) -> bool:
 
 
 @contextlib.contextmanager
-def _property_changes(bus: DBusConnection) -> Iterator[deque[Message]]:
+def property_changes(bus: DBusConnection) -> Iterator[deque[Message]]:
     """Subscribe to the property changes of sessions, before anything is asked of them."""
     rule = MatchRule(
         type="signal",
@@ -220,20 +212,19 @@ def _property_changes(bus: DBusConnection) -> Iterator[deque[Message]]:
         yield changes
 
 
-def _wait(
+def _await_over(
     bus: DBusConnection,
     changes: deque[Message],
-    sessions: Sessions,
-    seen: set[DesktopSession],
-    test: Callable[[DBusConnection, DesktopSession], bool],
+    sessions: LogindSessions,
+    over: set[DesktopSession],
     within_s: float,
 ) -> None:
-    """Put into `seen` every session that passes the test, until all do or the time is over."""
+    """Put into `over` every session that is, until all are or the time is up."""
     deadline_s = time.monotonic() + within_s
     while True:
-        seen |= {session for session in sessions - seen if test(bus, session)}
+        over |= {session for session in sessions - over if _is_over(bus, session)}
         left_s = deadline_s - time.monotonic()
-        if sessions <= seen or left_s <= 0:
+        if sessions <= over or left_s <= 0:
             return
         with contextlib.suppress(TimeoutError):
-            bus.recv_until_filtered(changes, timeout=min(left_s, _LOOK_AGAIN_S))
+            bus.recv_until_filtered(changes, timeout=min(left_s, LOOK_AGAIN_S))

@@ -1,4 +1,4 @@
-"""Which processes cover screens: written down, for a screen locker outlives who started it.
+"""Registry of running lockers: a screen locker outlives the daemon that started it.
 
 The next daemon finds it at work and believes what it has proven. A second locker could not take
 the screen from the first: it would be refused, and the session ended with what was not saved.
@@ -29,7 +29,7 @@ _OVER = ("Z", "X")
 _log = logging.getLogger(__name__)
 
 
-class Cover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunningLocker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A locker's process.
 
     Attributes:
@@ -45,8 +45,8 @@ class Cover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_confirmed: bool = False
 
     def is_running(self) -> bool:
-        """Whether it is still there."""
-        return _started_ticks(self.pid) == self.started_ticks
+        """Return whether it is still there."""
+        return started_ticks(self.pid) == self.started_ticks
 
     def wait_until_over(self) -> None:
         """Wait for its end, whoever its parent is."""
@@ -59,8 +59,8 @@ class Cover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 os.close(descriptor)
 
 
-class Covers:
-    """The covers of all sessions, by locker. Never raises: without a note a locker still locks."""
+class RunningLockers:
+    """Lockers' processes by session and name. Never raises: without a note a locker still locks."""
 
     def __init__(self, state: Path | None = None) -> None:
         """Write nothing yet.
@@ -72,10 +72,10 @@ class Covers:
 
     def put(self, session_id: str, locker: str, pid: int, *, is_confirmed: bool) -> None:
         """Remember a process of ours that covers a session, or is about to."""
-        place, started_ticks = self._place(session_id, locker), _started_ticks(pid)
-        if place is None or started_ticks is None:
+        place, started = self._place(session_id, locker), started_ticks(pid)
+        if place is None or started is None:
             return
-        cover = Cover(pid, started_ticks, os.getpid(), is_confirmed)
+        cover = RunningLocker(pid, started, os.getpid(), is_confirmed)
         try:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             # A screen waits for its cover: not for a disk, for a process that ends with the power
@@ -83,13 +83,13 @@ class Covers:
         except (OSError, ConfigurationError) as error:
             _log.warning("cover of session %s is not written down: %s", session_id, error)
 
-    def of_another(self, session_id: str, locker: str) -> Cover | None:
+    def of_another(self, session_id: str, locker: str) -> RunningLocker | None:
         """Return the running locker of a session that another process has started, if any."""
         place = self._place(session_id, locker)
         if place is None:
             return None
         try:
-            cover = msgspec.json.decode(read_protected(place, _MAX_BYTES), type=Cover)
+            cover = msgspec.json.decode(read_protected(place, _MAX_BYTES), type=RunningLocker)
         except (FileNotFoundError, ConfigurationError, msgspec.DecodeError, UnicodeDecodeError):
             return None
         is_ours = cover.started_by_pid == os.getpid()
@@ -110,11 +110,11 @@ class Covers:
         return self._folder / f"{session_id}-{locker}.json"
 
 
-NO_COVERS = Covers()
+NOTHING_RUNS = RunningLockers()
 """Remembers nothing."""
 
 
-def _started_ticks(pid: int) -> int | None:
+def started_ticks(pid: int) -> int | None:
     """Return when a process was started, None when it is over."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode("ascii").split()

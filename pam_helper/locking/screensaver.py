@@ -31,32 +31,45 @@ from jeepney.io.blocking import (  # type: ignore[import-untyped]  # as above
 )
 
 SAVERS = (
-    ("org.freedesktop.ScreenSaver", "/org/freedesktop/ScreenSaver"),
-    ("org.freedesktop.ScreenSaver", "/ScreenSaver"),
-    ("org.gnome.ScreenSaver", "/org/gnome/ScreenSaver"),
-    ("org.cinnamon.ScreenSaver", "/org/cinnamon/ScreenSaver"),
-    ("org.mate.ScreenSaver", "/org/mate/ScreenSaver"),
-    ("org.xfce.ScreenSaver", "/org/xfce/ScreenSaver"),
+    ("org.freedesktop.ScreenSaver", "/org/freedesktop/ScreenSaver", "org.freedesktop.ScreenSaver"),
+    ("org.freedesktop.ScreenSaver", "/ScreenSaver", "org.freedesktop.ScreenSaver"),
+    # GNOME's other name is an activatable program in between, which is not there until called
+    ("org.gnome.Shell.ScreenShield", "/org/gnome/ScreenSaver", "org.gnome.ScreenSaver"),
+    ("org.cinnamon.ScreenSaver", "/org/cinnamon/ScreenSaver", "org.cinnamon.ScreenSaver"),
+    ("org.mate.ScreenSaver", "/org/mate/ScreenSaver", "org.mate.ScreenSaver"),
+    ("org.xfce.ScreenSaver", "/org/xfce/ScreenSaver", "org.xfce.ScreenSaver"),
 )
-"""Bus name and object; the interface has the bus name's name."""
+"""Bus name, object and interface."""
+OBEY_LOGIND = ("org.kde.screensaver", "org.gnome.Shell.ScreenShield")
+"""Desktops that lock when logind says so. They are not told twice: KDE would die of it."""
 
 _CALL_WITHIN_S = 1.0
 _LOOK_AGAIN_S = 0.05
 
 
-def lock(bus: DBusConnection, within_s: float) -> DBusAddress | None:
-    """Ask every screen saver on the session bus to lock; return one that said that it has.
+def lock(
+    bus: DBusConnection, within_s: float, *, logind_asked: bool, opening: bool
+) -> DBusAddress | None:
+    """Have the screen saver on the session bus lock; return one that said that it has.
 
     Args:
         bus: the session bus.
-        within_s: how long to wait for it.
+        within_s: how long to wait for it; a desktop that is just starting brings its own.
+        logind_asked: whether the session was told to lock by logind already.
+        opening: whether a login was verified just now, and a cover may be on its way out.
     """
     deadline_s = time.monotonic() + within_s
-    asked = [saver for saver in _present(bus) if _call(bus, saver, "Lock") is not None]
-    while asked and time.monotonic() < deadline_s:
-        for saver in asked:
-            if _call(bus, saver, "GetActive") == (True,):
+    is_told = logind_asked and any(_has_owner(bus, name) for name in OBEY_LOGIND)
+    was_active: dict[DBusAddress, bool] = {}
+    while time.monotonic() < deadline_s:
+        for saver in _present(bus):
+            is_active = _call(bus, saver, "GetActive") == (True,)
+            if is_active and not was_active.get(saver, opening):
                 return saver
+            if not is_told and was_active.get(saver) is not is_active:
+                _call(bus, saver, "Lock")  # when it is first seen, and when it has opened
+            was_active[saver] = is_active
+        is_told = is_told and bool(was_active)  # one that came later did not hear of it
         time.sleep(_LOOK_AGAIN_S)
     return None
 
@@ -82,10 +95,14 @@ def await_open(bus: DBusConnection, saver: DBusAddress) -> bool:
 
 
 def _present(bus: DBusConnection) -> Iterator[DBusAddress]:
-    for name, path in SAVERS:
-        reply = bus.send_and_get_reply(message_bus.NameHasOwner(name), timeout=_CALL_WITHIN_S)
-        if reply.body == (True,):
-            yield DBusAddress(path, bus_name=name, interface=name)
+    for name, path, interface in SAVERS:
+        if _has_owner(bus, name):
+            yield DBusAddress(path, bus_name=name, interface=interface)
+
+
+def _has_owner(bus: DBusConnection, name: str) -> bool:
+    reply = bus.send_and_get_reply(message_bus.NameHasOwner(name), timeout=_CALL_WITHIN_S)
+    return bool(reply.body == (True,))
 
 
 def _call(bus: DBusConnection, saver: DBusAddress, method: str) -> tuple[object, ...] | None:
@@ -97,15 +114,16 @@ def _call(bus: DBusConnection, saver: DBusAddress, method: str) -> tuple[object,
     return None if reply.header.message_type is MessageType.error else tuple(reply.body)
 
 
-def main(within_s: float, covered: int) -> bool:
-    """Lock and stay; whether the screen saver let somebody in.
+def main(within_s: float, covered: int, *, logind_asked: bool, opening: bool) -> bool:
+    """Lock and stay; return whether the screen saver let somebody in.
 
     Args:
         within_s: how long to wait for the lock.
         covered: descriptor that is closed when the screen is covered.
+        logind_asked, opening: as for `lock`.
     """
     with open_dbus_connection(bus="SESSION") as bus:
-        saver = lock(bus, within_s)
+        saver = lock(bus, within_s, logind_asked=logind_asked, opening=opening)
         if saver is None:
             return False
         os.close(covered)
@@ -114,7 +132,12 @@ def main(within_s: float, covered: int) -> bool:
 
 if __name__ == "__main__":
     try:
-        opened = main(float(sys.argv[1]), int(os.environ["XSS_SLEEP_LOCK_FD"]))
+        opened = main(
+            float(sys.argv[1]),
+            int(os.environ["XSS_SLEEP_LOCK_FD"]),
+            logind_asked="logind-asked" in sys.argv[2:],
+            opening=os.environ.get("CPS_AUTH_OPENING") == "1",
+        )
     except Exception as error:  # no bus, a bus that hangs up: all of it means "not locked"
         sys.exit(f"{type(error).__name__}")
     sys.exit(0 if opened is True else 1)

@@ -1,7 +1,7 @@
-"""Who opened which account's session: a small file that outlives the daemon, not the boot.
+"""Owners of sessions: a small file that outlives the daemon, not the boot.
 
-With it a daemon that was killed while the card was out locks what it left open, and a session
-stays the property of the holder who opened it.
+With it a daemon that was killed while the card was out locks what it left open, and nothing else;
+and a session stays the property of the holder who opened it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,24 @@ OWNERS_FILE = "sessions.json"
 MAX_OWNERS_BYTES = 1024 * 1024
 
 
-class Owners:
-    """A mapping from account to PS_IdNat, written through to a file that only root can read."""
+class SessionOwner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The holder who opened an account's sessions by card.
+
+    Attributes:
+        ps_idnat: of the holder.
+        sessions: ids of logind; None for all that the account has (a daemon before 0.2 wrote so).
+        login_pids: of login programs whose session is still to come.
+        is_followed: whether a card watches over them; not after a password or a one-time code.
+    """
+
+    ps_idnat: str
+    sessions: tuple[str, ...] | None = ()
+    login_pids: tuple[int, ...] = ()
+    is_followed: bool = True
+
+
+class SessionOwners:
+    """Owners by account, written through to a file that only root can read."""
 
     def __init__(self, path: Path) -> None:
         """Load what an earlier daemon left.
@@ -34,47 +50,40 @@ class Owners:
         self._mutex = threading.Lock()
         self._owners = _read(path)
 
-    def all(self) -> dict[str, str]:
-        """Return account and PS_IdNat of every session."""
+    def all(self) -> dict[str, SessionOwner]:
+        """Return every owner, by account."""
         with self._mutex:
             return dict(self._owners)
 
-    def owner_of(self, account: str) -> str | None:
-        """Return the PS_IdNat of the holder whose session it is, None if there is none."""
+    def owner_of(self, account: str) -> SessionOwner | None:
+        """Return the holder whose sessions they are, None if there are none."""
         with self._mutex:
             return self._owners.get(account)
 
-    def put(self, account: str, ps_idnat: str) -> None:
-        """Remember an owner, on disk before this returns.
+    def put(self, account: str, owner: SessionOwner | None) -> None:
+        """Store an owner, on disk before this returns; None forgets.
 
         Raises:
             ConfigurationError: it cannot be written; nothing changed.
         """
         with self._mutex:
-            self._write({**self._owners, account: ps_idnat})
-
-    def forget(self, account: str) -> None:
-        """Forget an owner whose session is over.
-
-        Raises:
-            ConfigurationError: it cannot be written; nothing changed.
-        """
-        with self._mutex:
-            rest = {name: owner for name, owner in self._owners.items() if name != account}
-            if rest != self._owners:
-                self._write(rest)
-
-    def _write(self, owners: dict[str, str]) -> None:
-        if owners == self._owners:
-            return
-        write_protected(self._path, msgspec.json.encode(owners))
-        self._owners = owners
+            owners = {name: one for name, one in self._owners.items() if name != account}
+            if owner is not None:
+                owners[account] = owner
+            if owners != self._owners:
+                write_protected(self._path, msgspec.json.encode(owners))
+                self._owners = owners
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, SessionOwner]:
     try:
-        return msgspec.json.decode(read_protected(path, MAX_OWNERS_BYTES), type=dict[str, str])
+        content = read_protected(path, MAX_OWNERS_BYTES)
+        found = msgspec.json.decode(content, type=dict[str, SessionOwner | str])
     except FileNotFoundError:
         return {}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
+    return {
+        account: SessionOwner(owner, None) if isinstance(owner, str) else owner
+        for account, owner in found.items()
+    }

@@ -1,21 +1,23 @@
-"""The sessions of this PC: which account is open, by whose card, and what locks it."""
+"""Bound sessions of this PC: which account is open, by whose card, and what locks it."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from functools import partial
 
 from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
+from pam_helper.locking.claims import Claims, Login
 from pam_helper.locking.lockers import Locking
 from pam_helper.locking.session import BoundSession, lock_unwatched
-from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.session_owners import SessionOwners
 
 REOPEN_WITHIN_S = 8.0
-"""A lock that is still being confirmed is waited for this long before a login is refused."""
+"""What is still being done to a session is waited for this long before a login is refused."""
 
 _QUIET = (LockPhase.LOCKED, LockPhase.ENDED)
 
@@ -25,7 +27,7 @@ _log = logging.getLogger(__name__)
 class BoundSessions:
     """All bound sessions. Safe to use from several threads."""
 
-    def __init__(self, locking: Locking, owners: Owners) -> None:
+    def __init__(self, locking: Locking, owners: SessionOwners) -> None:
         """Know no session yet; `lock_left_open` deals with an earlier daemon's.
 
         Args:
@@ -48,41 +50,40 @@ class BoundSessions:
 
         def check(practitioner: Practitioner) -> None:
             owner = self._owners.owner_of(account)
-            if owner in (None, practitioner.ps_idnat):
+            if owner is None or owner.ps_idnat == practitioner.ps_idnat:
                 return
             sessions = self._locking.desktop.sessions(account)
             if sessions is None:
                 raise HolderNotAllowed("session-unknown")
-            if sessions:
+            claims = Claims()
+            claims.restore(owner, sessions)
+            if not claims.is_empty(sessions):
                 raise HolderNotAllowed("session-of-another")
             self._drop(account)
 
         return check
 
-    def bind(self, account: str, holder: VerifiedHolder, reader: str) -> None:
-        """Bind the account's session to the card that has just been verified.
+    def bind(self, account: str, holder: VerifiedHolder, reader: str, login: Login) -> None:
+        """Bind what a verified login opens to the card, which is still in its reader.
 
         Args:
             account: the Unix account.
             holder: the verified login, for which `may_open` was asked.
             reader: name of the reader that holds the card.
+            login: the program that asked.
 
         Raises:
             ConfigurationError: it could not be written down.
-            CardBusy: the session is still being locked, or the daemon is stopping.
+            CardBusy: the session is being ended, or the daemon is stopping.
         """
         with self._mutex:
             if self._closing.is_set():
                 raise CardBusy
-            self._owners.put(account, holder.practitioner.ps_idnat)
-            old = self._bound.get(account)
-            if old is None or old.phase is LockPhase.ENDED:
-                self._bound[account] = BoundSession(account, holder, reader, self._locking)
-        if old is None:
-            return
-        if self._bound[account] is not old:
-            old.close(0)
-        elif not old.reopen(holder, reader, REOPEN_WITHIN_S):
+            bound = self._bound.get(account)
+            if bound is None:
+                record = partial(self._owners.put, account)
+                bound = self._bound[account] = BoundSession(account, self._locking, record)
+        if not bound.reopen(holder, reader, login, REOPEN_WITHIN_S):
             raise CardBusy
 
     def release(self, account: str) -> None:
@@ -91,11 +92,20 @@ class BoundSessions:
         The session stays its holder's own. No card watches over it until the next login by one.
         """
         with self._mutex:
-            session = self._bound.pop(account, None)
-        if session is not None:
-            session.feed(LockEvent.SESSION_ENDED)
-            session.close(0)
-        self._locking.unlock(self._locking.desktop.sessions(account) or frozenset())
+            bound = self._bound.get(account)
+        if bound is not None:
+            bound.release()
+            bound.settle(REOPEN_WITHIN_S)
+
+    def is_covered(self, account: str) -> bool:
+        """Return whether some screen of the account says that it is locked."""
+        sessions = self._locking.desktop.sessions(account) or frozenset()
+        return bool(self._locking.desktop.locked_hint(sessions)) or self._is_locked(account)
+
+    def _is_locked(self, account: str) -> bool:
+        with self._mutex:
+            bound = self._bound.get(account)
+        return bound is not None and bound.phase in (LockPhase.LOCKING, LockPhase.LOCKED)
 
     def feed_card_event(self, event: CardEvent) -> None:
         """Tell every session; returns at once."""
@@ -128,11 +138,10 @@ class BoundSessions:
         deadline_s = time.monotonic() + within_s
         for session in self._all():
             session.settle(max(0.0, deadline_s - time.monotonic()))
-            if session.phase not in (*_QUIET, LockPhase.ENDED):
-                _log.critical("session of %s is %s", session.account, session.phase.value)
+            _complain(session)
 
     def are_watched(self) -> bool:
-        """Whether the thread of every session runs."""
+        """Return whether the thread of every session runs."""
         return all(session.is_alive for session in self._all())
 
     def lock_left_open(self, within_s: float) -> None:
@@ -142,13 +151,12 @@ class BoundSessions:
             within_s: how long to wait for it; it goes on behind where logind is not there yet.
         """
         deadline_s = time.monotonic() + within_s
-        left = lock_unwatched(self._owners.all(), self._locking)
+        left = lock_unwatched(self._owners.all(), self._locking, self._owners.put)
         with self._mutex:
             self._bound |= left
-        for account, session in left.items():
+        for session in left.values():
+            session.look_again()
             session.settle(max(0.0, deadline_s - time.monotonic()))
-            if session.phase is LockPhase.ENDED:
-                self._drop(account)
 
     def stop_if_quiet(self) -> bool:
         """Bind no session any more, unless one is open; return whether none is."""
@@ -167,17 +175,22 @@ class BoundSessions:
             session.feed(LockEvent.WATCHER_STOPPED)
         for session in sessions:
             session.close(max(0.0, deadline_s - time.monotonic()))
-            if session.phase not in _QUIET:
-                _log.critical("session of %s is %s", session.account, session.phase.value)
+            _complain(session)
 
     def _drop(self, account: str) -> None:
+        """Forget sessions that are over."""
         with self._mutex:
             session = self._bound.pop(account, None)
         if session is not None:
-            session.feed(LockEvent.SESSION_ENDED)
+            session.release()
             session.close(0)
-        self._owners.forget(account)
+        self._owners.put(account, None)
 
     def _all(self) -> list[BoundSession]:
         with self._mutex:
             return list(self._bound.values())
+
+
+def _complain(session: BoundSession) -> None:
+    if session.phase not in _QUIET:
+        _log.critical("session of %s is %s", session.account, session.phase.value)

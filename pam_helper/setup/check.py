@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
-import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +21,10 @@ from cps_auth.pki.judge import Judge
 from cps_auth.wording import explain, translations
 from pam_helper.accounts.accounts import read_accounts
 from pam_helper.daemon.fresh_judge import judge_of
+from pam_helper.daemon.protocol import ping
 from pam_helper.daemon.run import DaemonOptions, cards_of, trust_folder
 from pam_helper.locking.locker_order import locking_of
-from pam_helper.locking.lockers import DesktopSession
+from pam_helper.locking.lockers import DesktopSession, Locker, LockProof
 from pam_helper.locking.logind import Logind
 from pam_helper.setup import profile
 
@@ -136,21 +136,12 @@ class _Chain:
     def _daemon(self) -> str:
         """Look who listens, and that it answers."""
         path = self.options.socket
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_DAEMON_WITHIN_S)
-            try:
-                connection.connect(str(path))
-                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-                connection.sendall(b"cps1 ping root check\n")
-                answered = connection.recv(100)
-            except OSError:
-                raise DaemonUnreachable from None
-            if not answered:
-                raise DaemonUnreachable
-        pid, uid, _gid = struct.unpack("3i", peer)
-        if uid != 0:
-            raise self._broken(_NOT_ROOTS, path=path, uid=uid)
-        return self._text(_SERVED, path=path, pid=pid)
+        peer = ping(str(path), _DAEMON_WITHIN_S)
+        if peer is None:
+            raise DaemonUnreachable
+        if peer.uid != 0:
+            raise self._broken(_NOT_ROOTS, path=path, uid=peer.uid)
+        return self._text(_SERVED, path=path, pid=peer.pid)
 
     def _program(self) -> str:
         """Look whether anybody else could change what root runs: the files, and the way there."""
@@ -193,20 +184,24 @@ class _Chain:
         if not left:
             raise self._broken(_NO_SESSION, account=account)
         said = []
-        for locker in locking.lockers:
+        for locker, session in itertools.product(locking.lockers, sorted(left, key=_session_id)):
             started_s = time.monotonic()
-            confirmed = locker.lock(left, _nobody_to_tell) if left else frozenset()
+            if session not in left or not _is_locked_by(locker, session):
+                continue
+            left -= {session}
             seconds = f"{time.monotonic() - started_s:.2f}"
-            left -= confirmed
-            said += [
-                self._text(_CONFIRMED, session=one.session_id, locker=locker.name, seconds=seconds)
-                for one in confirmed
-            ]
+            name = session.session_id
+            said.append(self._text(_CONFIRMED, session=name, locker=locker.name, seconds=seconds))
         if left:
             names = ", ".join(sorted(session.session_id for session in left))
             raise self._broken(_UNCONFIRMED, sessions=names)
         return ", ".join(said)
 
 
-def _nobody_to_tell(_session: DesktopSession, _let_in: bool) -> None:
-    """A locker that goes later goes because somebody was let in: nobody watches it here."""
+def _is_locked_by(locker: Locker, session: DesktopSession) -> bool:
+    # A locker that goes later goes because somebody was let in: nobody watches it here.
+    return locker.lock(session, lambda _let_in: None, opening=False) is not LockProof.NONE
+
+
+def _session_id(session: DesktopSession) -> str:
+    return session.session_id

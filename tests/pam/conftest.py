@@ -23,9 +23,9 @@ from pam_helper.accounts.one_time_codes import OneTimeCodes
 from pam_helper.daemon.answering import answer
 from pam_helper.daemon.authority import Authority
 from pam_helper.daemon.server import Server, listen
-from pam_helper.daemon.watcher_restart import Watching
+from pam_helper.daemon.watcher_restart import RestartingWatcher
 from pam_helper.locking.lockers import Locking
-from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.session_owners import SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 from tests.pam.locking.obedient_desktop import ObedientDesktop
 
@@ -69,7 +69,8 @@ class CabinetPc:
             raw = connection.makefile("rb").read()
         if not raw:
             return {}
-        first, *lines = raw.decode().removesuffix("\n").split("\n")
+        said = raw.removeprefix(b"PAM_AUTHINFO_UNAVAIL alive - -\n") or raw
+        first, *lines = said.decode().removesuffix("\n").split("\n")
         result, code, attempts, following = first.split(" ")
         return {
             "raw": raw,
@@ -85,7 +86,7 @@ class CabinetPc:
     ) -> dict[str, object]:
         """Ask the daemon as a PAM client does."""
         line = f"cps1 {verb} {account} {service}\n".encode()
-        has_secret = verb in ("verify", "code")
+        has_secret = verb in ("verify", "last", "code")
         return self.send(line + (bytes([len(pin)]) + pin if has_secret else b""))
 
 
@@ -101,7 +102,9 @@ def running_pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[Cab
     """A running cabinet PC: the doctor may open root, and has no session yet."""
     readers, desktop = VirtualReaders(READER), ObedientDesktop()
     cards = NativeCards(readers.service)
-    sessions = BoundSessions(Locking(desktop, (desktop,)), Owners(pc_folder / "sessions.json"))
+    sessions = BoundSessions(
+        Locking(desktop, (desktop,)), SessionOwners(pc_folder / "sessions.json")
+    )
     authority = Authority(
         cards,
         None,
@@ -112,7 +115,7 @@ def running_pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[Cab
         lambda: datetime.now(UTC),
     )
     socket_path = pc_folder / "auth.sock"
-    watching = Watching(cards, sessions.feed_card_event)
+    watching = RestartingWatcher(cards, sessions.feed_card_event)
     watching.wait_until_heard(DEADLINE_S)
     server = Server(listen(socket_path), lambda conn, peer: answer(conn, peer, authority, "en"))
     pc = CabinetPc(readers, desktop, pc_folder, igc, authority, sessions, socket_path)

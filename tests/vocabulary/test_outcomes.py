@@ -14,9 +14,9 @@ from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.flask.http_errors import HTTP_STATUSES
 from cps_auth.pki.revocation.crl_header import CrlProblem
 from cps_auth.wording import LANGUAGES, explain
-from pam_helper.daemon.answering import COLUMNS, refusal
 from pam_helper.daemon.pam_results import PAM_RESULTS
 from pam_helper.daemon.protocol import encode_reply
+from pam_helper.daemon.replies import COLUMNS, refusal
 
 LEAVES = errors.leaves()
 

@@ -73,7 +73,8 @@ def test_the_table_is_total() -> None:
 def test_only_a_verified_login_leads_back_to_open(phase: LockPhase, event: LockEvent) -> None:
     """The return of the card, of the service or of the reader opens nothing."""
     following, action = TABLE[phase, event]
-    opens = following is LockPhase.OPEN or action is LockAction.UNLOCK
+    assert action is not LockAction.NOTHING or following is not LockPhase.OPEN
+    opens = following in (LockPhase.OPENING, LockPhase.OPEN)
     assert opens == (event is LockEvent.VERIFIED_LOGIN)
 
 
@@ -91,12 +92,31 @@ def test_what_is_not_known_to_be_harmless_locks_an_open_session() -> None:
         LockEvent.SERVICE_BACK,
         LockEvent.VERIFIED_LOGIN,
         LockEvent.LOCK_CONFIRMED,
+        LockEvent.LOCK_REFUSED,
+        LockEvent.DEADLINE_PASSED,
         LockEvent.LOCKER_DIED,
-        LockEvent.OPENED_OTHERWISE,
+        LockEvent.SCREEN_OPENED,
+        LockEvent.PASSWORD_OPENED,
         LockEvent.SESSION_ENDED,
     }
-    for event in set(LockEvent) - harmless:
-        assert TABLE[LockPhase.OPEN, event] == (LockPhase.LOCKING, LockAction.ASK_FIRST_LOCKER)
+    for phase in (LockPhase.OPENING, LockPhase.OPEN):
+        for event in set(LockEvent) - harmless:
+            assert TABLE[phase, event] == (LockPhase.LOCKING, LockAction.ASK_FIRST_LOCKER)
+
+
+@pytest.mark.parametrize("event", [LockEvent.SCREEN_OPENED, LockEvent.PASSWORD_OPENED])
+def test_what_opens_before_the_lock_is_confirmed_is_covered_again(event: LockEvent) -> None:
+    """The login that went before may have opened it: a password is believed only behind a lock."""
+    assert TABLE[LockPhase.LOCKING, event] == (LockPhase.LOCKING, LockAction.ASK_FIRST_LOCKER)
+    followed = TABLE[LockPhase.LOCKED, event][0] is not LockPhase.ENDED
+    assert followed == (event is LockEvent.SCREEN_OPENED)
+
+
+def test_an_old_cover_confirms_nothing(lock: SessionLock) -> None:
+    """While a desktop opens, its old lock looks like a new one."""
+    for event in (LockEvent.LOCK_CONFIRMED, LockEvent.SCREEN_OPENED, LockEvent.LOCK_CONFIRMED):
+        lock.feed(event)
+        assert lock.phase in (LockPhase.OPENING, LockPhase.OPEN)
 
 
 @pytest.mark.parametrize("event", LOSSES, ids=lambda event: event.kind.value)
@@ -111,6 +131,7 @@ def test_every_loss_of_the_card_locks(
 
 def test_another_readers_card_does_not_matter(lock: SessionLock, actions: list[LockAction]) -> None:
     """Pulling a Vitale card from the second reader leaves the session open."""
+    lock.feed(LockEvent.SCREEN_OPENED)
     lock.feed_card_event(CardEvent(CardEventKind.CARD_REMOVED, "Reader B"))
     assert lock.phase is LockPhase.OPEN
     assert actions == []
@@ -155,13 +176,13 @@ def test_the_return_of_the_card_does_not_unlock(lock: SessionLock) -> None:
 def test_the_own_holder_reopens_with_another_reader(
     lock: SessionLock, actions: list[LockAction]
 ) -> None:
-    """A fresh login of the same person unlocks, and binds to the card used now."""
+    """A fresh login of the same person opens, and binds to the card used now."""
     lock.feed_card_event(LOSSES[0])
     lock.feed(LockEvent.LOCK_CONFIRMED)
     assert lock.reopen(HOLDER, "Reader B")
-    assert actions[-1] is LockAction.UNLOCK
+    assert actions == [LockAction.ASK_FIRST_LOCKER]
     lock.feed_card_event(CardEvent(CardEventKind.CARD_REMOVED, READER))
-    assert lock.phase is LockPhase.OPEN
+    assert lock.phase is LockPhase.OPENING
     lock.feed_card_event(CardEvent(CardEventKind.CARD_REMOVED, "Reader B"))
     assert lock.phase is LockPhase.LOCKING
 

@@ -18,7 +18,7 @@ from pam_helper.accounts.accounts import (
     remove_holder,
     set_last_day,
 )
-from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.session_owners import SessionOwner, SessionOwners
 
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -200,11 +200,12 @@ def test_entries_in_another_shape_are_left_to_whoever_wrote_them(path: Path) -> 
 
 def test_owners_outlive_their_writer(tmp_path: Path) -> None:
     """What one daemon wrote the next one reads, and a forgotten one stays forgotten."""
-    owners = Owners(tmp_path / "sessions.json")
-    owners.put("a", "1")
-    owners.put("b", "2")
-    owners.forget("a")
-    assert Owners(tmp_path / "sessions.json").all() == {"b": "2"}
+    owners = SessionOwners(tmp_path / "sessions.json")
+    kept = SessionOwner("2", ("c1",), (17,), is_followed=False)
+    owners.put("a", SessionOwner("1"))
+    owners.put("b", kept)
+    owners.put("a", None)
+    assert SessionOwners(tmp_path / "sessions.json").all() == {"b": kept}
     assert (tmp_path / "sessions.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -214,12 +215,12 @@ def test_an_owners_file_that_cannot_be_believed_is_refused(tmp_path: Path, conte
     path = tmp_path / "sessions.json"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError):
-        Owners(path)
+        SessionOwners(path)
 
 
 def test_an_owner_that_cannot_be_written_is_not_taken(tmp_path: Path) -> None:
     """Without its line on disk a session is not opened."""
-    owners = Owners(tmp_path / "gone" / "sessions.json")
+    owners = SessionOwners(tmp_path / "gone" / "sessions.json")
     with pytest.raises(ConfigurationError):
-        owners.put("a", "1")
+        owners.put("a", SessionOwner("1"))
     assert owners.owner_of("a") is None

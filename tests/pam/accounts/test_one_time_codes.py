@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from cps_auth.errors import ConfigurationError
+from cps_auth.session_lock import LockPhase
 from pam_helper.accounts.one_time_codes import LIFETIME, MAX_PER_ACCOUNT, OneTimeCodes
 from pam_helper.daemon.answering import answer
-from pam_helper.daemon.authority import Peer
+from pam_helper.daemon.protocol import Peer
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
 
@@ -109,7 +110,7 @@ def test_a_forgotten_card_offers_the_code_and_it_lets_in(
 ) -> None:
     """Without a card the probe offers the code; its use is answered, shown and shouted."""
     assert pc.ask("probe")["next"] == "-"
-    code = pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))
+    code = pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))
     probe = pc.ask("probe")
     assert (probe["code"], probe["next"], probe["result"]) == (
         "no-card",
@@ -128,12 +129,13 @@ def test_a_forgotten_card_offers_the_code_and_it_lets_in(
     assert pc.ask("probe")["next"] == "-"
 
 
-def test_codes_are_rate_limited(pc: CabinetPc) -> None:
-    """The sixth try of a minute is refused, the right code or not."""
-    code = pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))
+def test_wrong_codes_are_rate_limited(pc: CabinetPc) -> None:
+    """The sixth try of a minute is refused, the right code or not; at another service it counts."""
+    code = pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))
     for _ in range(5):
         assert pc.ask("code", pin=b"A" * 12)["code"] == "code-refused"
     assert pc.ask("code", pin=bytes(_typed(code)))["code"] == "too-many-requests"
+    assert pc.ask("code", pin=bytes(_typed(code)), service="login")["code"] == "code-accepted"
 
 
 @pytest.mark.parametrize("typed", [b"", b"1234", b"A" * 11, b"A" * 13])
@@ -146,7 +148,7 @@ def test_what_is_not_a_code_is_refused(pc: CabinetPc, typed: bytes) -> None:
 
 def test_a_full_disk_lets_nobody_in(pc: CabinetPc, monkeypatch: pytest.MonkeyPatch) -> None:
     """A code that cannot be struck off on disk is not believed."""
-    code = pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))
+    code = pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))
 
     def no_space(*_: object) -> None:
         raise ConfigurationError("No space left on device")
@@ -162,14 +164,14 @@ def test_a_full_disk_lets_nobody_in(pc: CabinetPc, monkeypatch: pytest.MonkeyPat
 )
 def test_a_code_is_for_who_is_here(pc: CabinetPc, asked: dict[str, str]) -> None:
     """What would not be asked for a PIN is not asked for a code, and strikes none off."""
-    code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    code = bytes(_typed(pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))))
     assert pc.ask("code", pin=code, **asked)["code"] == "peer-not-allowed"
     assert pc.ask("code", pin=code)["code"] == "code-accepted"
 
 
 def test_an_asker_who_has_gone_keeps_the_code(pc: CabinetPc) -> None:
     """Nobody hears the answer, so there is none, and the code is good for another try."""
-    code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    code = bytes(_typed(pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))))
     asker, daemon = socket.socketpair()
     with asker:
         asker.sendall(b"cps1 code root login\n\x0c" + code)
@@ -188,6 +190,9 @@ def test_which_codes_release_the_session_from_its_card(
     pc.insert("doctor")
     pc.desktop.log_in("root")
     assert pc.ask("verify", pin=b"1234")["code"] == "verified"
-    code = bytes(_typed(pc.authority.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    code = bytes(_typed(pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))))
     assert pc.ask("code", pin=code, service=service)["code"] == "code-accepted"
-    assert ("root" in pc.sessions._bound) is is_followed
+    assert (pc.sessions._bound["root"].phase is not LockPhase.ENDED) is is_followed
+    owner = pc.sessions._owners.owner_of("root")
+    assert owner is not None
+    assert owner.is_followed is is_followed, "it stays its holder's own"

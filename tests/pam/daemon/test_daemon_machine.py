@@ -7,6 +7,7 @@ logged in with a card that has been in its reader ever since.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import replace
@@ -21,8 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.model import CardEvent, CardEventKind, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
+from pam_helper.locking.claims import Login
 from pam_helper.locking.lockers import DesktopSession, Locking
-from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.session_owners import SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 from tests.pam.locking.obedient_desktop import ObedientDesktop
 from tests.pam.locking.test_lock_machine import HOLDER, OTHER
@@ -30,7 +32,7 @@ from tests.pam.locking.test_lock_machine import HOLDER, OTHER
 READERS = ("Reader A", "Reader B")
 ACCOUNTS = ("camille", "julien")
 HOLDERS = {"camille": HOLDER, "julien": OTHER}
-QUIET = (LockPhase.OPEN, LockPhase.LOCKED, LockPhase.ENDED)
+QUIET = (LockPhase.OPENING, LockPhase.OPEN, LockPhase.LOCKED, LockPhase.ENDED)
 LOSSES = (
     LockEvent.SUSPENDING,
     LockEvent.RESUMED,
@@ -48,7 +50,6 @@ class Daemon(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         self._patches: list[Any] = [
             mock.patch("pam_helper.locking.session.AGAIN_S", 0.001),
-            mock.patch("pam_helper.locking.session.SETTLE_S", 0.0),
             mock.patch("cps_auth.files.os.fsync", return_value=None),
         ]
         for patch in self._patches:
@@ -60,8 +61,10 @@ class Daemon(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        owners = Owners(Path(self._folder.name, "sessions.json"))
-        self.sessions = BoundSessions(Locking(self.desktop, (self.desktop,)), owners)
+        owners = SessionOwners(Path(self._folder.name, "sessions.json"))
+        self.sessions = BoundSessions(
+            Locking(self.desktop, (self.desktop,), next_after_s=0.002), owners
+        )
         self.sessions.lock_left_open(0)
 
     def _tell(self, kind: CardEventKind, reader: str = "") -> None:
@@ -108,7 +111,7 @@ class Daemon(RuleBasedStateMachine):
         self.count += 1
         known = self.desktop.there.get(account, frozenset())
         if len(known) < 3:
-            new = DesktopSession(f"s{self.count}", f"/s/{self.count}", account, 1, ":9", "x11")
+            new = DesktopSession(f"s{self.count}", f"/s/{self.count}", account, 1, ":9", "x11", 1)
             self.desktop.there[account] = known | {new}
 
     @rule(account=st.sampled_from(ACCOUNTS), reader=st.sampled_from(READERS))
@@ -121,10 +124,12 @@ class Daemon(RuleBasedStateMachine):
             self.password(account)
         try:
             self.sessions.may_open(account)(holder.practitioner)
-            self.sessions.bind(account, holder, reader)
+            self.sessions.bind(account, holder, reader, Login(os.getpid(), "xsecurelock"))
         except (HolderNotAllowed, CardBusy):
             return
         self.opened_at[account] = reader
+        for session in self.desktop.locked & self.desktop.there[account]:
+            self.desktop.fall(session, ended_well=True)
 
     @rule(account=st.sampled_from(ACCOUNTS))
     def colleague(self, account: str) -> None:
@@ -148,7 +153,7 @@ class Daemon(RuleBasedStateMachine):
     def cover_falls(self, account: str, ended_well: bool) -> None:
         """A locker is gone."""
         for session in self.desktop.locked & self.desktop.there.get(account, frozenset()):
-            self.desktop.fall(session, ended_well)
+            self.desktop.fall(session, ended_well=ended_well)
 
     @rule()
     def kill(self) -> None:
@@ -167,8 +172,8 @@ class Daemon(RuleBasedStateMachine):
         while True:
             bound = self.sessions._all()
             for session in bound:
-                session.settle(10)
-            if all(session.phase in QUIET for session in bound):
+                session.settle(1)
+            if all(session._is_vacant or session.phase in QUIET for session in bound):
                 return
             assert time.monotonic() < deadline_s, [(s.account, s.phase) for s in bound]
             time.sleep(0.001)
@@ -179,16 +184,18 @@ class Daemon(RuleBasedStateMachine):
         if self.desktop.locks and self.desktop.answers and self.desktop.ends:
             self._quiet()
             for account, bound in self.sessions._bound.items():
-                there = self.desktop.there.get(account, frozenset())
+                ours = bound._claims.of(self.desktop.there.get(account, frozenset()))
                 if account not in self.opened_at and bound.phase is not LockPhase.ENDED:
-                    assert there <= self.desktop.locked, (account, bound.phase)
+                    assert ours <= self.desktop.locked, (account, bound.phase)
 
     def teardown(self) -> None:
         """Nothing is left open, whatever happened."""
         self.desktop.locks = self.desktop.answers = self.desktop.ends = True
         self.sessions.close(10)
         for account in self.opened_at:
-            assert self.desktop.there.get(account, frozenset()) <= self.desktop.locked
+            bound = self.sessions._bound[account]
+            ours = bound._claims.of(self.desktop.there.get(account, frozenset()))
+            assert ours <= self.desktop.locked
         for patch in self._patches:
             patch.stop()
         self._folder.cleanup()

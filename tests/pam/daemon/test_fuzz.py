@@ -23,8 +23,7 @@ import pytest
 
 from cps_auth.errors import CpsAuthError
 from pam_helper.daemon.answering import answer
-from pam_helper.daemon.authority import Peer
-from pam_helper.daemon.protocol import Request, decode_request
+from pam_helper.daemon.protocol import Peer, Request, decode_request
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from cps_auth.pki.judge import Judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
 from pam_helper.accounts.one_time_codes import OneTimeCodes
-from pam_helper.daemon.authority import Authority, Peer, Trace
-from pam_helper.daemon.protocol import Request
+from pam_helper.daemon.authority import Asker, Authority
+from pam_helper.daemon.protocol import Peer, Request
 from pam_helper.daemon.run import cards_of
-from pam_helper.locking.lockers import Locking, Sessions
-from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.lockers import Locking, LogindSessions
+from pam_helper.locking.session_owners import SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 
 pytestmark = pytest.mark.system
@@ -30,16 +29,16 @@ MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 
 
 class _NobodyLoggedIn:
-    def sessions(self, _account: str) -> Sessions:
+    def sessions(self, _account: str) -> LogindSessions:
         return frozenset()
 
-    def hinted(self, sessions: Sessions) -> Sessions:
+    def hinted(self, sessions: LogindSessions) -> LogindSessions:
         return sessions
 
-    def unlock(self, _sessions: Sessions) -> None:
+    def unlock(self, _sessions: LogindSessions) -> None:
         pass
 
-    def terminate(self, sessions: Sessions) -> Sessions:
+    def terminate(self, sessions: LogindSessions) -> LogindSessions:
         return sessions
 
 
@@ -85,7 +84,9 @@ def authority(tmp_path: Path, judge: Judge) -> Authority:
     (tmp_path / "accounts.toml").write_text(
         f'[[holder]]\nps_idnat = "{PERSONAS["doctor"].ps_idnat}"\naccounts = ["root"]\n'
     )
-    sessions = BoundSessions(Locking(_NobodyLoggedIn(), ()), Owners(tmp_path / "sessions.json"))
+    sessions = BoundSessions(
+        Locking(_NobodyLoggedIn(), ()), SessionOwners(tmp_path / "sessions.json")
+    )
     return Authority(
         cards_of(Settings(card=CardSettings(module=MODULE))),
         None,
@@ -100,12 +101,13 @@ def authority(tmp_path: Path, judge: Judge) -> Authority:
 @pytest.mark.usefixtures("token")
 def test_a_healthy_token_that_does_not_count_can_be_used(authority: Authority) -> None:
     """PKCS#11 tells no number of attempts; that is not the last attempt, and the PIN logs in."""
-    peer = Peer(1, 0)
-    assert authority.probe(Request("probe", "root", "login"), peer, Trace()) is None
+    asker = Asker(Peer(1, 0))
+    probe = authority.decide(Request("probe", "root", "login"), bytearray(), asker)
+    assert probe.attempts_left is None
     request = Request("verify", "root", "login")
-    there: Callable[[], bool] = lambda: True  # noqa: E731 - a question, not a function of ours
     with pytest.raises(WrongPin):
-        authority.verify(request, bytearray(b"9999"), Trace(), there)
-    holder = authority.verify(request, bytearray(b"1234"), Trace(), there)
-    assert holder.practitioner.ps_idnat == PERSONAS["doctor"].ps_idnat
+        authority.decide(request, bytearray(b"9999"), asker)
+    assert authority.decide(request, bytearray(b"1234"), asker).is_yes
+    assert asker.holder is not None
+    assert asker.holder.practitioner.ps_idnat == PERSONAS["doctor"].ps_idnat
     assert threading.active_count() < 20

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
 import pytest
@@ -16,8 +16,9 @@ import pytest
 from cps_auth.card.native.source import NativeCard, NativeCards
 from hardware_mocks.card.virtual_card import VirtualCard
 from pam_helper.daemon.answering import answer
-from pam_helper.daemon.authority import Authority, Peer
+from pam_helper.daemon.authority import Authority
 from pam_helper.daemon.card_worker import CardWorker
+from pam_helper.daemon.protocol import Peer
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
 
@@ -48,8 +49,16 @@ def card(pc: CabinetPc) -> VirtualCard:
 def slow(pc: CabinetPc, card: VirtualCard) -> SlowCards:
     """The cabinet's cards, slowed down."""
     assert card
-    assert isinstance(pc.authority.cards, NativeCards)
-    return SlowCards(pc.authority.cards)
+    assert isinstance(pc.authority._cards, NativeCards)
+    return SlowCards(pc.authority._cards)
+
+
+def _with(authority: Authority, **parts: object) -> Authority:
+    """Return the same authority with other parts."""
+    other = copy(authority)
+    for name, part in parts.items():
+        setattr(other, name, part)
+    return other
 
 
 @contextmanager
@@ -79,7 +88,7 @@ def test_the_client_is_told_while_the_card_is_stuck(
     pc: CabinetPc, slow: SlowCards, caplog: pytest.LogCaptureFixture, verb: str
 ) -> None:
     """One refusal, one audit line, the end of the connection; a later success changes nothing."""
-    authority = replace(pc.authority, cards=slow, _worker=CardWorker(1, 0.2))
+    authority = _with(pc.authority, _cards=slow, _worker=CardWorker(1, 0.2))
     secret = b"\x041234" if verb == "verify" else b""
     with (
         caplog.at_level(logging.INFO),
@@ -102,8 +111,8 @@ def test_the_next_request_is_served_while_one_is_stuck(
 ) -> None:
     """Another thread, another connection to the card, and no attempt spent by the first."""
     worker = CardWorker(5, 0.2)
-    stuck = replace(pc.authority, cards=slow, _worker=worker)
-    well = replace(pc.authority, _worker=worker)
+    stuck = _with(pc.authority, _cards=slow, _worker=worker)
+    well = _with(pc.authority, _worker=worker)
     with _asked(stuck, b"cps1 verify root login\n\x041234") as (client, _thread):
         assert b"card-busy" in client.makefile("rb").read()
         worker._done_within_s = DEADLINE_S  # on a busy machine too

@@ -11,7 +11,7 @@ from cps_auth.errors import ReaderServiceLost
 from cps_auth.model import CardEvent, CardEventKind, ReaderState
 from hardware_mocks.readers.virtual_readers import VirtualReaders
 from pam_helper.daemon import watcher_restart as watching
-from pam_helper.daemon.watcher_restart import Watching
+from pam_helper.daemon.watcher_restart import RestartingWatcher
 
 
 class Hung(NativeCards):
@@ -39,7 +39,7 @@ def test_a_service_that_hangs_is_told_once(monkeypatch: pytest.MonkeyPatch) -> N
             lost.set()
 
     cards = Hung(readers.service)
-    watched = Watching(cards, listen)
+    watched = RestartingWatcher(cards, listen)
     try:
         watched.wait_until_heard(10)
         cards.hangs = True
@@ -58,7 +58,7 @@ def test_without_a_reader_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
     """A vendor's module is not started again and again to look for soft tokens."""
     monkeypatch.setattr(watching, "ASK_EVERY_S", 0.01)
     cards = Hung(VirtualReaders().service)
-    watched = Watching(cards, lambda _: None)
+    watched = RestartingWatcher(cards, lambda _: None)
     threading.Event().wait(0.2)
     watched.stop()
     assert cards.asked == 0

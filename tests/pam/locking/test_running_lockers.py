@@ -12,16 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pam_helper.locking import running_lockers as covers
+from pam_helper.locking import running_lockers
 from pam_helper.locking.command import CommandLocker
-from pam_helper.locking.lockers import DesktopSession, Locking
-from pam_helper.locking.running_lockers import FOLDER, Cover, Covers
-from pam_helper.locking.session_owners import Owners
-from tests.pam.locking.obedient_desktop import ObedientDesktop
+from pam_helper.locking.lockers import DesktopSession, LockProof
+from pam_helper.locking.running_lockers import FOLDER, RunningLocker, RunningLockers
+from pam_helper.locking.session_owners import SessionOwner, SessionOwners
 
 WITHIN_S = 20.0
 SESSION = DesktopSession("c1", "/session/c1", "root", os.getuid(), ":77", "x11")
-ALL = frozenset({SESSION})
 EXCLUSIVE = (
     "import fcntl, os, sys, time\n"
     "place = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
@@ -34,14 +32,18 @@ EXCLUSIVE = (
 OTHER_DAEMON = (
     "import os, sys\n"
     "from pathlib import Path\n"
-    "from pam_helper.locking.running_lockers import Covers\n"
+    "from pam_helper.locking.running_lockers import RunningLockers\n"
     "from pam_helper.locking.command import CommandLocker\n"
     "from pam_helper.locking.lockers import DesktopSession\n"
     "session = DesktopSession('c1', '/session/c1', 'root', os.getuid(), ':77', 'x11')\n"
-    "locker = CommandLocker(sys.argv[2:], 10.0, covers=Covers(Path(sys.argv[1])))\n"
-    "print(len(locker.lock(frozenset({session}), print)), flush=True)\n"
+    "locker = CommandLocker(sys.argv[2:], 10.0, running=RunningLockers(Path(sys.argv[1])))\n"
+    "print(locker.lock(session, print, opening=False).value, flush=True)\n"
     "os.kill(os.getpid(), 9)\n"
 )
+
+
+def _lock(locker: CommandLocker) -> LockProof:
+    return locker.lock(SESSION, lambda _ended_well: None, opening=False)
 
 
 @pytest.fixture
@@ -57,11 +59,13 @@ def _argv(folder: Path, after_s: float = 0.0) -> tuple[str, ...]:
     return (sys.executable, "-IS", "-c", EXCLUSIVE, str(folder / "screen"), str(after_s))
 
 
-def _noted(folder: Path) -> Cover:
-    return msgspec.json.decode((folder / FOLDER / "c1-command.json").read_bytes(), type=Cover)
+def _noted(folder: Path) -> RunningLocker:
+    return msgspec.json.decode(
+        (folder / FOLDER / "c1-command.json").read_bytes(), type=RunningLocker
+    )
 
 
-def _of_another(state: Path, cover: Cover) -> None:
+def _of_another(state: Path, cover: RunningLocker) -> None:
     """Write a cover down as another process would."""
     other = msgspec.structs.replace(cover, started_by_pid=cover.started_by_pid + 1)
     (state / FOLDER / "c1-command.json").write_bytes(msgspec.json.encode(other))
@@ -71,23 +75,23 @@ def test_what_a_killed_daemon_left_is_believed_and_watched(tmp_path: Path) -> No
     """No second locker is started; when the first one goes, that is heard."""
     words = [sys.executable, "-c", OTHER_DAEMON, str(tmp_path), *_argv(tmp_path)]
     done = subprocess.run(words, capture_output=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (-9, b"1\n"), done.stderr
+    assert (done.returncode, done.stdout) == (-9, b"watched\n"), done.stderr
     refused = CommandLocker(_argv(tmp_path), WITHIN_S)
-    assert refused.lock(ALL, lambda *_: None) == frozenset(), "the screen can be taken twice"
-    told: list[tuple[DesktopSession, bool]] = []
+    assert _lock(refused) is LockProof.NONE, "the screen can be taken twice"
+    told: list[bool] = []
     heard = threading.Event()
 
-    def gone(session: DesktopSession, ended_well: bool) -> None:
-        told.append((session, ended_well))
+    def exited(ended_well: bool) -> None:
+        told.append(ended_well)
         heard.set()
 
-    locker = CommandLocker(_argv(tmp_path), WITHIN_S, covers=Covers(tmp_path))
-    assert locker.lock(ALL, gone) == ALL
+    locker = CommandLocker(_argv(tmp_path), WITHIN_S, running=RunningLockers(tmp_path))
+    assert locker.lock(SESSION, exited, opening=False) is LockProof.WATCHED
     assert not heard.is_set()
     os.kill(_noted(tmp_path).pid, 9)
     assert heard.wait(WITHIN_S)
-    assert told == [(SESSION, False)]
-    assert locker.lock(ALL, lambda *_: None) == ALL, "it is gone: a new one is started"
+    assert told == [False]
+    assert _lock(locker) is not LockProof.NONE, "it is gone: a new one is started"
     os.kill(_noted(tmp_path).pid, 9)
 
 
@@ -98,29 +102,29 @@ def test_one_that_has_not_proven_it_yet_is_waited_for(tmp_path: Path) -> None:
         while not (tmp_path / FOLDER / "c1-command.json").exists():
             assert other.poll() is None
         assert not _noted(tmp_path).is_confirmed
-        impatient = CommandLocker(_argv(tmp_path), 0.01, covers=Covers(tmp_path))
-        assert impatient.lock(ALL, lambda *_: None) == frozenset()
-        locker = CommandLocker(_argv(tmp_path), WITHIN_S, covers=Covers(tmp_path))
-        assert locker.lock(ALL, lambda *_: None) == ALL
+        impatient = CommandLocker(_argv(tmp_path), 0.01, running=RunningLockers(tmp_path))
+        assert _lock(impatient) is LockProof.NONE
+        locker = CommandLocker(_argv(tmp_path), WITHIN_S, running=RunningLockers(tmp_path))
+        assert _lock(locker) is not LockProof.NONE
     os.kill(_noted(tmp_path).pid, 9)
 
 
 def test_one_that_ends_before_it_has_proven_anything_is_no_cover(tmp_path: Path) -> None:
     """A process that was about to cover and died has covered nothing."""
     with subprocess.Popen(["sleep", "0.3"]) as dying:
-        Covers(tmp_path).put("c1", "command", dying.pid, is_confirmed=False)
+        RunningLockers(tmp_path).put("c1", "command", dying.pid, is_confirmed=False)
         _of_another(tmp_path, _noted(tmp_path))
-        locker = CommandLocker(("true",), WITHIN_S, covers=Covers(tmp_path))
-        assert locker.lock(ALL, lambda *_: None) == frozenset()
+        locker = CommandLocker(("true",), WITHIN_S, running=RunningLockers(tmp_path))
+        assert _lock(locker) is LockProof.NONE
 
 
 def test_only_the_very_process_counts(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     """Not one of this daemon's own, of another locker or session, or with the same id later."""
-    ours = Covers(tmp_path)
+    ours = RunningLockers(tmp_path)
     ours.put("c1", "command", process.pid, is_confirmed=True)
     assert ours.of_another("c1", "command") is None, "it is watched as a child"
     cover = _noted(tmp_path)
-    assert cover == Cover(process.pid, cover.started_ticks, os.getpid(), is_confirmed=True)
+    assert cover == RunningLocker(process.pid, cover.started_ticks, os.getpid(), is_confirmed=True)
     _of_another(tmp_path, cover)
     found = ours.of_another("c1", "command")
     assert found is not None
@@ -128,7 +132,7 @@ def test_only_the_very_process_counts(tmp_path: Path, process: subprocess.Popen[
     assert found.is_running()
     assert ours.of_another("c2", "command") is None
     assert ours.of_another("c1", "screensaver") is None
-    assert Covers().of_another("c1", "command") is None
+    assert RunningLockers().of_another("c1", "command") is None
     before = msgspec.structs.replace(cover, started_ticks=cover.started_ticks - 1)
     _of_another(tmp_path, before)
     assert ours.of_another("c1", "command") is None, "another process has its id now"
@@ -147,14 +151,14 @@ def test_a_note_that_is_none_is_not_believed(tmp_path: Path, content: bytes) -> 
     """Whatever stands in it."""
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "c1-command.json").write_bytes(content)
-    assert Covers(tmp_path).of_another("c1", "command") is None
+    assert RunningLockers(tmp_path).of_another("c1", "command") is None
 
 
 def test_a_note_that_others_could_have_written_is_not_believed(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
     """As every file of the daemon's."""
-    ours = Covers(tmp_path)
+    ours = RunningLockers(tmp_path)
     ours.put("c1", "command", process.pid, is_confirmed=True)
     _of_another(tmp_path, _noted(tmp_path))
     (tmp_path / FOLDER / "c1-command.json").chmod(0o666)
@@ -166,10 +170,10 @@ def test_a_session_of_no_ordinary_name_leaves_no_note(
     tmp_path: Path, process: subprocess.Popen[bytes], session_id: str
 ) -> None:
     """Its name would become a path."""
-    Covers(tmp_path).put(session_id, "command", process.pid, is_confirmed=True)
-    Covers(tmp_path).forget(session_id)
+    RunningLockers(tmp_path).put(session_id, "command", process.pid, is_confirmed=True)
+    RunningLockers(tmp_path).forget(session_id)
     assert list(tmp_path.rglob("*")) == []
-    assert Covers(tmp_path).of_another(session_id, "command") is None
+    assert RunningLockers(tmp_path).of_another(session_id, "command") is None
 
 
 def test_it_locks_where_nothing_can_be_written(
@@ -177,25 +181,24 @@ def test_it_locks_where_nothing_can_be_written(
 ) -> None:
     """A full disk, a folder that is not there: the screen is covered all the same."""
     for state in (tmp_path / "missing", Path("/proc")):
-        Covers(state).put("c1", "command", process.pid, is_confirmed=True)
-        assert Covers(state).of_another("c1", "command") is None
-        locker = CommandLocker(("true",), WITHIN_S, covers=Covers(state))
-        assert locker.lock(ALL, lambda *_: None) == ALL
+        RunningLockers(state).put("c1", "command", process.pid, is_confirmed=True)
+        assert RunningLockers(state).of_another("c1", "command") is None
+        locker = CommandLocker(("true",), WITHIN_S, running=RunningLockers(state))
+        assert _lock(locker) is not LockProof.NONE
 
 
 def test_a_session_that_was_opened_is_covered_by_nobody(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
     """A command may go on running after it has let somebody in: it is not believed again."""
-    ours, desktop = Covers(tmp_path), ObedientDesktop()
+    ours = RunningLockers(tmp_path)
     for session_id in ("c1", "c11"):
         ours.put(session_id, "command", process.pid, is_confirmed=True)
     ours.put("c1", "screensaver", process.pid, is_confirmed=True)
-    Locking(desktop, (), covers=ours).unlock(ALL)
-    assert desktop.done == ["unlock"]
+    ours.forget("c1")
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["c11-command.json"]
-    Covers().forget("c1")
-    Covers(tmp_path / "missing").forget("c1")
+    RunningLockers().forget("c1")
+    RunningLockers(tmp_path / "missing").forget("c1")
 
 
 def test_no_cover_waits_for_a_disk(
@@ -204,9 +207,9 @@ def test_no_cover_waits_for_a_disk(
     """A busy one takes longer than a locker has to prove itself."""
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
-    Covers(tmp_path).put("c1", "command", process.pid, is_confirmed=True)
+    RunningLockers(tmp_path).put("c1", "command", process.pid, is_confirmed=True)
     assert (_noted(tmp_path).pid, synced) == (process.pid, [])
-    Owners(tmp_path / "owners").put("camille", "899900000011")
+    SessionOwners(tmp_path / "owners").put("camille", SessionOwner("899900000011"))
     assert len(synced) == 2, "that one waits: the file and its folder"
 
 
@@ -214,6 +217,6 @@ def test_a_process_that_cannot_be_found_leaves_no_note(tmp_path: Path) -> None:
     """It has ended before it was written down."""
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-        Covers(tmp_path).put("c1", "command", ended.pid, is_confirmed=True)
+        RunningLockers(tmp_path).put("c1", "command", ended.pid, is_confirmed=True)
     assert not (tmp_path / FOLDER).exists()
-    assert covers._started_ticks(ended.pid) is None
+    assert running_lockers.started_ticks(ended.pid) is None

@@ -14,18 +14,25 @@ from cps_auth.errors import CardBusy, CpsAuthError, HolderNotAllowed
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockPhase
 from pam_helper.daemon import run as daemon
-from pam_helper.daemon.authority import Trace
-from pam_helper.daemon.protocol import Request
+from pam_helper.daemon.authority import Asker
+from pam_helper.daemon.protocol import Peer, Request
 from pam_helper.locking import session as bound_session
-from pam_helper.locking.lockers import DesktopSession, Gone, Locking, Sessions
-from pam_helper.locking.running_lockers import FOLDER, Covers
-from pam_helper.locking.session_owners import Owners
+from pam_helper.locking.claims import Login
+from pam_helper.locking.lockers import (
+    DesktopSession,
+    LockerExit,
+    Locking,
+    LockProof,
+)
+from pam_helper.locking.running_lockers import FOLDER, RunningLockers
+from pam_helper.locking.session_owners import SessionOwner, SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
 
 PIN = b"1234"
 READER = "Reader 0"
+LOGIN = Login(os.getpid(), "xsecurelock")
 
 
 def _await(condition: Any) -> None:
@@ -108,8 +115,9 @@ def test_the_return_of_the_card_changes_nothing(pc: CabinetPc, session: DesktopS
     assert pc.ask("verify", pin=b"9999")["code"] == "wrong-pin"
     assert _phase(pc) is LockPhase.LOCKED
     assert pc.ask("verify", pin=PIN)["code"] == "verified"
-    assert _phase(pc) is LockPhase.OPEN
-    _await(lambda: session not in pc.desktop.locked)
+    assert _phase(pc) is LockPhase.OPENING
+    pc.desktop.fall(session, ended_well=True)
+    _await(lambda: _phase(pc) is LockPhase.OPEN)
 
 
 def test_sudo_neither_opens_nor_unlocks(pc: CabinetPc, session: DesktopSession) -> None:
@@ -142,18 +150,19 @@ def test_after_the_session_the_account_is_free(pc: CabinetPc, session: DesktopSe
     pc.desktop.there["root"] -= {session}
     pc.insert("pharmacist")
     assert pc.ask("verify", pin=PIN)["code"] == "verified"
-    assert _phase(pc) is LockPhase.OPEN
+    assert _phase(pc) is LockPhase.OPENING
+    assert pc.sessions._owners.owner_of("root").ps_idnat == "899900000029"
 
 
 def test_opening_by_card_ends_the_belief_in_what_covered(
     pc: CabinetPc, session: DesktopSession
 ) -> None:
     """A locker's process that goes on running then is no cover to the next daemon."""
-    covers = Covers(pc.folder)
-    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), covers=covers)
+    running = RunningLockers(pc.folder)
+    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), running=running)
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
-    covers.put(session.session_id, "command", os.getpid(), is_confirmed=True)
+    running.put(session.session_id, "command", os.getpid(), is_confirmed=True)
     assert len(list((pc.folder / FOLDER).iterdir())) == 1
     pc.insert("doctor")
     assert pc.ask("verify", pin=PIN)["result"] == "PAM_SUCCESS"
@@ -164,9 +173,9 @@ def test_a_one_time_code_ends_the_belief_in_what_covered(
     pc: CabinetPc, session: DesktopSession
 ) -> None:
     """As the card does."""
-    covers = Covers(pc.folder)
-    pc.sessions._locking = Locking(pc.desktop, (pc.desktop,), covers=covers)
-    covers.put(session.session_id, "command", os.getpid(), is_confirmed=True)
+    running = RunningLockers(pc.folder)
+    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), running=running)
+    running.put(session.session_id, "command", os.getpid(), is_confirmed=True)
     pc.sessions.release("root")
     assert list((pc.folder / FOLDER).iterdir()) == []
 
@@ -182,11 +191,36 @@ def test_while_logind_is_silent_another_holder_is_refused(pc: CabinetPc) -> None
     assert pc.ask("verify", pin=PIN)["code"] == "holder-not-allowed"
 
 
-@pytest.mark.usefixtures("session")
-def test_a_lock_that_nobody_confirms_ends_the_session(pc: CabinetPc) -> None:
-    """The last resort is taken when no locker confirms."""
+def test_a_lock_that_nobody_confirms_hides_the_screen(
+    pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost: the screen is hidden, and lockers are asked until one does."""
+    monkeypatch.setattr(bound_session, "HIDE_AFTER_S", 0.0)
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01)
     pc.desktop.locks = False
     pc.readers.remove(READER)
+    _await(lambda: pc.desktop.hidden == {session})
+    assert _phase(pc) is LockPhase.LOCKING
+    pc.desktop.locks = True
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert (pc.desktop.locked, pc.desktop.hidden) == ({session}, set())
+    assert "terminate" not in pc.desktop.done
+
+
+def test_where_the_settings_say_so_what_nobody_locks_is_ended(
+    pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time of the settings, and not while something says that it covers the screen."""
+    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    ends = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01, end_after_s=0.05)
+    pc.sessions._bound["root"]._locking = ends
+    pc.desktop.locks = False
+    pc.desktop.locked.add(session)  # by somebody else, before
+    pc.readers.remove(READER)
+    time.sleep(0.2)
+    assert _phase(pc) is LockPhase.LOCKING
+    pc.desktop.locked.clear()
     _await(lambda: _phase(pc) is LockPhase.ENDED)
     assert pc.desktop.there["root"] == frozenset()
 
@@ -197,6 +231,8 @@ def test_a_session_that_does_not_end_is_tried_again(
 ) -> None:
     """Ending goes on until it has worked, and nobody gets the session back meanwhile."""
     monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    ends = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01, end_after_s=0.01)
+    pc.sessions._bound["root"]._locking = ends
     pc.desktop.locks = pc.desktop.ends = False
     pc.readers.remove(READER)
     _await(lambda: pc.desktop.done.count("terminate") > 2)
@@ -212,19 +248,20 @@ def test_what_is_opened_while_another_session_is_being_ended_stays(
 ) -> None:
     """A new session of the account is not taken for the one that no locker could lock."""
     monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    ends = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01, end_after_s=0.01)
+    pc.sessions._bound["root"]._locking = ends
     pc.desktop.locks = pc.desktop.ends = False
     pc.readers.remove(READER)
     _await(lambda: pc.desktop.done.count("terminate") > 2)
-    new = DesktopSession("c9", "/session/c9", "root", 0, ":9", "x11")
-    pc.desktop.there["root"] = frozenset({new})
+    new = pc.desktop.log_in("root", name="c9", leader_pid=1)
     pc.desktop.ends = True
     _await(lambda: _phase(pc) is LockPhase.ENDED)
     assert pc.desktop.there["root"] == {new}
 
 
 def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> None:
-    """A session that one locker confirmed is not asked of the next; only the rest is ended."""
-    asked: list[tuple[str, Sessions]] = []
+    """A screen that one locker confirmed is not asked of the next; a text console is ended."""
+    asked: list[tuple[str, str]] = []
 
     class Partial:
         needs_logind = False
@@ -232,25 +269,27 @@ def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> No
         def __init__(self, name: str, kind: str) -> None:
             self.name, self._kind = name, kind
 
-        def lock(self, sessions: Sessions, _gone: Gone) -> Sessions:
-            asked.append((self.name, sessions))
-            return frozenset(session for session in sessions if session.kind == self._kind)
+        def lock(self, session: DesktopSession, _exited: LockerExit, *, opening: bool) -> LockProof:
+            asked.append((self.name, session.session_id))
+            assert not opening
+            return LockProof.SEEN if session.kind == self._kind else LockProof.NONE
 
-    x11 = pc.desktop.log_in("root")
-    console = DesktopSession("c2", "/session/c2", "root", 0, "", "tty")
-    wayland = DesktopSession("c3", "/session/c3", "root", 0, "", "wayland")
-    pc.desktop.there["root"] |= {console, wayland}
-    lockers = (Partial("first", "x11"), Partial("second", "wayland"))
-    pc.sessions._locking = Locking(pc.desktop, lockers)
+    pc.sessions._locking = Locking(
+        pc.desktop, (Partial("first", "x11"), Partial("second", "wayland"))
+    )
+    x11 = pc.desktop.log_in("root", name="c1")
+    wayland = pc.desktop.log_in("root", name="c3", kind="wayland")
     pc.insert("doctor")
     assert pc.ask("verify", pin=PIN)["code"] == "verified"
+    assert pc.ask("verify", pin=PIN, service="login")["code"] == "verified"
+    console = pc.desktop.log_in("root", name="c2", kind="tty")
+    pc.sessions.look_again()
+    pc.sessions._bound["root"].settle(10)
     pc.readers.remove(READER)
-    _await(lambda: _phase(pc) is LockPhase.ENDED)
-    assert asked == [
-        ("first", frozenset({x11, console, wayland})),
-        ("second", frozenset({console, wayland})),
-    ]
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert sorted(asked) == [("first", "c1"), ("first", "c3"), ("second", "c3")]
     assert pc.desktop.there["root"] == {x11, wayland}
+    assert console not in pc.desktop.there["root"]
 
 
 def test_a_locker_that_crashes_is_not_a_lock(
@@ -258,12 +297,14 @@ def test_a_locker_that_crashes_is_not_a_lock(
 ) -> None:
     """After an exception nobody foresaw, locking starts over until it is confirmed."""
     monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    bound = pc.sessions._bound["root"]
+    bound._locking = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01)
     real, crashes = pc.desktop.lock, [RuntimeError("first"), RuntimeError("second")]
 
-    def crash(sessions: Sessions, gone: Gone) -> Sessions:
+    def crash(session: DesktopSession, exited: LockerExit, *, opening: bool) -> LockProof:
         if crashes:
             raise crashes.pop()
-        return real(sessions, gone)
+        return real(session, exited, opening=opening)
 
     pc.desktop.lock = crash
     pc.readers.remove(READER)
@@ -281,7 +322,7 @@ def test_a_locker_that_goes(
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     pc.sessions._bound["root"]._locking = pc.sessions._locking
-    pc.desktop.fall(session, ended_well)
+    pc.desktop.fall(session, ended_well=ended_well)
     pc.sessions._bound["root"].settle(10)
     if policy == "accept" and ended_well:
         assert (_phase(pc), pc.desktop.locked) == (LockPhase.ENDED, set())
@@ -289,24 +330,25 @@ def test_a_locker_that_goes(
         assert (_phase(pc), pc.desktop.locked) == (LockPhase.LOCKED, {session})
 
 
-def test_a_locker_that_goes_after_its_successor_has_come_uncovers_nothing(
+def test_a_screen_that_opens_after_the_pull_is_covered_again(
     pc: CabinetPc, session: DesktopSession
 ) -> None:
-    """Opened by card, and locked again while the first locker was still on its way out."""
+    """The login opened it, though late: it is never taken for a password."""
     pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), locks_again=False)
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     pc.insert("doctor")
     assert pc.ask("verify", pin=PIN)["result"] == "PAM_SUCCESS"
+    pc.desktop.locks = False  # a second locker cannot take the screen while the first covers it
     pc.readers.remove(READER)
-    _await(lambda: pc.desktop.locked == {session})
-    first, second = pc.desktop.told[session]
-    first(session, True)
-    pc.sessions._bound["root"].settle(10)
-    assert _phase(pc) is LockPhase.LOCKED
-    second(session, True)
-    pc.sessions._bound["root"].settle(10)
-    assert _phase(pc) is LockPhase.ENDED, "a password has opened it"
+    _await(lambda: _phase(pc) is LockPhase.LOCKING)
+    pc.desktop.locks = True
+    pc.desktop.fall(session, ended_well=True)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert pc.desktop.locked == {session}
+    pc.desktop.fall(session, ended_well=True)
+    _await(lambda: _phase(pc) is LockPhase.ENDED)  # now a password has opened it
+    assert "terminate" not in pc.desktop.done
 
 
 @pytest.mark.usefixtures("session")
@@ -317,9 +359,12 @@ def test_while_logind_is_silent_nobody_waits_for_those_who_need_it(pc: CabinetPc
     class AsksLogind:
         name, needs_logind = "logind", True
 
-        def lock(self, _sessions: Sessions, _gone: Gone) -> Sessions:
+        def lock(
+            self, _session: DesktopSession, _exited: LockerExit, *, opening: bool
+        ) -> LockProof:
+            del opening
             asked.append(self.name)
-            return frozenset()
+            return LockProof.NONE
 
     bound = pc.sessions._bound["root"]
     bound.settle(10)
@@ -343,23 +388,46 @@ def test_a_card_pulled_before_the_session_is_there_locks_it_when_it_comes(
     _await(lambda: pc.desktop.locked == {session})
 
 
-def test_a_card_pulled_as_the_answer_is_made_is_no_login(
-    pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Presence is read again once the session is bound, and a card that left says no."""
+def test_a_session_that_appears_late_is_followed_as_any_other(pc: CabinetPc) -> None:
+    """However long the login program takes; a password's session beside it follows no card."""
     pc.insert("doctor")
-    session = pc.desktop.log_in("root")
-    real = BoundSessions.bind
+    assert pc.ask("verify", pin=PIN, service="gdm-password")["code"] == "verified"
+    other = pc.desktop.log_in("root", name="c1", leader_pid=1)
+    pc.sessions.look_again()
+    pc.sessions._bound["root"].settle(10)
+    session = pc.desktop.log_in("root", name="c2")
+    pc.sessions.look_again()
+    _await(lambda: _phase(pc) is LockPhase.OPEN)
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    assert pc.desktop.locked == {session}
+    assert other not in pc.desktop.locked
 
-    def bind_late(self: BoundSessions, *args: Any) -> None:
-        pc.readers.remove(READER)
-        pc.insert("doctor")
-        real(self, *args)
 
-    monkeypatch.setattr(BoundSessions, "bind", bind_late)
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_card_pulled_as_the_answer_is_made_is_no_login(
+    pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Presence is read again before anything is bound, and after; what covers stays."""
+    pc.readers.remove(READER)
+    _await(lambda: _phase(pc) is LockPhase.LOCKED)
+    pc.insert("doctor")
+    real, asked = pc.authority._require_stayed, pc.desktop.done.count("lock")
+
+    def late(card: Any) -> None:
+        if when == "before":
+            pc.readers.remove(READER)
+        real(card)
+        when == "during" and pc.readers.remove(READER)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(pc.authority, "_require_stayed", late)
     reply = pc.ask("verify", pin=PIN)
     assert (reply["result"], reply["code"]) == ("PAM_AUTHINFO_UNAVAIL", "card-removed")
-    _await(lambda: pc.desktop.locked == {session})
+    pc.sessions._bound["root"].settle(1)
+    assert pc.desktop.locked == {session}
+    assert "terminate" not in pc.desktop.done
+    if when == "before":
+        assert (_phase(pc), pc.desktop.done.count("lock")) == (LockPhase.LOCKED, asked)
 
 
 def test_a_stopped_watcher_locks_everything(pc: CabinetPc, session: DesktopSession) -> None:
@@ -378,11 +446,11 @@ def test_stopping_the_daemon_locks(pc: CabinetPc, session: DesktopSession) -> No
 def test_a_new_daemon_locks_what_the_old_one_left(pc: CabinetPc, session: DesktopSession) -> None:
     """After a daemon that was killed, its session is locked, and stays its holder's own."""
     pc.allow("pharmacist", "root")
-    owners = Owners(pc.folder / "sessions.json")
+    owners = SessionOwners(pc.folder / "sessions.json")
     successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)
     successor.lock_left_open(within_s=10)
     assert pc.desktop.locked == {session}
-    assert owners.owner_of("root") == "899900000011"
+    assert owners.owner_of("root") == SessionOwner("899900000011", ("croot",))
     successor.close(10)
 
 
@@ -410,26 +478,29 @@ def test_what_an_old_daemon_left_is_watched_as_any_other(
     pc: CabinetPc, session: DesktopSession
 ) -> None:
     """A cover that falls is put back; a colleague does not get in, the holder does."""
-    owners = Owners(pc.folder / "sessions.json")
+    owners = SessionOwners(pc.folder / "sessions.json")
     successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)
     successor.lock_left_open(within_s=10)
     left = successor._bound["root"]
     assert left.phase is LockPhase.LOCKED
-    pc.desktop.fall(session, False)
+    pc.desktop.fall(session, ended_well=False)
     left.settle(10)
     assert pc.desktop.locked == {session}
-    holder = pc.authority.verify(
-        Request("verify", "root", "sudo"), bytearray(PIN), Trace(), lambda: True
-    )
+    asker = Asker(Peer(os.getpid(), 0))
+    assert pc.authority.decide(Request("verify", "root", "sudo"), bytearray(PIN), asker).is_yes
+    holder = asker.holder
+    assert holder is not None
     other = replace(holder, practitioner=replace(holder.practitioner, ps_idnat="899900000029"))
     with pytest.raises(HolderNotAllowed):
         successor.may_open("root")(other.practitioner)
     with pytest.raises(CardBusy):
-        left.reopen(other, READER, 10) or successor.bind("root", other, READER)
+        left.reopen(other, READER, LOGIN, 10) or successor.bind("root", other, READER, LOGIN)
     assert pc.desktop.locked == {session}
-    successor.bind("root", holder, READER)
+    successor.bind("root", holder, READER, LOGIN)
+    assert left.phase is LockPhase.OPENING
+    pc.desktop.fall(session, ended_well=True)
+    left.settle(10)
     assert left.phase is LockPhase.OPEN
-    assert pc.desktop.locked == set()
     successor.close(10)
     assert pc.desktop.locked == {session}
 
@@ -440,7 +511,7 @@ def test_a_new_daemon_waits_for_logind_to_lock(
     """While logind does not answer a new daemon goes on trying."""
     monkeypatch.setattr("pam_helper.locking.session.AGAIN_S", 0.01)
     pc.desktop.answers = False
-    owners = Owners(pc.folder / "sessions.json")
+    owners = SessionOwners(pc.folder / "sessions.json")
     successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)
     successor.lock_left_open(within_s=0.05)
     assert pc.desktop.locked == set()
@@ -451,7 +522,7 @@ def test_a_new_daemon_waits_for_logind_to_lock(
 
 def test_a_new_daemon_forgets_a_session_that_is_over(pc: CabinetPc) -> None:
     """Nothing is left to lock, and the account is free."""
-    owners = Owners(pc.folder / "other.json")
-    owners.put("root", "899900000011")
+    owners = SessionOwners(pc.folder / "other.json")
+    owners.put("root", SessionOwner("899900000011", ("c1",)))
     BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners).lock_left_open(within_s=10)
-    assert Owners(pc.folder / "other.json").all() == {}
+    assert SessionOwners(pc.folder / "other.json").all() == {}
