@@ -8,11 +8,11 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from cps_auth.errors import CardBusy, CpsAuthError, RequestRefused
+from cps_auth.errors import CardBusy, CpsAuthError
 from cps_auth.pin_entry import wipe
 from pam_helper.daemon.authority import Answer, Asker, Authority
 from pam_helper.daemon.protocol import ALIVE, Inbox, Peer, Reply, Request, encode_reply
-from pam_helper.daemon.replies import code_instead, refusal, reply_to
+from pam_helper.daemon.replies import refusal, reply_to
 
 READ_WITHIN_S = 5.0
 """A client has everything in hand when it connects: the PIN was typed before."""
@@ -71,7 +71,7 @@ def answer(connection: socket.socket, peer: Peer, authority: Authority, language
     try:
         reply = _decide(inbox, case)
     except CpsAuthError as error:
-        case.answer(_refusal(case, error), str(error))
+        case.answer(refusal(error, language), str(error))
     except Exception as error:
         # Its message could quote anything that was being worked on, so it is not logged.
         case.answer(Reply("PAM_SYSTEM_ERR", "unforeseen"), type(error).__name__)
@@ -87,9 +87,8 @@ def _decide(inbox: Inbox, case: _Case) -> Reply:
     try:
         if request.verb == "ping":
             return ALIVE
-        if request.verb in ("ask", "require", "hello"):
-            _send(inbox.connection, ALIVE)
         if request.verb in ("ask", "require"):
+            _send(inbox.connection, ALIVE)
             return _question(request, case)
         return reply_to(case.authority.decide(request, secret, case.asker), case.language)
     finally:
@@ -105,16 +104,6 @@ def _question(request: Request, case: _Case) -> Reply:
         return reply_to(case.authority.decide(request, bytearray(), case.asker), case.language)
     finally:
         timer.cancel()
-
-
-def _refusal(case: _Case, error: CpsAuthError) -> Reply:
-    told = refusal(error, case.language)
-    request = case.request
-    if request is None or request.verb not in ("probe", "hello"):
-        return told
-    if isinstance(error, RequestRefused) or not case.authority.offers_code(request.account):
-        return told
-    return code_instead(told, case.language)
 
 
 def _is_there(connection: socket.socket) -> bool:
@@ -140,7 +129,7 @@ def _send(connection: socket.socket, reply: Reply) -> None:
 def _log_outcome(case: _Case, reply: Reply, detail: str) -> None:
     """Write the audit line: who asked what for whom, on which evidence, and what came out."""
     request, asker = case.request, case.asker
-    if reply.code in ("alive", "question"):
+    if reply.code == "alive":
         return
     evidence = asker.holder.revocation if asker.holder else ()
     oldest = min((piece.this_update for piece in evidence), default=None)
@@ -157,8 +146,9 @@ def _log_outcome(case: _Case, reply: Reply, detail: str) -> None:
         "trust": asker.holder.trust if asker.holder else None,
         "evidence_age_s": None if oldest is None else round((at - oldest).total_seconds()),
     }
+    level = logging.INFO if reply.result == "PAM_SUCCESS" else logging.WARNING
     _audit.log(
-        logging.INFO if reply.result == "PAM_SUCCESS" else logging.WARNING,
+        logging.DEBUG if reply.code == "question" else level,
         "%s detail=%r",
         " ".join(f"{name}={fact}" for name, fact in facts.items()),
         detail,

@@ -6,11 +6,9 @@ Nothing is decided here about a card or a certificate: that is `cps_auth.login.v
 from __future__ import annotations
 
 import logging
-import os
 import pwd
 import time
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +20,6 @@ from cps_auth.errors import (
     ConfigurationError,
     CpsAuthError,
     PeerNotAllowed,
-    PinBlocked,
     PinEntryCancelled,
     WrongPin,
 )
@@ -36,7 +33,7 @@ from pam_helper.daemon.card_worker import CardWorker
 from pam_helper.daemon.protocol import Peer, Request
 from pam_helper.daemon.rate_limit import RateLimit
 from pam_helper.daemon.services import ServiceRole, role_of
-from pam_helper.locking.claims import Login
+from pam_helper.locking.session_owners import Login
 from pam_helper.locking.sessions import BoundSessions
 
 ORIGIN = "cps-auth:pam"
@@ -61,6 +58,7 @@ class Answer:
         verb: of the request.
         attempts_left: PIN attempts, None when the card is not there or does not say.
         is_answered: whether a card counts at all for this service.
+        is_required: whether nothing else counts.
         codes_left: one-time codes that the account can use.
         is_yes: whether a secret was right.
     """
@@ -68,6 +66,7 @@ class Answer:
     verb: str
     attempts_left: int | None = None
     is_answered: bool = True
+    is_required: bool = False
     codes_left: int = 0
     is_yes: bool = False
 
@@ -152,36 +151,23 @@ class Authority:
             return self._question(request, role, asker)
         if role is None:
             raise PeerNotAllowed
-        program = (asker.peer.uid, request.account, request.service, _executable(asker.peer.pid))
-        match request.verb:
-            case "verify" | "last":
-                return self._verify(request, secret, role, asker, program)
-            case "code":
-                return self._use_code(request, secret, role, asker, program)
-            case _:
-                return self._probe(request, asker)
+        program = (asker.peer.uid, request.account, request.service, asker.peer.executable())
+        decide = self._use_code if request.verb == "code" else self._verify
+        return decide(request, secret, role, asker, program)
 
     def _question(self, request: Request, role: ServiceRole | None, asker: Asker) -> Answer:
         """Return what to ask the person for; a card that cannot be used now changes nothing."""
-        if request.verb == "ask":
+        is_required = request.verb == "require" or request.service in self._services.card_required
+        if not is_required:
             accounts.check_enrolled(request.account, self._accounts_path)
         if role is None:
             return Answer(request.verb, is_answered=False)
-        answer = Answer(request.verb, codes_left=self._codes_left(request.account))
+        codes_left, left = self._codes_left(request.account), None
         try:
             left = self._look(request, asker)
         except CpsAuthError as error:
             _log.info("question to %s: %s", request.account, error.code)
-            return answer
-        return Answer(request.verb, left, codes_left=answer.codes_left)
-
-    def _probe(self, request: Request, asker: Asker) -> Answer:
-        """Tell whether the card in the reader could log the account in. Costs no attempt."""
-        accounts.check_enrolled(request.account, self._accounts_path)
-        left = self._look(request, asker)
-        if left == 0:
-            raise PinBlocked
-        return Answer(request.verb, left)
+        return Answer(request.verb, left, codes_left=codes_left, is_required=is_required)
 
     def _look(self, request: Request, asker: Asker) -> int | None:
         self._looks.count((asker.peer.uid, request.account), time.monotonic())
@@ -204,28 +190,19 @@ class Authority:
     ) -> Answer:
         """Log the card's holder in to the account, and bind what that opens to the card."""
         self._looks.count((asker.peer.uid, request.account), time.monotonic())
-        self._wrong_pins.count(program, time.monotonic())
-        is_wrong = False
-        try:
-            holder, card = self._worker.run(
+        with self._wrong_pins.counting(program, time.monotonic(), unless=WrongPin):
+            asker.holder, card = self._worker.run(
                 request.account,
                 lambda wanted: self._log_in(request, pin, asker, wanted),
                 asker.when_overdue,
             )
-        except WrongPin:
-            is_wrong = True
-            raise
-        finally:
-            if not is_wrong:
-                self._wrong_pins.forgive(program)
-        asker.holder = holder
-        self._require_stayed(card)  # before anything is bound, opened or forgotten
+        _require_stayed(card)  # before anything is bound, opened or forgotten
         if role is not ServiceRole.STEP_UP:
             unlocks = role is ServiceRole.SCREEN
             login = Login(asker.peer.pid, request.service, unlocks=unlocks)
-            self._sessions.bind(request.account, holder, card.description.reader, login)
+            self._sessions.bind(request.account, asker.holder, card.description.reader, login)
             try:
-                self._require_stayed(card)  # now that events reach the session
+                _require_stayed(card)  # now that events reach the session
             except BaseException:
                 self._sessions.feed(request.account, LockEvent.CARD_OUT)
                 raise
@@ -254,10 +231,6 @@ class Authority:
         if request.verb != "last":
             return False
         return peer.uid == 0 or self._sessions.is_covered(request.account)
-
-    def _require_stayed(self, card: Card) -> None:
-        if not card.has_stayed():
-            raise CardRemoved
 
     def _use_code(
         self,
@@ -294,10 +267,6 @@ class Authority:
             _log.error("one-time codes: %s", error)
             return 0
 
-    def offers_code(self, account: str) -> bool:
-        """Return whether the account could use a one-time code now."""
-        return self._codes_left(account) > 0
-
     def _allow(self, request: Request, asker: Asker) -> AccountCheck:
         in_accounts = accounts.allow(request.account, self._accounts_path, at=self.clock())
         in_session = self._sessions.may_open(request.account)
@@ -308,6 +277,11 @@ class Authority:
             in_session(practitioner)
 
         return check
+
+
+def _require_stayed(card: Card) -> None:
+    if not card.has_stayed():
+        raise CardRemoved
 
 
 def _check_peer(peer: Peer, request: Request) -> None:
@@ -322,11 +296,3 @@ def _check_peer(peer: Peer, request: Request) -> None:
         raise PeerNotAllowed from None
     if peer.uid not in (0, account_uid):
         raise PeerNotAllowed
-
-
-def _executable(pid: int) -> tuple[int, int]:
-    """Return which file a process runs: one program's wrong codes are not another's."""
-    with suppress(OSError):
-        status = os.stat(f"/proc/{pid}/exe")  # noqa: PTH116 - a link of the kernel's, followed
-        return status.st_dev, status.st_ino
-    return 0, 0

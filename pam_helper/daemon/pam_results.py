@@ -1,4 +1,4 @@
-"""The PAM surface's table: the PAM result of every error. Never success, never PAM_IGNORE.
+"""Table of PAM results, one for every error. Never success, never PAM_IGNORE.
 
 They travel in the protocol, for the log and for the client, which returns them.
 
@@ -22,6 +22,7 @@ PamResult = Literal[
     "PAM_MAXTRIES",
     "PAM_CRED_UNAVAIL",
     "PAM_CRED_EXPIRED",
+    "PAM_USER_UNKNOWN",
 ]
 """The results that the protocol knows, by name: their numbers are the platform's."""
 

@@ -15,18 +15,17 @@ logs in with the PIN, `last` does so on the last attempt too, `code` with a one-
 administrator. NEXT says what an answer to the question is for. The one reply that opens a session
 is `VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side open until
 it has the reply: one that has closed or half-closed is gone, and its PIN is dropped.
-
-For `pam_exec`, which asks by itself: `probe` tells whether the card in the reader could log the
-account in. `ask`, `require` and `hello` (a `probe`) are answered at once by the reply to `ping`,
-and by their own behind it.
+`ask` and `require` are answered at once by the reply to `ping`, and by their own behind it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast, get_args
 
@@ -45,8 +44,8 @@ PIN_DIGITS = 4
 CODE_CHARACTERS = 12
 """Of a one-time code, see `pam_helper.accounts.one_time_codes`."""
 
-Verb = Literal["ask", "require", "probe", "hello", "verify", "last", "code", "ping"]
-Next = Literal["card", "card+code", "any", "any+code", "password", "pin", "code", "-"]
+Verb = Literal["ask", "require", "verify", "last", "code", "ping"]
+Next = Literal["card", "card+code", "any", "any+code", "password", "-"]
 SECRET_LENGTHS: dict[Verb, int] = {
     "verify": PIN_DIGITS,
     "last": PIN_DIGITS,
@@ -68,6 +67,13 @@ class Peer:
 
     pid: int
     uid: int
+
+    def executable(self) -> tuple[int, int]:
+        """Return which file it runs, by device and inode; zeros when nobody can tell."""
+        with suppress(OSError):
+            status = os.stat(f"/proc/{self.pid}/exe")  # noqa: PTH116 - the kernel's, followed
+            return status.st_dev, status.st_ino
+        return 0, 0
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -118,7 +124,7 @@ class Reply:
     """The daemon's answer."""
 
     result: PamResult
-    code: str  # of cps_auth.errors, or "question", "usable", "verified", "code-accepted", "alive"
+    code: str  # of cps_auth.errors, or "question", "verified", "code-accepted", "alive"
     lines: tuple[str, ...] = ()
     attempts_left: int | None = None
     next: Next = "-"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 from cps_auth.errors import TooManyRequests
 
@@ -51,6 +52,27 @@ class RateLimit:
         with self._mutex:
             if times := self._asked.get(asker):
                 times.pop()
+
+    @contextmanager
+    def counting(self, asker: Hashable, now_s: float, *, unless: type[Exception]) -> Iterator[None]:
+        """Count a request while it is served, and forgive it unless it fails so.
+
+        Args:
+            asker, now_s: as for `count`.
+            unless: what is not forgiven.
+
+        Raises:
+            TooManyRequests: it was not served.
+        """
+        self.count(asker, now_s)
+        try:
+            yield
+        except unless:
+            raise
+        except BaseException:
+            self.forgive(asker)
+            raise
+        self.forgive(asker)
 
     def _forget_old(self, now_s: float) -> None:
         for asker, times in list(self._asked.items()):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import replace
 
 from cps_auth.errors import CpsAuthError, HolderNotAllowed, LastAttempt
-from cps_auth.wording import explain, pin_prompt, translations
+from cps_auth.wording import explain, translations
 from pam_helper.daemon.authority import Answer
 from pam_helper.daemon.pam_results import PAM_RESULTS
 from pam_helper.daemon.protocol import VERIFIED, Next, Reply
@@ -30,7 +29,6 @@ _ANY_LAST = _("Last try: !code, or password:")
 _CARD_LAST = _("Last try: !code:")
 _PASSWORD = _("Password:")
 _HOW_LAST = _("One try is left for this card. To use it, type ! and then the code.")
-_CODE_PROMPT = _("One-time code:")
 _CODE_USED = _("One-time code used; {count} left. The person who looks after this PC is told.")
 _CODE_REFUSED = _("This one-time code is not valid, or was used before.")
 _NOBODY_TO_TELL = "account-not-enrolled"
@@ -51,11 +49,6 @@ def reply_to(answer: Answer, language: str) -> Reply:
             return VERIFIED
         case "code":
             return _code(answer, language)
-        case "probe" | "hello":
-            left = answer.attempts_left
-            how = (translations(language).gettext(_HOW_LAST),) if left == 1 else ()
-            lines = (*how, pin_prompt(left, language).strip())
-            return Reply("PAM_SUCCESS", "usable", lines, left, "pin")
     return Reply("PAM_SYSTEM_ERR", "unforeseen")
 
 
@@ -63,7 +56,7 @@ def _question(answer: Answer, language: str) -> Reply:
     tr = translations(language)
     if not answer.is_answered:
         return Reply("PAM_SUCCESS", "question", (tr.gettext(_PASSWORD),), None, "password")
-    is_any, left = answer.verb == "ask", answer.attempts_left
+    is_any, left = not answer.is_required, answer.attempts_left
     lines = []
     if left == 1:
         lines.append(tr.gettext(_HOW_LAST))
@@ -98,7 +91,7 @@ def refusal(error: CpsAuthError, language: str) -> Reply:
     if isinstance(error, LastAttempt):
         lines = [words.happened, translations(language).gettext(_HOW_LAST)]
     if isinstance(error, HolderNotAllowed) and error.reason == _NOBODY_TO_TELL:
-        lines = []
+        return Reply("PAM_USER_UNKNOWN", error.code)
     left = error.data().get("attempts_left")
     return Reply(
         PAM_RESULTS[type(error)],
@@ -106,12 +99,6 @@ def refusal(error: CpsAuthError, language: str) -> Reply:
         _fitting(lines),
         left if isinstance(left, int) else None,
     )
-
-
-def code_instead(told: Reply, language: str) -> Reply:
-    """Return a refused `probe` that asks for a one-time code: the account has one."""
-    prompt = translations(language).gettext(_CODE_PROMPT)
-    return replace(told, lines=(*told.lines, prompt), next="code")
 
 
 def _fitting(lines: Iterable[str]) -> tuple[str, ...]:

@@ -11,10 +11,9 @@ from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
-from pam_helper.locking.claims import Claims, Login
 from pam_helper.locking.lockers import Locking
 from pam_helper.locking.session import BoundSession, lock_unwatched
-from pam_helper.locking.session_owners import SessionOwners
+from pam_helper.locking.session_owners import Claims, Login, SessionOwners
 
 REOPEN_WITHIN_S = 8.0
 """What is still being done to a session is waited for this long before a login is refused."""
@@ -180,10 +179,10 @@ class BoundSessions:
     def _drop(self, account: str) -> None:
         """Forget sessions that are over."""
         with self._mutex:
-            session = self._bound.pop(account, None)
+            session = self._bound.get(account)
         if session is not None:
             session.release()
-            session.close(0)
+            session.settle(REOPEN_WITHIN_S)
         self._owners.put(account, None)
 
     def _all(self) -> list[BoundSession]:

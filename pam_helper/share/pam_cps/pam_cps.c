@@ -1,16 +1,19 @@
 /*
  * pam_cps.so: asks the card daemon of cps-auth, over a protocol described in docs/protocol.md.
  *
- * It decides nothing. The answer is no until the daemon, which must be root's, has said yes in
- * exactly its words; that one comparison is the last act of pam_sm_authenticate. PAM_IGNORE is
- * never returned: an error is never left for another module to decide.
+ * It asks the person one question, and looks then: four digits are for the card, anything else is
+ * handed on to the next module as PAM_AUTHTOK. It decides nothing. The answer is no until the
+ * daemon, which must be root's, has said yes in exactly its words; that one comparison is the last
+ * act of pam_sm_authenticate. PAM_IGNORE is never returned.
  *
- * Arguments: lang=fr (default) or lang=en, for the three sentences that are this module's own.
+ * Arguments: lang=fr (default) or lang=en, for the sentences that are this module's own;
+ * card_required: no password counts, so nothing is handed on.
  *
  * What each function returns:
  *   pam_sm_authenticate   PAM_SUCCESS            the daemon said yes
- *                         PAM_AUTHINFO_UNAVAIL   no daemon, no reader, no card, or a login from afar
- *                         PAM_USER_UNKNOWN       a name that no account of ours can have
+ *                         PAM_USER_UNKNOWN       not for the card: the next module's. The only
+ *                                                result that may lead on to a password
+ *                         PAM_AUTHINFO_UNAVAIL   no daemon, no reader, no card
  *                         PAM_AUTH_ERR           wrong PIN, or an answer that is none
  *                         PAM_PERM_DENIED        revoked card, no access here, or a set-uid
  *                                                program that somebody else runs
@@ -57,20 +60,25 @@
 #define ALIVE_LINE "PAM_AUTHINFO_UNAVAIL alive - -\n"
 #define VERIFIED_DATA "cps_auth_verified"
 
-enum words { NO_ANSWER, NOT_A_PIN, NOT_A_CODE, WORDS };
+enum words { NO_ANSWER, NOT_A_PIN, NOT_HERE, ANY_PROMPT, CARD_PROMPT, PASSWORD_PROMPT, WORDS };
 
 static const char *const SENTENCES[2][WORDS] = {
     {"Le service de la carte CPS ne répond pas.",
-     "Le code porteur a quatre chiffres ; rien n'a été envoyé à la carte.",
-     "Ce n'est pas un code de secours."},
+     "Le code de la carte a quatre chiffres ; rien n'a été envoyé à la carte.",
+     "La carte CPS n'est pas acceptée ici.", "Code de la carte ou mot de passe :",
+     "Code de la carte :", "Mot de passe :"},
     {"The CPS card service does not answer.",
-     "The PIN has four digits; nothing was sent to the card.", "This is not a one-time code."},
+     "The card code has four digits; nothing was sent to the card.",
+     "The CPS card is not accepted here.", "Card code or password:", "Card code:",
+     "Password:"},
 };
 
 struct client {
     pam_handle_t *pamh;
     bool silent;
     bool english;
+    bool card_required;
+    bool is_others; /* a set-uid program that another user runs: no card is used for it */
     const char *user;
     const char *service;
 };
@@ -159,7 +167,7 @@ static bool receive_all(int fd, struct reply *reply, int64_t deadline_ms) {
     }
 }
 
-/* Ask one question; `secret` is NULL, for `hello`, or a buffer of `secret_length` characters. */
+/* Ask the daemon; `secret` is NULL, for the question, or a buffer of `secret_length` characters. */
 static bool ask(const struct client *client, const char *verb, const char *secret,
                 size_t secret_length, struct reply *reply) {
     uint8_t request[MAX_REQUEST + 1 + MAX_SECRET];
@@ -215,21 +223,10 @@ static int refuse(const struct client *client, const struct reply *reply) {
     return answer.result == PAM_SUCCESS ? PAM_SYSTEM_ERR : answer.result;
 }
 
-static int verify(const struct client *client, const char *text) {
-    int result = PAM_SYSTEM_ERR;
-    char *typed = prompt(client, text, &result);
-    if (typed == NULL) return result;
+/* Have the daemon verify four digits; `verb` is "verify" or, where the person said so, "last". */
+static int verify(const struct client *client, const char *verb, const char *pin) {
     struct reply reply;
-    bool answered = false;
-    bool is_pin = looks_like_pin(typed, PIN_DIGITS);
-    if (is_pin) answered = ask(client, "verify", typed, PIN_DIGITS, &reply);
-    explicit_bzero(typed, strlen(typed));
-    free(typed);
-    if (!is_pin) {
-        tell_own(client, NOT_A_PIN);
-        return PAM_AUTH_ERR;
-    }
-    if (!answered) {
+    if (!ask(client, verb, pin, PIN_DIGITS, &reply)) {
         tell_own(client, NO_ANSWER);
         return PAM_AUTHINFO_UNAVAIL;
     }
@@ -237,48 +234,77 @@ static int verify(const struct client *client, const char *text) {
     return PAM_SUCCESS;
 }
 
-static int use_code(const struct client *client, const char *text) {
-    int result = PAM_SYSTEM_ERR;
-    char *typed = prompt(client, text, &result);
-    if (typed == NULL) return result;
+/* Try what was typed as a one-time code; PAM_USER_UNKNOWN if it is none, and may be a password. */
+static int use_code(const struct client *client, const char *typed, bool is_required) {
     char code[CODE_CHARACTERS];
     struct reply reply;
-    bool answered = false;
-    bool is_code = normalise_code(typed, code, sizeof code);
-    explicit_bzero(typed, strlen(typed));
-    free(typed);
-    if (is_code) answered = ask(client, "code", code, sizeof code, &reply);
-    explicit_bzero(code, sizeof code);
-    if (!is_code) {
-        tell_own(client, NOT_A_CODE);
-        return PAM_AUTH_ERR;
-    }
-    if (!answered) {
-        tell_own(client, NO_ANSWER);
-        return PAM_AUTHINFO_UNAVAIL;
-    }
-    if (!begins_with(&reply, "PAM_SUCCESS code-accepted - -\n")) return refuse(client, &reply);
     struct answer answer;
+    bool answered = normalise_code(typed, code, sizeof code) &&
+                    ask(client, "code", code, sizeof code, &reply);
+    explicit_bzero(code, sizeof code);
+    if (!answered) return PAM_USER_UNKNOWN;
+    if (!begins_with(&reply, "PAM_SUCCESS code-accepted - -\n"))
+        return is_required ? refuse(client, &reply) : PAM_USER_UNKNOWN;
     if (!read_answer(&reply, &answer)) return PAM_SYSTEM_ERR;
     for (size_t i = 0; i < answer.line_count; i++) tell(client, PAM_TEXT_INFO, answer.lines[i]);
     return PAM_SUCCESS;
 }
 
-/* Ask what can be done, show why not, and do it. */
+/* Hand what is not for the card to the next module, which asks nothing then. */
+static int hand_on(const struct client *client, const char *typed) {
+    if (pam_set_item(client->pamh, PAM_AUTHTOK, typed) != PAM_SUCCESS) return PAM_SYSTEM_ERR;
+    return PAM_USER_UNKNOWN;
+}
+
+/* Decide on the answer. Without the daemon's word (`found` is NULL) four digits are no password. */
+static int decide(const struct client *client, const struct answer *found, const char *typed) {
+    bool is_required = client->card_required || (found != NULL && found->next == NEXT_CARD);
+    enum typed kind = kind_of(typed, PIN_DIGITS);
+    if (kind != TYPED_OTHER && found != NULL && found->next == NEXT_PASSWORD) {
+        tell_own(client, NOT_HERE);
+        return PAM_AUTH_ERR;
+    }
+    if (client->is_others && kind != TYPED_OTHER) return PAM_AUTH_ERR;
+    if (kind == TYPED_PIN) return verify(client, "verify", typed);
+    if (kind == TYPED_LAST) return verify(client, "last", typed + 1);
+    if (found != NULL && found->takes_code && !client->is_others) {
+        int result = use_code(client, typed, is_required);
+        if (result != PAM_USER_UNKNOWN) return result;
+    }
+    if (!is_required) return hand_on(client, typed);
+    tell_own(client, found == NULL ? NO_ANSWER : NOT_A_PIN);
+    return found == NULL ? PAM_AUTHINFO_UNAVAIL : PAM_AUTH_ERR;
+}
+
+/* Ask the one question, whatever the reader holds, and decide on the answer. */
 static int authenticate(const struct client *client) {
     struct reply reply;
     struct answer answer;
-    if (!ask(client, "hello", NULL, 0, &reply)) {
-        tell_own(client, NO_ANSWER);
-        return PAM_AUTHINFO_UNAVAIL;
+    const struct answer *found = NULL;
+    enum words own = client->card_required ? CARD_PROMPT : ANY_PROMPT;
+    const char *text = SENTENCES[client->english ? 1 : 0][own];
+    if (ask(client, client->card_required ? "require" : "ask", NULL, 0, &reply) &&
+        read_answer(&reply, &answer)) {
+        if (answer.result == PAM_USER_UNKNOWN) return PAM_USER_UNKNOWN;
+        if (client->is_others) {
+            answer.next = NEXT_PASSWORD;
+            found = &answer;
+            text = SENTENCES[client->english ? 1 : 0][PASSWORD_PROMPT];
+        } else if (answer.result == PAM_SUCCESS && answer.next != NEXT_NOTHING &&
+                   answer.line_count > 0) {
+            found = &answer;
+            text = answer.lines[answer.line_count - 1]; /* the last line is the prompt */
+            for (size_t i = 0; i + 1 < answer.line_count; i++)
+                tell(client, PAM_TEXT_INFO, answer.lines[i]);
+        }
     }
-    if (!read_answer(&reply, &answer)) return PAM_SYSTEM_ERR;
-    if (answer.next == NEXT_NOTHING || answer.line_count == 0) return refuse(client, &reply);
-    size_t last = answer.line_count - 1; /* the last line is the prompt */
-    for (size_t i = 0; i < last; i++) tell(client, PAM_TEXT_INFO, answer.lines[i]);
-    if (answer.next == NEXT_CODE) return use_code(client, answer.lines[last]);
-    if (answer.result != PAM_SUCCESS) return PAM_SYSTEM_ERR;
-    return verify(client, answer.lines[last]);
+    int result = PAM_SYSTEM_ERR;
+    char *typed = prompt(client, text, &result);
+    if (typed == NULL) return result;
+    result = decide(client, found, typed);
+    explicit_bzero(typed, strlen(typed));
+    free(typed);
+    return result;
 }
 
 /*
@@ -290,7 +316,7 @@ static bool may_ask(const struct client *client) {
     if (runs_it == 0 || runs_it == geteuid()) return true; /* the daemon sees who it is */
     const struct passwd *account = pam_modutil_getpwnam(client->pamh, client->user);
     if (account != NULL && account->pw_uid == runs_it) return true;
-    pam_syslog(client->pamh, LOG_NOTICE, "uid %u asks for %s by a set-uid program: refused",
+    pam_syslog(client->pamh, LOG_NOTICE, "uid %u asks for %s by a set-uid program: no card",
                (unsigned)runs_it, client->user);
     return false;
 }
@@ -305,17 +331,20 @@ static int describe(struct client *client) {
         !is_name(service))
         return PAM_SYSTEM_ERR;
     client->service = service;
-    /* Whoever comes from afar is not in front of the reader. */
+    /* Whoever comes from afar is not in front of the reader: that is for other modules. */
     if (pam_get_item(client->pamh, PAM_RHOST, &host) == PAM_SUCCESS && host != NULL &&
         !is_this_machine(host))
-        return PAM_AUTHINFO_UNAVAIL;
-    return may_ask(client) ? PAM_SUCCESS : PAM_PERM_DENIED;
+        return PAM_USER_UNKNOWN;
+    client->is_others = !may_ask(client);
+    return client->is_others && client->card_required ? PAM_PERM_DENIED : PAM_SUCCESS;
 }
 
 static bool read_arguments(struct client *client, int argc, const char **argv) {
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "lang=en") == 0) {
             client->english = true;
+        } else if (strcmp(argv[i], "card_required") == 0) {
+            client->card_required = true;
         } else if (strcmp(argv[i], "lang=fr") != 0) {
             pam_syslog(client->pamh, LOG_ERR, "unknown argument: %s", argv[i]);
             return false;

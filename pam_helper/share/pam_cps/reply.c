@@ -20,6 +20,7 @@ static const struct {
     {"PAM_MAXTRIES", PAM_MAXTRIES},
     {"PAM_CRED_UNAVAIL", PAM_CRED_UNAVAIL},
     {"PAM_CRED_EXPIRED", PAM_CRED_EXPIRED},
+    {"PAM_USER_UNKNOWN", PAM_USER_UNKNOWN},
 };
 
 struct span {
@@ -60,17 +61,23 @@ static bool read_result(struct span word, int *result) {
     return false;
 }
 
-static bool read_next(struct span word, enum next *next) {
-    if (is(word, "-")) {
-        *next = NEXT_NOTHING;
-    } else if (is(word, "pin")) {
-        *next = NEXT_PIN;
-    } else if (is(word, "code")) {
-        *next = NEXT_CODE;
-    } else {
-        return false;
+static bool read_next(struct span word, struct answer *answer) {
+    static const struct {
+        const char *word;
+        enum next next;
+        bool takes_code;
+    } WORDS[] = {
+        {"-", NEXT_NOTHING, false}, {"password", NEXT_PASSWORD, false},
+        {"any", NEXT_ANY, false},   {"any+code", NEXT_ANY, true},
+        {"card", NEXT_CARD, false}, {"card+code", NEXT_CARD, true},
+    };
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++) {
+        if (!is(word, WORDS[i].word)) continue;
+        answer->next = WORDS[i].next;
+        answer->takes_code = WORDS[i].takes_code;
+        return true;
     }
-    return true;
+    return false;
 }
 
 /* Copy a line to show: nothing in it moves a cursor or ends a string early. */
@@ -87,16 +94,14 @@ bool read_answer(const struct reply *reply, struct answer *answer) {
     struct span rest = {reply->bytes, reply->length};
     struct span first, result, code, attempts, line;
     int pam_result = PAM_SYSTEM_ERR;
-    enum next next = NEXT_NOTHING;
     *answer = (struct answer){.result = PAM_SYSTEM_ERR};
     if (!cut(&rest, '\n', &first)) return false;
     if (!cut(&first, ' ', &result) || !cut(&first, ' ', &code) || !cut(&first, ' ', &attempts))
         return false;
     if (code.length == 0 || attempts.length == 0) return false;
-    if (!read_result(result, &pam_result) || !read_next(first, &next)) return false;
+    if (!read_result(result, &pam_result) || !read_next(first, answer)) return false;
     while (answer->line_count < MAX_LINES && cut(&rest, '\n', &line))
         copy_line(line, answer->lines[answer->line_count++]);
-    answer->next = next;
     answer->result = pam_result;
     return true;
 }
@@ -106,6 +111,11 @@ bool looks_like_pin(const char *text, size_t digits) {
     for (size_t i = 0; i < digits; i++)
         if (text[i] < '0' || text[i] > '9') return false;
     return true;
+}
+
+enum typed kind_of(const char *text, size_t digits) {
+    if (looks_like_pin(text, digits)) return TYPED_PIN;
+    return *text == '!' && looks_like_pin(text + 1, digits) ? TYPED_LAST : TYPED_OTHER;
 }
 
 static bool is_letter_or_digit(char character) {

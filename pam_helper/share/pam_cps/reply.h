@@ -15,11 +15,13 @@ struct reply {
     size_t length;
 };
 
-enum next { NEXT_NOTHING, NEXT_PIN, NEXT_CODE };
+/* What an answer to the question is for; the card counts in the last two. */
+enum next { NEXT_NOTHING, NEXT_PASSWORD, NEXT_ANY, NEXT_CARD };
 
 struct answer {
     int result; /* a PAM code; never PAM_IGNORE */
     enum next next;
+    bool takes_code; /* what looks like a one-time code may be one */
     size_t line_count;
     char lines[MAX_LINES][MAX_LINE]; /* to show: printable, terminated */
 };
@@ -35,6 +37,10 @@ bool read_answer(const struct reply *reply, struct answer *answer);
 
 /* Whether the text is exactly so many ASCII digits. */
 bool looks_like_pin(const char *text, size_t digits);
+
+/* What a text that was typed is: how PINs, the sign of the last try, and codes look. */
+enum typed { TYPED_OTHER, TYPED_PIN, TYPED_LAST };
+enum typed kind_of(const char *text, size_t digits);
 
 /* Copy a typed one-time code without its separators, in capitals; false if it is none. */
 bool normalise_code(const char *typed, char *code, size_t length);

@@ -22,9 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from cps_auth.errors import CardBusy, HolderNotAllowed
 from cps_auth.model import CardEvent, CardEventKind, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase
-from pam_helper.locking.claims import Login
 from pam_helper.locking.lockers import DesktopSession, Locking
-from pam_helper.locking.session_owners import SessionOwners
+from pam_helper.locking.session_owners import Login, SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 from tests.pam.locking.obedient_desktop import ObedientDesktop
 from tests.pam.locking.test_lock_machine import HOLDER, OTHER
@@ -49,7 +48,7 @@ class Daemon(RuleBasedStateMachine):
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         self._patches: list[Any] = [
-            mock.patch("pam_helper.locking.session.AGAIN_S", 0.001),
+            mock.patch("pam_helper.locking.lock_round.AGAIN_S", 0.001),
             mock.patch("cps_auth.files.os.fsync", return_value=None),
         ]
         for patch in self._patches:
@@ -159,8 +158,7 @@ class Daemon(RuleBasedStateMachine):
     def kill(self) -> None:
         """SIGKILL, and the next daemon."""
         for session in self.sessions._all():
-            session._waiting.put(None)
-            session._thread.join(10)
+            session._jobs.end(10)
         self.opened_at = {}
         self._start()
 
@@ -173,7 +171,7 @@ class Daemon(RuleBasedStateMachine):
             bound = self.sessions._all()
             for session in bound:
                 session.settle(1)
-            if all(session._is_vacant or session.phase in QUIET for session in bound):
+            if all(session._round.is_vacant or session.phase in QUIET for session in bound):
                 return
             assert time.monotonic() < deadline_s, [(s.account, s.phase) for s in bound]
             time.sleep(0.001)

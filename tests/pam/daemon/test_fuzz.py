@@ -31,13 +31,13 @@ MESSAGES = int(os.environ.get("CPS_AUTH_FUZZ_MESSAGES", "20000"))
 CONNECTIONS = int(os.environ.get("CPS_AUTH_FUZZ_CONNECTIONS", "2000"))
 THROUGH_THE_WHOLE_DAEMON = max(200, MESSAGES // 100)
 SEEDS = [
-    b"cps1 probe root xsecurelock\n",
+    b"cps1 ask root xsecurelock\n",
     b"cps1 verify root login\n\x049999",
     b"cps1 verify root login\n\x04abcd",
     b"cps1 code root login\n\x0cABCDEFGHJKLM",
     b"cps1 ping root watchdog\n",
-    b"cps1 hello root xsecurelock\n",
-    b"cps1 probe nobody sudo\n",
+    b"cps1 require root xsecurelock\n",
+    b"cps1 ask nobody sudo\n",
     b'{"verb":"verify"}\n',
 ]
 
@@ -72,7 +72,7 @@ def test_the_parser_lets_only_requests_through() -> None:
         except CpsAuthError:
             continue
         read += 1
-        assert request.verb in ("probe", "hello", "verify", "code", "ping")
+        assert request.verb in ("ask", "require", "verify", "last", "code", "ping")
         assert f"cps1 {request.verb} {request.account} {request.service}".encode() == line
         assert time.monotonic() < deadline_s
     assert 0 < read < MESSAGES
@@ -167,7 +167,7 @@ def test_a_strangers_processes_at_the_real_socket(pc: CabinetPc) -> None:
     """Four at a time, as `nobody`, with messages that would be right for root: all is as before."""
     pc.folder.chmod(0o755)
     card = pc.insert("doctor")
-    assert pc.ask("probe")["code"] == "usable"
+    assert pc.ask("ask")["attempts_left"] == 3
     asked, descriptors = pc.readers.apdu_count, _open_descriptors()
     parts = [
         "from __future__ import annotations",

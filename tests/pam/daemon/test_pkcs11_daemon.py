@@ -102,8 +102,8 @@ def authority(tmp_path: Path, judge: Judge) -> Authority:
 def test_a_healthy_token_that_does_not_count_can_be_used(authority: Authority) -> None:
     """PKCS#11 tells no number of attempts; that is not the last attempt, and the PIN logs in."""
     asker = Asker(Peer(1, 0))
-    probe = authority.decide(Request("probe", "root", "login"), bytearray(), asker)
-    assert probe.attempts_left is None
+    question = authority.decide(Request("ask", "root", "login"), bytearray(), asker)
+    assert question.attempts_left is None
     request = Request("verify", "root", "login")
     with pytest.raises(WrongPin):
         authority.decide(request, bytearray(b"9999"), asker)

@@ -45,19 +45,10 @@ def test_the_next_daemon_takes_over_the_socket(pc_folder: Path) -> None:
             second.stop()
 
 
-def test_a_probe_tells_the_attempts_and_spends_none(pc: CabinetPc) -> None:
-    """The prompt to show carries the attempts left, and the card has compared nothing."""
-    card = pc.insert("doctor")
-    reply = pc.ask("probe")
-    assert (reply["result"], reply["code"], reply["attempts_left"]) == ("PAM_SUCCESS", "usable", 3)
-    assert "3 attempts left" in str(reply["lines"])
-    assert card.pin_attempts_left == 3
-
-
 ALIVE_LINE = b"PAM_AUTHINFO_UNAVAIL alive - -\n"
 
 
-def test_hello_answers_at_once_and_then_as_a_probe(pc: CabinetPc) -> None:
+def test_a_question_answers_at_once_and_spends_no_attempt(pc: CabinetPc) -> None:
     """The line that says "I am here" comes while the card is still being read."""
     card = pc.insert("doctor")
     is_heard = threading.Event()
@@ -65,25 +56,23 @@ def test_hello_answers_at_once_and_then_as_a_probe(pc: CabinetPc) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(10)
         connection.connect(str(pc.socket_path))
-        connection.sendall(b"cps1 hello root xsecurelock\n")
+        connection.sendall(b"cps1 ask root xsecurelock\n")
         assert connection.recv(len(ALIVE_LINE), socket.MSG_WAITALL) == ALIVE_LINE
         is_heard.set()
         reply = connection.makefile("rb").read()
     pc.readers.before_transmit = None
-    assert reply.startswith(b"PAM_SUCCESS usable 3 pin\n")
-    assert reply == pc.ask("probe")["raw"]
+    assert reply.startswith(b"PAM_SUCCESS question 3 any\n")
     assert card.pin_attempts_left == 3
 
 
-def test_hello_counts_as_a_probe(pc: CabinetPc) -> None:
-    """It is checked and limited as one: here who asks, and how often."""
+def test_too_many_questions_look_at_no_card(pc: CabinetPc) -> None:
+    """A program that loops is asked about the card no more, and its person can still type."""
     pc.insert("doctor")
-    assert pc.ask("hello", service="sshd")["raw"].startswith(  # type: ignore[attr-defined]
-        ALIVE_LINE + b"PAM_PERM_DENIED peer-not-allowed "
-    )
-    for number in range(60):
-        assert "usable" in str(pc.ask(("probe", "hello")[number % 2])["raw"])
-    assert "too-many-requests" in str(pc.ask("hello")["raw"])
+    for _ in range(60):
+        assert pc.ask("ask")["attempts_left"] == 3
+    before = pc.readers.apdu_count
+    assert (pc.ask("ask")["attempts_left"], pc.ask("ask")["next"]) == (None, "any")
+    assert pc.readers.apdu_count == before
 
 
 def test_no_thread_stays_behind_its_connection(pc: CabinetPc) -> None:
@@ -191,7 +180,7 @@ def test_the_question_of_an_account_without_a_card_is_not_ours(pc: CabinetPc) ->
 def test_a_service_that_nobody_named_is_refused(pc: CabinetPc, service: str) -> None:
     """The card answers an allow-list; what is four digits stays away from the password, too."""
     pc.insert("doctor")
-    for verb in ("verify", "last", "probe"):
+    for verb in ("verify", "last"):
         assert pc.ask(verb, pin=PIN, service=service)["code"] == "peer-not-allowed"
     assert pc.ask("ask", service=service)["next"] == "password"
     assert pc.readers.apdu_count == 0
@@ -218,16 +207,14 @@ def test_the_administrator_names_services(pc: CabinetPc) -> None:
         ("pin-blocked", "pin-blocked"),
     ],
 )
-@pytest.mark.parametrize("verb", ["probe", "verify"])
-def test_a_refused_holder_costs_no_attempt(
-    pc: CabinetPc, persona: str, code: str, verb: str
-) -> None:
+def test_a_refused_holder_costs_no_attempt(pc: CabinetPc, persona: str, code: str) -> None:
     """What is wrong with the card or its holder is said before any PIN is compared."""
     card = pc.insert(persona)
     if persona != "pharmacist":
         pc.allow(persona, "root")
     before = card.pin_attempts_left
-    assert pc.ask(verb, pin=PIN)["code"] == code
+    assert pc.ask("ask")["attempts_left"] in (None, 0)
+    assert pc.ask("verify", pin=PIN)["code"] == code
     assert card.pin_attempts_left == before
 
 
@@ -241,7 +228,7 @@ def test_a_card_opens_only_its_own_accounts(pc: CabinetPc) -> None:
 
 def test_no_card_and_no_service(pc: CabinetPc) -> None:
     """An empty reader and a dead PC/SC service are two different refusals."""
-    assert pc.ask("probe")["code"] == "no-card"
+    assert pc.ask("verify", pin=PIN)["code"] == "no-card"
     pc.readers.stop_service()
     assert pc.ask("verify", pin=PIN)["code"] == "reader-service-lost"
 
@@ -266,17 +253,17 @@ def test_a_card_pulled_on_the_way_refuses(pc: CabinetPc) -> None:
         b"\xff\xfe\n",
         b"x" * 5000,
         b"cps1 unlock root x\n",
-        b"cps2 probe root x\n",
-        b"cps1 probe root\n",
-        b"cps1 probe root x last-attempt-allowed\n",
-        b"cps1 probe root x \n",
-        b"cps1  probe root x\n",
-        b"cps1 probe root x\r\n",
-        b"cps1 probe root\0 x\n",
-        b"cps1 probe ../root x\n",
-        b"cps1 probe -root x\n",
-        b"cps1 probe root x\nmore",
-        b"cps1 hello root x\nmore",
+        b"cps2 ask root x\n",
+        b"cps1 ask root\n",
+        b"cps1 ask root x last-attempt-allowed\n",
+        b"cps1 ask root x \n",
+        b"cps1  ask root x\n",
+        b"cps1 ask root x\r\n",
+        b"cps1 ask root\0 x\n",
+        b"cps1 ask ../root x\n",
+        b"cps1 ask -root x\n",
+        b"cps1 ask root x\nmore",
+        b"cps1 require root x\nmore",
         b"cps1 ping root x\nmore",
     ],
 )
@@ -348,7 +335,7 @@ def test_silent_clients_do_not_keep_others_waiting(pc: CabinetPc) -> None:
     try:
         for connection in idle:
             connection.connect(str(pc.socket_path))
-        assert pc.ask("probe")["code"] == "usable"
+        assert pc.ask("ask")["code"] == "question"
     finally:
         for connection in idle:
             connection.close()

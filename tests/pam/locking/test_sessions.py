@@ -16,8 +16,7 @@ from cps_auth.session_lock import LockPhase
 from pam_helper.daemon import run as daemon
 from pam_helper.daemon.authority import Asker
 from pam_helper.daemon.protocol import Peer, Request
-from pam_helper.locking import session as bound_session
-from pam_helper.locking.claims import Login
+from pam_helper.locking import lock_round
 from pam_helper.locking.lockers import (
     DesktopSession,
     LockerExit,
@@ -25,7 +24,7 @@ from pam_helper.locking.lockers import (
     LockProof,
 )
 from pam_helper.locking.running_lockers import FOLDER, RunningLockers
-from pam_helper.locking.session_owners import SessionOwner, SessionOwners
+from pam_helper.locking.session_owners import Login, SessionOwner, SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
@@ -40,6 +39,14 @@ def _await(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "it never came true"
         time.sleep(0.005)
+
+
+def _lock_with(pc: CabinetPc, *lockers: Any, **how: Any) -> None:
+    """Give the PC and its open session another way to lock."""
+    locking = pc.sessions._locking = Locking(pc.desktop, lockers or (pc.desktop,), **how)
+    if bound := pc.sessions._bound.get("root"):
+        bound.settle(10)
+        bound._locking = bound._round._locking = bound._round.attempts._locking = locking
 
 
 def _phase(pc: CabinetPc, account: str = "root") -> LockPhase:
@@ -110,7 +117,7 @@ def test_the_return_of_the_card_changes_nothing(pc: CabinetPc, session: DesktopS
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     pc.insert("doctor")
-    assert pc.ask("probe")["code"] == "usable"
+    assert pc.ask("ask")["attempts_left"] == 3
     assert _phase(pc) is LockPhase.LOCKED
     assert pc.ask("verify", pin=b"9999")["code"] == "wrong-pin"
     assert _phase(pc) is LockPhase.LOCKED
@@ -159,7 +166,7 @@ def test_opening_by_card_ends_the_belief_in_what_covered(
 ) -> None:
     """A locker's process that goes on running then is no cover to the next daemon."""
     running = RunningLockers(pc.folder)
-    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), running=running)
+    _lock_with(pc, running=running)
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     running.put(session.session_id, "command", os.getpid(), is_confirmed=True)
@@ -174,7 +181,7 @@ def test_a_one_time_code_ends_the_belief_in_what_covered(
 ) -> None:
     """As the card does."""
     running = RunningLockers(pc.folder)
-    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), running=running)
+    _lock_with(pc, running=running)
     running.put(session.session_id, "command", os.getpid(), is_confirmed=True)
     pc.sessions.release("root")
     assert list((pc.folder / FOLDER).iterdir()) == []
@@ -195,9 +202,9 @@ def test_a_lock_that_nobody_confirms_hides_the_screen(
     pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is lost: the screen is hidden, and lockers are asked until one does."""
-    monkeypatch.setattr(bound_session, "HIDE_AFTER_S", 0.0)
-    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
-    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01)
+    monkeypatch.setattr(lock_round, "HIDE_AFTER_S", 0.0)
+    monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
+    _lock_with(pc, next_after_s=0.01)
     pc.desktop.locks = False
     pc.readers.remove(READER)
     _await(lambda: pc.desktop.hidden == {session})
@@ -212,9 +219,8 @@ def test_where_the_settings_say_so_what_nobody_locks_is_ended(
     pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the time of the settings, and not while something says that it covers the screen."""
-    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
-    ends = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01, end_after_s=0.05)
-    pc.sessions._bound["root"]._locking = ends
+    monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
+    _lock_with(pc, next_after_s=0.01, end_after_s=0.05)
     pc.desktop.locks = False
     pc.desktop.locked.add(session)  # by somebody else, before
     pc.readers.remove(READER)
@@ -230,9 +236,8 @@ def test_a_session_that_does_not_end_is_tried_again(
     pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending goes on until it has worked, and nobody gets the session back meanwhile."""
-    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
-    ends = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01, end_after_s=0.01)
-    pc.sessions._bound["root"]._locking = ends
+    monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
+    _lock_with(pc, next_after_s=0.01, end_after_s=0.01)
     pc.desktop.locks = pc.desktop.ends = False
     pc.readers.remove(READER)
     _await(lambda: pc.desktop.done.count("terminate") > 2)
@@ -247,9 +252,8 @@ def test_what_is_opened_while_another_session_is_being_ended_stays(
     pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new session of the account is not taken for the one that no locker could lock."""
-    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
-    ends = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01, end_after_s=0.01)
-    pc.sessions._bound["root"]._locking = ends
+    monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
+    _lock_with(pc, next_after_s=0.01, end_after_s=0.01)
     pc.desktop.locks = pc.desktop.ends = False
     pc.readers.remove(READER)
     _await(lambda: pc.desktop.done.count("terminate") > 2)
@@ -274,9 +278,7 @@ def test_the_second_locker_is_asked_for_what_the_first_left(pc: CabinetPc) -> No
             assert not opening
             return LockProof.SEEN if session.kind == self._kind else LockProof.NONE
 
-    pc.sessions._locking = Locking(
-        pc.desktop, (Partial("first", "x11"), Partial("second", "wayland"))
-    )
+    _lock_with(pc, Partial("first", "x11"), Partial("second", "wayland"))
     x11 = pc.desktop.log_in("root", name="c1")
     wayland = pc.desktop.log_in("root", name="c3", kind="wayland")
     pc.insert("doctor")
@@ -296,9 +298,8 @@ def test_a_locker_that_crashes_is_not_a_lock(
     pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an exception nobody foresaw, locking starts over until it is confirmed."""
-    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
-    bound = pc.sessions._bound["root"]
-    bound._locking = Locking(pc.desktop, (pc.desktop,), next_after_s=0.01)
+    monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
+    _lock_with(pc, next_after_s=0.01)
     real, crashes = pc.desktop.lock, [RuntimeError("first"), RuntimeError("second")]
 
     def crash(session: DesktopSession, exited: LockerExit, *, opening: bool) -> LockProof:
@@ -318,10 +319,9 @@ def test_a_locker_that_goes(
     pc: CabinetPc, session: DesktopSession, policy: str, ended_well: bool
 ) -> None:
     """One that died is put back; one that a password has ended only if no password counts."""
-    pc.sessions._locking = Locking(pc.desktop, (pc.desktop,), policy == "lock-again")
+    _lock_with(pc, locks_again=policy == "lock-again")
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
-    pc.sessions._bound["root"]._locking = pc.sessions._locking
     pc.desktop.fall(session, ended_well=ended_well)
     pc.sessions._bound["root"].settle(10)
     if policy == "accept" and ended_well:
@@ -334,7 +334,7 @@ def test_a_screen_that_opens_after_the_pull_is_covered_again(
     pc: CabinetPc, session: DesktopSession
 ) -> None:
     """The login opened it, though late: it is never taken for a password."""
-    pc.sessions._bound["root"]._locking = Locking(pc.desktop, (pc.desktop,), locks_again=False)
+    _lock_with(pc, locks_again=False)
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     pc.insert("doctor")
@@ -366,9 +366,7 @@ def test_while_logind_is_silent_nobody_waits_for_those_who_need_it(pc: CabinetPc
             asked.append(self.name)
             return LockProof.NONE
 
-    bound = pc.sessions._bound["root"]
-    bound.settle(10)
-    bound._locking = Locking(pc.desktop, (AsksLogind(), pc.desktop))
+    _lock_with(pc, AsksLogind(), pc.desktop)
     pc.desktop.answers = False
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
@@ -379,7 +377,7 @@ def test_a_card_pulled_before_the_session_is_there_locks_it_when_it_comes(
     pc: CabinetPc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session that a login opens after the card has left is locked as it appears."""
-    monkeypatch.setattr(bound_session, "AGAIN_S", 0.01)
+    monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
     pc.insert("doctor")
     assert pc.ask("verify", pin=PIN, service="login")["code"] == "verified"
     pc.readers.remove(READER)
@@ -509,7 +507,7 @@ def test_a_new_daemon_waits_for_logind_to_lock(
     pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While logind does not answer a new daemon goes on trying."""
-    monkeypatch.setattr("pam_helper.locking.session.AGAIN_S", 0.01)
+    monkeypatch.setattr("pam_helper.locking.lock_round.AGAIN_S", 0.01)
     pc.desktop.answers = False
     owners = SessionOwners(pc.folder / "sessions.json")
     successor = BoundSessions(Locking(pc.desktop, (pc.desktop,)), owners)

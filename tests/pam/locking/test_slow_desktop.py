@@ -20,17 +20,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cps_auth.errors import CardBusy
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockEvent, LockPhase
-from pam_helper.locking.claims import Login
 from pam_helper.locking.lockers import Locking
 from pam_helper.locking.logind_locker import LogindLocker
-from pam_helper.locking.session_owners import SessionOwners
+from pam_helper.locking.session_owners import Login, SessionOwners
 from pam_helper.locking.sessions import BoundSessions
 from tests.pam.locking.slow_desktop import SESSION, SlowDesktop
 from tests.pam.locking.test_lock_machine import HOLDER
 
 READER, ACCOUNT = "Reader A", SESSION.account
 SHORT = {
-    "pam_helper.locking.session.AGAIN_S": 0.005,
+    "pam_helper.locking.lock_round.AGAIN_S": 0.005,
     "pam_helper.locking.logind_locker.OPENS_WITHIN_S": 0.02,
     "pam_helper.locking.logind_locker.ACTS_WITHIN_S": 0.2,
     "cps_auth.files.os.fsync": lambda _descriptor: None,
@@ -134,8 +133,7 @@ class Desk(RuleBasedStateMachine):
     def kill(self) -> None:
         """SIGKILL, and the next daemon."""
         for session in self.sessions._all():
-            session._waiting.put(None)
-            session._thread.join(WITHIN_S)
+            session._jobs.end(WITHIN_S)
         self.desktop.await_rest(WITHIN_S)
         self._start()
 

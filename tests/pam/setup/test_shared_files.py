@@ -11,6 +11,7 @@ import pytest
 import pam_helper
 from cps_auth.config import PamSettings, Settings, read_settings
 from pam_helper.daemon import protocol
+from pam_helper.daemon.pam_results import PAM_RESULTS
 
 SHARE = Path(pam_helper.__file__).parent / "share"
 
@@ -61,12 +62,18 @@ def test_the_stack_can_only_succeed_in_one_place() -> None:
 
 
 def test_the_profile_is_off_until_it_is_chosen() -> None:
-    """Installing the package changes no login; a refusal of the card leads on to the password."""
+    """Installing the package changes no login; only what is not for the card leads on."""
     lines = _lines("pam-configs/cps-auth")
     assert "Default: no" in lines
-    assert [line for line in lines if "pam_" in line] == [
-        "\t[success=end default=ignore] pam_cps.so"
-    ]
+    (line,) = [line for line in lines if "pam_" in line]
+    control, module = line.strip("\t[").split("] ")
+    assert module == "pam_cps.so"
+    actions = dict(word.split("=") for word in control.split())
+    assert actions.pop("success") == "end"
+    assert actions.pop("default") == "ignore", "without the module the password still counts"
+    refused = {result.removeprefix("PAM_").lower() for result in PAM_RESULTS.values()}
+    assert set(actions) == refused - {"system_err"}, "the person is not asked a second time"
+    assert set(actions.values()) == {"die"}
 
 
 @pytest.mark.parametrize("name", ["49-cps-auth-only-daemon.rules", "50-cps-auth.rules"])

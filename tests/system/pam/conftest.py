@@ -38,6 +38,8 @@ PrivatePcscd = Any  # the fixture's class lives in conftest.py, which is no modu
 
 ACCOUNT = "games"
 """An ordinary account that every Debian has."""
+OWN_SERVICES = ("cps-auth", "whole", "then-yes", "then-no", "typo", "other-way")
+"""What the tests call as services; the administrator has named them."""
 RUN_FOLDER, STACKS = Path("/run/cps-auth"), "/etc/pam.d"
 SHARE = Path(pam_helper.__file__).parent / "share"
 DEADLINE_S = 20.0
@@ -79,7 +81,8 @@ class InstalledPc:
 
     def speak(self, language: str, settings: str = "") -> None:
         """Write the settings and the two stacks in a language."""
-        text = f'language = "{language}"\n{settings}'
+        named = ", ".join(f'"{name}"' for name in OWN_SERVICES)
+        text = f'language = "{language}"\n{settings}\n[pam]\nlockers = [{named}]\n'
         (self.root / "etc/cps-auth/config.toml").write_text(text)
         for stack in (SHARE / "pam.d").iterdir():
             lines = stack.read_text().replace("pam_cps.so", f"pam_cps.so lang={language}")
@@ -182,16 +185,19 @@ class InstalledPc:
         self._daemon = None
         return code
 
-    def abandon_daemon(self) -> None:
-        """Kill the daemon, after what would have locked up behind it."""
-        if self._daemon is None:
-            return
-        with contextlib.suppress(FileNotFoundError):  # it has died by itself
-            children = Path(f"/proc/{self.daemon_pid}/task/{self.daemon_pid}/children").read_text()
-            for pid in map(int, children.split()):
-                if b"pam_helper.locking.watchdog" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
-        self.end_daemon(signal.SIGKILL)
+    def lock_up(self) -> None:
+        """Do what systemd does behind a daemon that has died."""
+        program = [sys.executable, "-I", "-m", "pam_helper.lock_up"]
+        config = str(self.root / "etc/cps-auth/config.toml")
+        with (self.root / "log").open("ab") as log:
+            subprocess.run(
+                self.in_private_mounts(*program, config, str(self.state)),
+                env=self.env | {"SERVICE_RESULT": "signal"},
+                stdout=log,
+                stderr=log,
+                timeout=60,
+                check=True,
+            )
 
     def log(self) -> str:
         """Return what the daemons of this PC have written."""
@@ -263,7 +269,7 @@ def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
         try:
             yield pc
         finally:
-            pc.abandon_daemon()
+            pc.end_daemon(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -397,7 +403,7 @@ def logind(pc: InstalledPc) -> Iterator[MockLogind]:
             yield (logind := MockLogind(address, ACCOUNT, bus.pid))
             logind.close()
         finally:
-            pc.abandon_daemon()
+            pc.end_daemon(signal.SIGKILL)
             mock.terminate()
             mock.wait(DEADLINE_S)
     finally:

@@ -17,23 +17,23 @@ pytestmark = pytest.mark.system
 PrivatePcscd = Any  # the fixtures' classes live in conftest.py, which is no module to import
 InstalledPc = Any
 AS_NOBODY = ("setpriv", "--reuid=nobody", "--clear-groups")
-SUCCESS, SYSTEM_ERR, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 7, 9
+SUCCESS, SYSTEM_ERR, AUTH_ERR, AUTHINFO_UNAVAIL, USER_UNKNOWN = 0, 4, 7, 9, 10
 """Linux-PAM 1.5, _pam_types.h."""
 
 
 def test_a_one_time_code_lets_in_once(pc: InstalledPc) -> None:
-    """Without a card the person is asked for the administrator's code, and told of its use."""
+    """Typed where the card's code is asked for, and told of its use."""
     pc.allow("doctor")
     pc.start_daemon()
     place = str(pc.root / "var/lib/cps-auth/codes.json")
     code = pc.run("pc", "code", "games", "--codes", place).stdout.decode().split()[0]
     seen = pc.pam(code.lower())
     assert seen["authenticate"] == SUCCESS, seen
-    assert seen["said"][-2] == ["prompt", "One-time code: "]
+    assert seen["said"][-2] == ["prompt", "Card code: "]
     assert seen["said"][-1][0] == "info"
     assert "ONE-TIME CODE USED for account games" in pc.log()
     assert code.replace("-", "") not in pc.log()
-    assert pc.pam(code)["authenticate"] == AUTHINFO_UNAVAIL
+    assert pc.pam(code)["authenticate"] == AUTH_ERR
 
 
 def test_who_comes_from_afar_is_not_in_front_of_the_reader(
@@ -44,7 +44,7 @@ def test_who_comes_from_afar_is_not_in_front_of_the_reader(
     pc.allow("doctor")
     pc.start_daemon()
     afar = pc.pam("1234", host="192.0.2.1")
-    assert afar["authenticate"] == AUTHINFO_UNAVAIL
+    assert afar["authenticate"] == USER_UNKNOWN
     assert afar["said"] == []
     assert "verb=" not in pc.log()
     assert pc.pam("1234", host="localhost")["authenticate"] == SUCCESS
@@ -62,7 +62,8 @@ class Impostor:
             "keep=[]\n"
             "while True:\n"
             "  c,_=s.accept();asked=c.recv(4096)\n"
-            "  alive=b'PAM_AUTHINFO_UNAVAIL alive - -\\n'*(b' hello ' in asked)*len(sys.argv[4])\n"
+            "  asks=b' ask ' in asked or b' require ' in asked\n"
+            "  alive=b'PAM_AUTHINFO_UNAVAIL alive - -\\n'*asks*len(sys.argv[4])\n"
             "  try: c.sendall(alive + bytes.fromhex(sys.argv[2]))\n"
             "  except OSError: pass\n"
             "  keep.append(c) if sys.argv[3] else c.close()\n"
@@ -85,11 +86,11 @@ class Impostor:
     [
         b"PAM_SUCCESS verified - -",
         b"PAM_SUCCESS verified - -\nmore\n",
-        b"PAM_SUCCESS usable 3 pin\n",
-        b"PAM_SUCCESS usable 3 pin\nPIN\n",
-        b"PAM_SUCCESS code-accepted - code\nCode\n",
-        b"PAM_IGNORE usable 3 pin\nPIN\n",
-        b"25 usable 3 pin\nPIN\n",
+        b"PAM_SUCCESS question 3 any\n",
+        b"PAM_SUCCESS question 3 any\nPIN\n",
+        b"PAM_SUCCESS code-accepted - any+code\nCode\n",
+        b"PAM_IGNORE question 3 any\nPIN\n",
+        b"25 question 3 any\nPIN\n",
         b"0 0 0 0\n",
         b"\0" * 100,
         b"PAM_SUCCESS verified - -\n" * 400,
@@ -107,9 +108,12 @@ def test_no_other_words_open(pc: InstalledPc, reply: bytes) -> None:
 
 
 def test_what_does_not_say_first_that_it_runs_is_no_daemon(pc: InstalledPc) -> None:
-    """Nobody is asked for a PIN by one that answers a greeting with anything else."""
-    reply = b"PAM_SUCCESS usable 3 pin\nPIN\n"
-    for alive, code in ((False, AUTHINFO_UNAVAIL), (True, AUTH_ERR)):
+    """Its question is not put to anybody; the module's own is, and the answer goes nowhere."""
+    reply = b"PAM_SUCCESS question 3 card\nPIN\n"
+    for alive, code, asked in (
+        (False, AUTHINFO_UNAVAIL, "Card code: "),
+        (True, AUTH_ERR, "PIN "),
+    ):
         said = reply if alive else b"PAM_AUTHINFO_UNAVAIL alive - x\n" + reply
         impostor = Impostor(pc.root / "run/auth.sock", said, alive=alive)
         try:
@@ -118,7 +122,7 @@ def test_what_does_not_say_first_that_it_runs_is_no_daemon(pc: InstalledPc) -> N
             impostor.stop()
             (pc.root / "run/auth.sock").unlink()
         assert seen["authenticate"] == code
-        assert any(style == "prompt" for style, _ in seen["said"]) is alive
+        assert seen["said"][0] == ["prompt", asked]
 
 
 def test_another_users_socket_sees_no_pin(pc: InstalledPc) -> None:

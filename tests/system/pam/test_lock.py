@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pam_helper.locking.command import CommandLocker
-from pam_helper.locking.lockers import DesktopSession
+from pam_helper.locking.lockers import DesktopSession, LockProof
 
 pytestmark = pytest.mark.system
 
@@ -25,8 +25,8 @@ ACCOUNT = "games"
 DEADLINE_S = 20.0
 
 
-def _ignore(_session: DesktopSession, _ended_well: bool) -> None:
-    """Nobody needs to know that a locker is gone."""
+def _lock(locker: CommandLocker, session: DesktopSession) -> LockProof:
+    return locker.lock(session, lambda _ended_well: None, opening=False)
 
 
 def _await(condition: Callable[[], bool]) -> None:
@@ -37,7 +37,7 @@ def _await(condition: Callable[[], bool]) -> None:
 
 
 def _configure(pc: InstalledPc, lock: str) -> None:
-    (pc.root / "etc/cps-auth/config.toml").write_text(f'language = "en"\n[lock]\n{lock}\n')
+    pc.speak("en", f"[lock]\n{lock}\n")
 
 
 def _log_in(pc: InstalledPc) -> None:
@@ -58,14 +58,41 @@ def test_pulling_the_card_locks_and_waits_for_the_hint(
     card.remove()
     desktop.join(DEADLINE_S)
     assert logind.locked_hint(path)
-    _await(lambda: "logind locked 1 of 1" in pc.log())
-    assert "Terminate" not in logind.calls(path)
+    _await(lambda: "logind locked c1" in pc.log())
     private_pcscd.insert(persona=card.card)
-    unlocks = logind.calls(path).count("Unlock")
     assert not pc.pamtester(b"9999\n")[0]
-    assert logind.calls(path).count("Unlock") == unlocks
     _log_in(pc)
-    _await(lambda: logind.calls(path).count("Unlock") == unlocks + 1)
+    _await(lambda: "cps-auth, opening" in pc.log())
+    logind.set_locked_hint(path, locked=False)  # as the desktop does when PAM has said yes
+    _await(lambda: "screen-opened, open" in pc.log())
+    assert set(logind.calls(path)) & {"Terminate", "Unlock"} == set()
+
+
+def test_a_desktop_that_opens_late_is_covered_again(
+    pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
+) -> None:
+    """Pulled while the old lock still covers: its hint is no receipt, and `Lock` waits for it."""
+    card = private_pcscd.insert()
+    assert pc.enrol() == 0
+    pc.start_daemon()
+    path = logind.session("c1")
+    _log_in(pc)
+    desktop = logind.obey(path)
+    card.remove()
+    desktop.join(DEADLINE_S)
+    _await(lambda: "logind locked c1" in pc.log())
+    asked = logind.calls(path).count("Lock")
+    again = private_pcscd.insert(persona=card.card)
+    _log_in(pc)
+    again.remove()
+    _await(lambda: "card-out, locking" in pc.log() or pc.log().count("ask-first-locker") == 2)
+    assert logind.calls(path).count("Lock") == asked, "KDE would have swallowed it"
+    desktop = logind.obey(path)
+    logind.set_locked_hint(path, locked=False)
+    desktop.join(DEADLINE_S)
+    _await(lambda: pc.log().count("lock-confirmed, locked") == 2)
+    assert logind.calls(path).count("Lock") == asked + 1
+    assert "opened by a password" not in pc.log()
 
 
 def test_check_sees_whether_a_lock_is_confirmed(pc: InstalledPc, logind: MockLogind) -> None:
@@ -102,19 +129,20 @@ def test_without_a_hint_the_command_locks(
     logind.set(path, Display=":77")
     _log_in(pc)
     card.remove()
-    _await(lambda: "command locked 1 of 1" in pc.log())
+    _await(lambda: "command locked c1" in pc.log())
     assert (ran / "by").read_text() == f"{ACCOUNT} :77 c1\n"
-    assert "logind locked 0 of 1" in pc.log()
+    assert "logind locked" not in pc.log()
     assert "Terminate" not in logind.calls(path)
 
 
-def test_when_nothing_locks_the_session_is_ended(
+def test_where_it_is_chosen_what_nothing_locks_is_ended(
     pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
 ) -> None:
-    """No hint, and a command that fails: the session itself is terminated."""
+    """No hint, a command that fails, and the administrator has chosen it."""
     _configure(
         pc,
-        'lockers = ["logind", "command"]\nconfirm_within_s = 0.3\ncommand = ["/bin/false"]',
+        'lockers = ["logind", "command"]\nconfirm_within_s = 0.3\ncommand = ["/bin/false"]\n'
+        'last_resort = "end"\nend_after_s = 5',
     )
     card = private_pcscd.insert()
     pc.enrol()
@@ -148,7 +176,7 @@ def test_pcscd_killed_locks(
 def test_the_daemon_leaves_no_session_open(
     pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind, number: signal.Signals
 ) -> None:
-    """Stopped in order it locks before it goes; killed, what survives it locks."""
+    """Stopped in order it locks before it goes; killed, what runs behind it locks."""
     card = private_pcscd.insert()
     pc.enrol()
     pc.start_daemon()
@@ -157,21 +185,23 @@ def test_the_daemon_leaves_no_session_open(
     desktop = logind.obey(path)
     pc.end_daemon(number)
     card.remove()
+    if number is signal.SIGKILL:
+        pc.lock_up()
     desktop.join(DEADLINE_S)
     assert logind.locked_hint(path)
 
 
-def test_the_next_daemon_locks_what_nobody_survived_to_lock(
+def test_the_next_daemon_locks_what_nobody_has_locked(
     pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind
 ) -> None:
-    """Killed with all its processes, the screen is as it was until the next one starts."""
+    """Killed, and nothing run behind it: the screen is as it was until the next one starts."""
     card = private_pcscd.insert()
     pc.enrol()
     pc.start_daemon()
     path = logind.session("c1")
     _log_in(pc)
     desktop = logind.obey(path)
-    pc.abandon_daemon()
+    pc.end_daemon(signal.SIGKILL)
     card.remove()
     assert not logind.locked_hint(path)
     pc.start_daemon()
@@ -210,7 +240,7 @@ def session(display: str) -> DesktopSession:
 def test_a_real_locker_is_confirmed(session: DesktopSession, argv: tuple[str, ...]) -> None:
     """i3lock and xsecurelock prove that the screen is covered, each in its own way."""
     try:
-        assert CommandLocker(argv, 10.0).lock(frozenset({session}), _ignore) == {session}
+        assert _lock(CommandLocker(argv, 10.0), session) is not LockProof.NONE
         assert _processes_on(session.display, argv[0])
     finally:
         for pid in _processes_on(session.display, argv[0]):
@@ -233,23 +263,21 @@ def test_a_command_that_proves_nothing_is_not_believed(
 ) -> None:
     """Failing, crashing, or only being there is not a lock."""
     python = ("/usr/bin/python3", "-S", "-c")
-    assert CommandLocker((*python, ""), 10.0).lock(frozenset({session}), _ignore) == {session}
+    assert _lock(CommandLocker((*python, ""), 10.0), session) is not LockProof.NONE
     locker = CommandLocker((*python, script), 1.0)
-    assert locker.lock(frozenset({session}), _ignore) == frozenset()
+    assert _lock(locker, session) is LockProof.NONE
 
 
 def test_a_command_that_is_missing_is_not_a_lock(session: DesktopSession) -> None:
     """A locker that was uninstalled is a refusal, not a crash."""
-    assert CommandLocker(("/nonexistent",), 1.0).lock(frozenset({session}), _ignore) == frozenset()
+    assert _lock(CommandLocker(("/nonexistent",), 1.0), session) is LockProof.NONE
 
 
 def test_a_text_console_is_not_for_a_screen_locker(session: DesktopSession, tmp_path: Path) -> None:
     """The command is not even run for a session that has no screen of its own."""
     console = DesktopSession("c2", "/session/c2", ACCOUNT, session.uid, "", "tty")
     ran = tmp_path / "ran"
-    assert (
-        CommandLocker(("touch", str(ran)), 5.0).lock(frozenset({console}), _ignore) == frozenset()
-    )
+    assert _lock(CommandLocker(("touch", str(ran)), 5.0), console) is LockProof.NONE
     assert not ran.exists()
 
 

@@ -22,15 +22,19 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--clear-groups")
 SUCCESS, SYSTEM_ERR, PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 6, 7, 9
 USER_UNKNOWN, MAXTRIES, CRED_EXPIRED, CONV_ERR = 10, 11, 16, 19
 """Linux-PAM 1.5, _pam_types.h."""
+HOW_LAST = "One try is left for this card. To use it, type ! and then the code."
 SOURCES = Path(pam_helper.__file__).parent / "share/pam_cps"
-PROMPT = "CPS card PIN (3 attempts left): "
+PROMPT = "Card code (3 tries): "
 
 
 def test_card_and_pin_authenticate_silently(enrolled: InstalledPc) -> None:
     """The prompt carries the attempts left; nothing else is said, and every call succeeds."""
     calls = "authenticate,setcred,acct_mgmt,open_session,close_session"
     (enrolled.root / "etc/pam.d/whole").write_text(
-        "".join(f"{kind} required pam_cps.so lang=en\n" for kind in ("auth", "account", "session"))
+        "".join(
+            f"{kind} required pam_cps.so lang=en card_required\n"
+            for kind in ("auth", "account", "session")
+        )
     )
     seen = enrolled.pam("1234", service="whole", calls=calls)
     assert [seen[call] for call in calls.split(",")] == [SUCCESS] * 5, enrolled.log()
@@ -51,10 +55,12 @@ def test_a_wrong_pin_tells_the_attempts(enrolled: InstalledPc) -> None:
     seen = enrolled.pam("9999")
     assert seen["authenticate"] == AUTH_ERR
     assert ["error", "2 attempts left."] in seen["said"]
-    assert enrolled.pam("9999")["said"][0][1] == "CPS card PIN (2 attempts left): "
-    blocked = enrolled.pam("1234")
-    assert blocked["authenticate"] == MAXTRIES
-    assert not any(style == "prompt" for style, _ in blocked["said"])
+    assert enrolled.pam("9999")["said"][0][1] == "Card code (2 tries): "
+    last = enrolled.pam("1234")
+    assert last["authenticate"] == MAXTRIES
+    assert last["said"][:2] == [["info", HOW_LAST], ["prompt", "Last try: !code: "]]
+    assert enrolled.pam("!1234")["authenticate"] == SUCCESS
+    assert enrolled.pam("")["said"][0][1] == PROMPT
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,7 @@ def test_a_wrong_pin_tells_the_attempts(enrolled: InstalledPc) -> None:
         ("12345", AUTH_ERR),
         ("123", AUTH_ERR),
         ("１２３４", AUTH_ERR),
+        ("!123", AUTH_ERR),
         ("1" * 500, AUTH_ERR),
     ],
 )
@@ -85,13 +92,13 @@ def test_what_is_not_a_pin_spends_no_attempt(enrolled: InstalledPc, answer: str,
         ("expired", CRED_EXPIRED, "expired"),
         ("unknown-root", AUTH_ERR, "not issued by"),
         ("pin-blocked", MAXTRIES, "blocked"),
-        ("last-attempt", MAXTRIES, "last attempt"),
+        ("last-attempt", MAXTRIES, "type ! and then the code"),
     ],
 )
 def test_each_refusal_has_its_code_and_words(
     pc: InstalledPc, private_pcscd: PrivatePcscd, persona: str, code: int, words: str
 ) -> None:
-    """Nobody is asked for a PIN that cannot be used, and revoked is not told as expired."""
+    """Asked once, and told why it did not do; revoked is not told as expired."""
     card = private_pcscd.insert(persona=persona)
     before = card.card.pin_attempts_left
     pc.allow(persona)
@@ -99,7 +106,7 @@ def test_each_refusal_has_its_code_and_words(
     seen = pc.pam("1234")
     assert seen["authenticate"] == code
     assert words in str(seen["said"])
-    assert not any(style == "prompt" for style, _ in seen["said"])
+    assert [style for style, _ in seen["said"]].count("prompt") == 1
     assert card.card.pin_attempts_left == before
 
 
@@ -117,15 +124,17 @@ def test_no_card_no_daemon_no_account_from_afar(
     assert pc.pam("1234", as_user="nobody")["authenticate"] == PERM_DENIED
     assert pc.pam("1234", account="-x")["authenticate"] == USER_UNKNOWN
     assert pc.pam("1234", account="a b")["authenticate"] == USER_UNKNOWN
-    unenrolled = pc.pam("1234", account="man")
-    assert (unenrolled["authenticate"], unenrolled["said"]) == (PERM_DENIED, [])
+    assert pc.pam("1234", account="man")["authenticate"] == PERM_DENIED  # where it is required
     afar = pc.pam("1234", host="192.0.2.1")
-    assert (afar["authenticate"], afar["said"]) == (AUTHINFO_UNAVAIL, [])
+    assert (afar["authenticate"], afar["said"]) == (USER_UNKNOWN, [])
     assert pc.pam("1234", host="localhost")["authenticate"] == SUCCESS
     pc.end_daemon(signal.SIGKILL)
     dead = pc.pam("1234")
     assert dead["authenticate"] == AUTHINFO_UNAVAIL
-    assert dead["said"] == [["error", "The CPS card service does not answer."]]
+    assert dead["said"] == [
+        ["prompt", "Card code: "],
+        ["error", "The CPS card service does not answer."],
+    ]
 
 
 @pytest.mark.parametrize(("asker", "may"), [("nobody", False), ("games", True), (None, True)])
@@ -141,7 +150,7 @@ def test_a_set_uid_program_asks_for_who_runs_it(
     for typed in (b"9999\n", b"1234\n"):
         subprocess.run(command, input=typed, capture_output=True, timeout=60, check=False)
         expected = 2 if may and typed == b"9999\n" else 3
-        assert f"{expected} attempts left" in enrolled.pam()["said"][0][1]
+        assert f"({expected} tries)" in enrolled.pam()["said"][0][1]
     assert ("outcome=verified" in enrolled.log()) is may
 
 
@@ -160,18 +169,71 @@ def test_an_unknown_argument_lets_nobody_in(enrolled: InstalledPc) -> None:
     assert enrolled.pam("1234", service="typo")["authenticate"] == SYSTEM_ERR
 
 
-def test_card_or_password_leads_on(enrolled: InstalledPc) -> None:
-    """With the second fragment a refusal leads on to what follows, a login ends the stack."""
-    for service, rest in (("then-yes", "pam_permit.so"), ("then-no", "pam_deny.so")):
-        (enrolled.root / "etc/pam.d" / service).write_text(
-            f"@include cps-auth-or-password\nauth required {rest}\n"
-        )
-    assert enrolled.pam("1234", service="then-no")["authenticate"] == SUCCESS
-    assert enrolled.pam("9999", service="then-no")["authenticate"] != SUCCESS
-    assert enrolled.pam("9999", service="then-yes")["authenticate"] == SUCCESS
-    enrolled.end_daemon(signal.SIGKILL)
+PASSWORD = "correct horse"
+ANY = "Card code (3 tries) or password: "
+
+
+@pytest.mark.parametrize("daemon", ["alive", "dead"])
+@pytest.mark.parametrize(
+    ("typed", "reaches"),
+    [(PASSWORD, True), ("12345", True), ("", True), ("9999", False), ("1234", False)],
+)
+def test_card_or_password_is_one_question(
+    enrolled: InstalledPc, daemon: str, typed: str, reaches: bool
+) -> None:
+    """Four digits are the card's and never the next module's; all else is its token, unasked."""
+    got = enrolled.root / "got"
+    script = enrolled.root / "next-module"
+    script.write_text(f"#!/bin/sh\ntr -d '\\0' > {got}\nexit 0\n")
+    script.chmod(0o755)
+    (enrolled.root / "etc/pam.d/whole").write_text(
+        f"@include cps-auth-or-password\nauth required pam_exec.so quiet expose_authtok {script}\n"
+    )
+    if daemon == "dead":
+        enrolled.end_daemon(signal.SIGKILL)
+    seen = enrolled.pam(typed, service="whole")
+    assert [style for style, _ in seen["said"]].count("prompt") == 1
+    assert seen["said"][0][1] == (ANY if daemon == "alive" else "Card code or password: ")
+    assert got.exists() is reaches
+    if reaches:
+        assert (seen["authenticate"], got.read_text()) == (SUCCESS, typed)
+    else:
+        right = typed == "1234" and daemon == "alive"
+        assert (seen["authenticate"] == SUCCESS) is right
+
+
+def test_a_service_in_which_no_password_counts(enrolled: InstalledPc) -> None:
+    """The daemon's settings say so: the same line of the profile hands nothing on."""
+    enrolled.end_daemon()
+    config = enrolled.root / "etc/cps-auth/config.toml"
+    config.write_text(config.read_text() + 'card_required = ["then-yes"]\n')
+    enrolled.start_daemon()
+    (enrolled.root / "etc/pam.d/then-yes").write_text(
+        "@include cps-auth-or-password\nauth required pam_permit.so\n"
+    )
+    seen = enrolled.pam(PASSWORD, service="then-yes")
+    assert (seen["authenticate"], seen["said"][0]) == (AUTH_ERR, ["prompt", PROMPT])
     assert enrolled.pam("1234", service="then-yes")["authenticate"] == SUCCESS
-    assert enrolled.pam("1234", service="then-no")["authenticate"] != SUCCESS
+
+
+def test_a_service_that_the_card_does_not_answer(enrolled: InstalledPc) -> None:
+    """Its password is asked for; a code of four digits goes neither there nor to the card."""
+    (enrolled.root / "etc/pam.d/smtp").write_text(
+        "@include cps-auth-or-password\nauth required pam_permit.so\n"
+    )
+    seen = enrolled.pam("1234", service="smtp")
+    assert (seen["authenticate"], seen["said"][0]) == (AUTH_ERR, ["prompt", "Password: "])
+    assert enrolled.pam(PASSWORD, service="smtp")["authenticate"] == SUCCESS
+    assert "verb=verify" not in enrolled.log()
+
+
+def test_an_account_without_a_card_hears_nothing_of_it(enrolled: InstalledPc) -> None:
+    """Whoever has no card is asked for a password as if this were not there."""
+    (enrolled.root / "etc/pam.d/then-yes").write_text(
+        "@include cps-auth-or-password\nauth required pam_permit.so\n"
+    )
+    seen = enrolled.pam(account="nobody", service="then-yes")
+    assert (seen["authenticate"], seen["said"]) == (SUCCESS, [])
 
 
 @pytest.fixture
@@ -202,7 +264,7 @@ int main(void) {  /* frames on stdin: two bytes of length, then the reply */
         char text[64], code[12];
         size_t n = reply.length < 63 ? reply.length : 63;
         memcpy(text, reply.bytes, n); text[n] = 0;
-        (void)looks_like_pin(text, 4); (void)normalise_code(text, code, 12);
+        (void)looks_like_pin(text, 4); (void)kind_of(text, 4); (void)normalise_code(text, code, 12);
         (void)is_name(text); (void)is_this_machine(text);
     }
     printf("%lu %lu %lu\\n", read, accepted, yes);
@@ -227,9 +289,9 @@ def test_rubbish_replies_under_the_sanitisers(sanitised: Path) -> None:
     chance = random.Random(6)  # noqa: S311 - the same rubbish in every run
     seeds = [
         b"PAM_SUCCESS verified - -\n",
-        b"PAM_SUCCESS usable 3 pin\nCPS card PIN (3 attempts left):\n",
+        b"PAM_SUCCESS question 3 any+code\nCard code (3 tries) or password:\n",
         "PAM_AUTH_ERR wrong-pin 2 -\nCode erroné.\nIl reste 2 essais.\n".encode(),
-        b"PAM_MAXTRIES pin-blocked 0 code\n" + b"x" * 600 + b"\n" + b"line\n" * 20,
+        b"PAM_MAXTRIES pin-blocked 0 card+code\n" + b"x" * 600 + b"\n" + b"line\n" * 20,
     ]
     stream, expected, count = bytearray(), 0, 100_000
     for _ in range(count):
@@ -257,7 +319,7 @@ def test_rubbish_replies_under_the_sanitisers(sanitised: Path) -> None:
     assert (read, yes) == (count, expected)
 
 
-@pytest.mark.parametrize("verb", ["probe", "verify"])
+@pytest.mark.parametrize("verb", ["ask", "verify"])
 def test_the_whole_module_under_the_sanitisers(enrolled: InstalledPc, verb: str) -> None:
     """The module itself, instrumented, in a login program: right, wrong and rubbish answers."""
     library = enrolled.root / pam_place()
@@ -279,7 +341,7 @@ def test_the_whole_module_under_the_sanitisers(enrolled: InstalledPc, verb: str)
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own, of its whole life
     }
     script = Path(__file__).parent / "pam_program.py"
-    answers = {"probe": ["", "NULL", "FAIL"], "verify": ["1234", "9999", "x" * 500]}[verb]
+    answers = {"ask": ["", "NULL", "FAIL"], "verify": ["1234", "!9999", "x" * 500]}[verb]
     for answer in answers:
         command = enrolled.in_private_mounts(
             *("/usr/bin/python3", str(script), "cps-auth", "games", "", "authenticate", answer)

@@ -18,7 +18,7 @@ from jeepney.io.blocking import open_dbus_connection
 
 pytestmark = pytest.mark.system
 
-NAME, PLACE = "org.gnome.ScreenSaver", "/org/gnome/ScreenSaver"
+NAME, PLACE = "org.mate.ScreenSaver", "/org/mate/ScreenSaver"
 DEADLINE_S = 20.0
 
 

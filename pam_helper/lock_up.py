@@ -1,6 +1,6 @@
 """Locks up behind a daemon that has died: what the unit's `ExecStopPost=` runs.
 
-`python -I -m pam_helper.locking.lock_up CONFIG STATE`, which systemd starts at once after a kill or
+`python -I -m pam_helper.lock_up CONFIG STATE`, which systemd starts at once after a kill or
 a crash, before it starts the next daemon. After a stop in order there is nothing to do.
 """
 
@@ -19,7 +19,7 @@ from pam_helper.locking.locker_order import locking_of
 from pam_helper.locking.session import LOCK_UP_WITHIN_S, lock_unwatched
 from pam_helper.locking.session_owners import OWNERS_FILE, SessionOwners
 
-_log = logging.getLogger("pam_helper.locking.lock_up")  # it runs as __main__
+_log = logging.getLogger("pam_helper.lock_up")  # it runs as __main__
 
 
 def lock_up(config: Path, state: Path) -> None:

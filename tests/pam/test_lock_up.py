@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pam_helper.locking import lock_up
+from pam_helper import lock_up
 from pam_helper.locking.lockers import Locking
 from pam_helper.locking.session_owners import OWNERS_FILE, SessionOwner, SessionOwners
 from tests.pam.locking.obedient_desktop import ObedientDesktop
@@ -54,7 +54,7 @@ def test_it_does_nothing_behind_one_that_ends_in_order(
     tmp_path: Path, result: str, locks: bool
 ) -> None:
     """As systemd tells it in SERVICE_RESULT."""
-    program = [sys.executable, "-I", "-m", "pam_helper.locking.lock_up"]
+    program = [sys.executable, "-I", "-m", "pam_helper.lock_up"]
     done = subprocess.run(
         [*program, str(tmp_path / "config.toml"), str(tmp_path)],
         env={**os.environ, "SERVICE_RESULT": result},
