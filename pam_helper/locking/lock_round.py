@@ -61,7 +61,8 @@ class LockRound:
         covered: the screens that something covered when it was last looked.
         is_opening: whether a login was verified since a screen was seen open or locked: what
             covers now may be on its way out.
-        is_vacant: whether the session that is to be locked has not come yet.
+        is_at_rest: whether there is nothing to wait for while it is locking: what is to be locked
+            has not come yet, or says that it is covered and cannot prove it.
     """
 
     def __init__(self, locking: Locking, jobs: JobThread, followed: Followed) -> None:
@@ -74,7 +75,7 @@ class LockRound:
         """
         self.attempts = Attempts(locking, jobs.do, self._answered, self._uncovered)
         self.covered = _NOBODY
-        self.is_opening = self.is_vacant = False
+        self.is_opening = self.is_at_rest = False
         self._locking = locking
         self._jobs = jobs
         self._followed = followed
@@ -85,7 +86,7 @@ class LockRound:
     def perform(self, action: LockAction) -> None:
         """Do what the table says."""
         self._jobs.cancel_due()
-        self.is_vacant = False
+        self.is_at_rest = False
         _log.info("session of %s: %s", self._followed.account, action.value)
         match action:
             case LockAction.ASK_FIRST_LOCKER:
@@ -182,6 +183,7 @@ class LockRound:
         if covered is not None and screens <= covered:
             # It says that it is covered, and did so before it was asked: believed by nobody, and
             # not ended either. When it opens without a login it is covered again.
+            self.is_at_rest = True
             self._jobs.after(self._locking.next_after_s, self._check_exhausted)
         elif covered is not None and end_after_s is not None and waited_s >= end_after_s:
             self._followed.feed_now(LockEvent.LOCKERS_EXHAUSTED)
@@ -203,7 +205,7 @@ class LockRound:
         """No screen is left to lock: over, confirmed, or (soon after a login) still to come."""
         ours = self._followed.ours()
         if ours is None or not all_over or self._followed.awaits_login():
-            self.is_vacant = ours is not None and all_over
+            self.is_at_rest = ours is not None and all_over
             self._jobs.after(AGAIN_S, self.go_on)
         elif ours:
             self._locked()

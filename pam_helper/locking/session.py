@@ -131,7 +131,7 @@ class BoundSession:
 
     def settle(self, within_s: float) -> None:
         """Wait until what is queued now is done and nothing is being locked, or for so long."""
-        self._jobs.settle(lambda: self._round.is_vacant or self.phase in _QUIET, within_s)
+        self._jobs.settle(lambda: self._round.is_at_rest or self.phase in _QUIET, within_s)
 
     def close(self, within_s: float) -> None:
         """Do what is queued, then end the thread."""

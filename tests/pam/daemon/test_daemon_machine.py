@@ -171,7 +171,7 @@ class Daemon(RuleBasedStateMachine):
             bound = self.sessions._all()
             for session in bound:
                 session.settle(1)
-            if all(session._round.is_vacant or session.phase in QUIET for session in bound):
+            if all(session._round.is_at_rest or session.phase in QUIET for session in bound):
                 return
             assert time.monotonic() < deadline_s, [(s.account, s.phase) for s in bound]
             time.sleep(0.001)

@@ -13,6 +13,7 @@ import pytest
 from cps_auth.errors import CardBusy, CpsAuthError, HolderNotAllowed
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockPhase
+from pam_helper.daemon import authority
 from pam_helper.daemon import run as daemon
 from pam_helper.daemon.authority import Asker
 from pam_helper.daemon.protocol import Peer, Request
@@ -410,7 +411,7 @@ def test_a_card_pulled_as_the_answer_is_made_is_no_login(
     pc.readers.remove(READER)
     _await(lambda: _phase(pc) is LockPhase.LOCKED)
     pc.insert("doctor")
-    real, asked = pc.authority._require_stayed, pc.desktop.done.count("lock")
+    real, asked = authority._require_stayed, pc.desktop.done.count("lock")
 
     def late(card: Any) -> None:
         if when == "before":
@@ -418,7 +419,7 @@ def test_a_card_pulled_as_the_answer_is_made_is_no_login(
         real(card)
         when == "during" and pc.readers.remove(READER)  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(pc.authority, "_require_stayed", late)
+    monkeypatch.setattr(authority, "_require_stayed", late)
     reply = pc.ask("verify", pin=PIN)
     assert (reply["result"], reply["code"]) == ("PAM_AUTHINFO_UNAVAIL", "card-removed")
     pc.sessions._bound["root"].settle(1)

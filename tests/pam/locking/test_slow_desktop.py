@@ -15,7 +15,7 @@ from unittest import mock
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cps_auth.errors import CardBusy
 from cps_auth.model import CardEvent, CardEventKind
@@ -31,10 +31,10 @@ READER, ACCOUNT = "Reader A", SESSION.account
 SHORT = {
     "pam_helper.locking.lock_round.AGAIN_S": 0.005,
     "pam_helper.locking.logind_locker.OPENS_WITHIN_S": 0.02,
-    "pam_helper.locking.logind_locker.ACTS_WITHIN_S": 0.2,
+    "pam_helper.locking.logind_locker.ACTS_WITHIN_S": 0.6,
     "cps_auth.files.os.fsync": lambda _descriptor: None,
 }
-WITHIN_S = 3.0
+WITHIN_S = 20.0
 DELAYS = st.sampled_from((0.0, 0.002, 0.01, 0.04))  # longer than it is given to open, too
 
 
@@ -101,12 +101,12 @@ class Desk(RuleBasedStateMachine):
         elif answer == "late" and was_covered:
             self.opens_later += 1
 
-    @precondition(lambda self: self.opens_later)
     @rule()
     def locker_opens(self) -> None:
         """The locker acts on a yes that it got before: GNOME's plays its messages first."""
-        self.opens_later -= 1
-        self.desktop.let_in()
+        if self.opens_later:
+            self.opens_later -= 1
+            self.desktop.let_in()
 
     @rule()
     def pull(self) -> None:
@@ -184,7 +184,7 @@ class AcceptingDesk(Desk):
     accepts = True
 
 
-Desk.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Desk.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 AcceptingDesk.TestCase.settings = Desk.TestCase.settings
 TestDesk = Desk.TestCase
 TestAcceptingDesk = AcceptingDesk.TestCase
