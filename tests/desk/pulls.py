@@ -1,9 +1,10 @@
 """Pulls the card at random moments after its code, on a booted desk: `./dev test desk`.
 
-`python -m tests.desk.pulls ROOT gnome|kde`; ROOT is a practice PC of `../shared/tools/desk`, made and booted with KDE or GNOME. This installs
-the checkout on it, enrols a virtual CPS, opens a session, and then again and again: lock, insert,
-type the code, pull within half a second, look. A screen that is not covered in the end, a session
-that was ended or a window manager that died is a failure. It prints one row for docs/pam.md.
+`python -m tests.desk.pulls ROOT gnome|kde`. ROOT is a practice PC of `../shared/tools/desk`, made
+and booted. This installs the checkout on it, enrols a virtual CPS, opens a session, and then again
+and again: lock, insert, type the code, pull within half a second, look. A screen that is not
+covered in the end, a session that was ended or a window manager that died is a failure. It prints
+one row for docs/pam.md.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from cps_auth.card.native.source import NativeCard, NativeCards
+from cps_auth.card.native.card import NativeCard
+from cps_auth.card.native.source import NativeCards
 from hardware_mocks.card.virtual_card import VirtualCard
 from pam_helper.daemon.answering import answer
 from pam_helper.daemon.authority import Authority
