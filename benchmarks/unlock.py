@@ -1,4 +1,7 @@
-"""Unlocking through PAM, beside pam_pkcs11 and pam_p11 on the same SoftHSM2 token.
+"""Unlocking through PAM, beside pam_pkcs11 and pam_p11 on the same card or token.
+
+A virtual CPS3 in a reader behind a private pcscd comes first: our own driver, through the daemon,
+against pam_pkcs11 with OpenSC's module. SoftHSM2, which has no reader, is a second row, labelled.
 
 Each figure is the median of whole runs of pamtester, a process each, as a lock screen's, with a
 rest before each: nobody unlocks twice in a second, and what one of them does after its answer
@@ -22,12 +25,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import pam_helper
 from benchmarks.timing import Figure, compare
+from cps_auth.card.open import find_module
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from hardware_mocks.personas import PERSONAS
+from tests.system.conftest import PrivatePcscd
 
 ACCOUNT, HOME, RUN = "games", "/usr/games", Path("/run/cps-auth")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -53,8 +59,8 @@ pam_pkcs11 {{
     module = {module}; slot_num = 0; support_threads = false;
     ca_dir = {folder}/ca; crl_dir = {folder}/ca; cert_policy = ca,crl_offline,signature;
   }}
-  use_mappers = "null";
-  mapper null {{ module = internal; default_match = true; default_user = {account}; }}
+  use_mappers = "digest";
+  mapper digest {{ module = internal; algorithm = "sha1"; mapfile = "file://{folder}/digests"; }}
 }}
 """
 
@@ -74,11 +80,19 @@ def _run(*command: object, **environment: str) -> str:
 class Pc:
     """One token, four PAM services and a daemon, in mounts that only this process sees."""
 
-    def __init__(self, igc: FakeIgcSante, pki: Path) -> None:
+    def __init__(self, igc: FakeIgcSante, pki: Path, *, in_reader: bool) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="bench-"))
         self._folder.chmod(0o755)
-        os.environ["SOFTHSM2_CONF"] = str(self._folder / "softhsm2.conf")
-        self._make_token(igc)
+        self._pcscd = PrivatePcscd(self._folder, igc) if in_reader else None
+        self._module = MODULE
+        if self._pcscd is not None:
+            os.environ["PCSCLITE_CSOCK_NAME"] = self._pcscd.env["PCSCLITE_CSOCK_NAME"]
+            self._pcscd.start()
+            self._pcscd.insert()
+            self._module = str(find_module("opensc"))
+        else:
+            os.environ["SOFTHSM2_CONF"] = str(self._folder / "softhsm2.conf")
+            self._make_token(igc)
         self._make_peers(pki, igc)
         self._make_services()
         self._mount()
@@ -127,7 +141,10 @@ class Pc:
             igc.credentials("doctor").authentication_certificate_der
         )
         own.write_bytes(leaf.public_bytes(Encoding.PEM))
-        configuration = {"module": MODULE, "folder": self._folder, "account": ACCOUNT}
+        # By its digest, since pam_pkcs11 would take a card's first certificate, for signatures
+        digest = leaf.fingerprint(SHA1()).hex(":").upper()  # noqa: S303  # what it compares
+        (self._folder / "digests").write_text(f"{digest} -> {ACCOUNT}\n")
+        configuration = {"module": self._module, "folder": self._folder, "account": ACCOUNT}
         (self._folder / "pkcs11.conf").write_text(_PAM_PKCS11.format(**configuration))
 
     def _make_services(self) -> None:
@@ -158,7 +175,8 @@ class Pc:
 
     def _start_daemon(self, pki: Path) -> None:
         settings = self._folder / "config.toml"
-        settings.write_text(f'language = "en"\n[card]\nmodule = "{MODULE}"\n')
+        module = "" if self._pcscd is not None else f'[card]\nmodule = "{self._module}"\n'
+        settings.write_text(f'language = "en"\n{module}')
         accounts = self._folder / "accounts.toml"
         accounts.write_text(
             f'[[holder]]\nps_idnat = "{PERSONAS["doctor"].ps_idnat}"\naccounts = ["{ACCOUNT}"]\n'
@@ -202,26 +220,32 @@ class Pc:
         """End the daemon; the mounts end with this process."""
         self.daemon.terminate()
         self.daemon.wait(_WITHIN_S)
+        if self._pcscd is not None:
+            self._pcscd.close()
         shutil.rmtree(self._folder)
 
 
-_made: list[Pc] = []  # for all figures of a run, and ended with it
+_made: dict[bool, Pc] = {}  # for all figures of a run, and ended with it
 
 
-def _pc(igc: FakeIgcSante, pki: Path) -> Pc:
-    if not _made:
-        _made.append(Pc(igc, pki))
-        atexit.register(_made[0].close)
-    return _made[0]
+def _pc(igc: FakeIgcSante, pki: Path, *, in_reader: bool) -> Pc:
+    """Return the PC whose card is in a reader, or has none; the last one made is in the mounts."""
+    if in_reader not in _made:
+        for other in _made.values():
+            other.close()
+        _made.clear()
+        _made[in_reader] = Pc(igc, pki, in_reader=in_reader)
+        atexit.register(lambda: [pc.close() for pc in _made.values()])
+    return _made[in_reader]
 
 
 def _beside(
-    title: str, ours: str, peer: str, typed: bytes
+    title: str, ours: str, peer: str, typed: bytes, *, in_reader: bool = False
 ) -> Callable[[FakeIgcSante, Path], Figure]:
     succeeds = typed == b"1234\n"
 
     def figure(igc: FakeIgcSante, folder: Path) -> Figure:
-        pc = _pc(igc, folder)
+        pc = _pc(igc, folder, in_reader=in_reader)
         own, other = ((name, pc.unlock(name, typed, succeeds)) for name in (ours, peer))
         return compare(f"unlocking through PAM, {title}", own, other, rounds=ROUNDS, rest_s=REST_S)
 
@@ -229,8 +253,14 @@ def _beside(
     return figure
 
 
-FIGURES = tuple(
-    _beside(title, ours, peer, typed)
+_ON_SOFTHSM = tuple(
+    _beside(f"SoftHSM2, no reader, {title}", ours, peer, typed)
     for title, typed in (("right PIN", b"1234\n"), ("wrong PIN", b"9999\n"))
     for ours, peer in (("pam_cps.so", "pam_pkcs11"), ("pam_cps.so", "pam_p11"))
+)
+
+_IN_A_READER = "a CPS3 in a reader, right PIN"
+FIGURES = (
+    _beside(_IN_A_READER, "pam_cps.so", "pam_pkcs11", b"1234\n", in_reader=True),
+    *_ON_SOFTHSM,
 )
