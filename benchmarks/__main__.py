@@ -26,6 +26,7 @@ from benchmarks import (
     web_workers,
 )
 from benchmarks.cards import wire
+from benchmarks.sweep import sweep_of_a_login
 from benchmarks.timing import Figure, compare
 from benchmarks.virtual_cards import making_cards, native_login
 from cps_auth.card.native.source import NativeCards
@@ -105,6 +106,7 @@ FIGURES: tuple[Callable[[FakeIgcSante, Path], object], ...] = (
     making_cards,
     native_login,
     wire,
+    sweep_of_a_login,
     *trust.FIGURES,
     *web.FIGURES,
     *browser.FIGURES,
