@@ -60,7 +60,7 @@ class CpsClient:
         pin: str = PIN.decode(),
         *,
         kind: str = "cps3",
-        next_page: str = "/",
+        next_page: str | None = None,
         last_attempt: bool = False,
     ) -> TestResponse:
         """Insert a card, open the login page, type the PIN, and follow where it leads.
@@ -69,7 +69,7 @@ class CpsClient:
             card: a card, a persona's name for a new one, or None for what is in the reader.
             pin: what is typed.
             kind: of a new card.
-            next_page: a path of the application.
+            next_page: a path of the application; None for CPS_AFTER_LOGIN.
             last_attempt: whether "I am sure of my code" is ticked.
 
         Returns:
@@ -80,7 +80,8 @@ class CpsClient:
         """
         if card is not None:
             self._reader.insert(card, kind)
-        page = self.get(f"{self._prefix}/login?again=1&next={next_page}")
+        after = self._app.config["CPS_AFTER_LOGIN"] if next_page is None else next_page
+        page = self.get(f"{self._prefix}/login?again=1&next={after}")
         form = _LoginForm(page.text)
         if form.action is None:
             raise NoLoginForm(form.words)

@@ -151,7 +151,7 @@ class CpsLogin:
 
     def _methods(self, reader: SettingReader) -> Iterator[LoginMethod]:
         if self._cards is not None:
-            yield LocalReader.with_cards(self._cards, reader)
+            yield LocalReader(self._cards, reader.text_or_none("CPS_READER"))
         for kind in BY_SETTINGS:
             method = kind.from_settings(reader)
             if method is not None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from flask import abort, current_app, redirect, request, url_for
+from flask import current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -15,7 +15,7 @@ from cps_auth.errors import HolderNotAllowed
 from cps_auth.flask import audit
 from cps_auth.flask.guards.requests import opens_a_page
 from cps_auth.flask.pages.redirects import this_page
-from cps_auth.flask.pages.refuse import answer_refusal
+from cps_auth.flask.pages.refuse import answer_program, answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser, cps_user
 from cps_auth.model import CardType
@@ -74,7 +74,7 @@ def _without_card() -> ResponseReturnValue:
         answer: ResponseReturnValue = current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
         return answer
     if not opens_a_page(request):
-        abort(401)
+        return answer_program()
     return redirect(url_for("cps.login", next=this_page(), confirm=1), code=303)
 
 
@@ -100,7 +100,7 @@ def _refuse(user: CpsUser, reason: str) -> ResponseReturnValue:
 
 def _lead_to_login(**demand: Any) -> ResponseReturnValue:
     if not opens_a_page(request):
-        abort(401)
+        return answer_program()
     return redirect(url_for("cps.login", next=this_page(), **demand), code=303)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -19,6 +19,8 @@ from cps_auth.errors import (
     CardBusy,
     CardRemoved,
     CertificateRefused,
+    ChallengeExpired,
+    ChallengeUnknown,
     CpsAuthError,
     HolderNotAllowed,
     NoCard,
@@ -35,12 +37,11 @@ from cps_auth.flask.methods.method import LoginMethod, offered_methods
 from cps_auth.flask.pages.redirects import asked_or_after_login
 from cps_auth.flask.pages.refuse import answer_refusal
 from cps_auth.flask.pages.render import render_page
-from cps_auth.flask.sessions.browser import browser_id, current_language
+from cps_auth.flask.sessions.browser import browser_id, current_language, session_id
 from cps_auth.flask.sessions.model import EndReason, NewSession, SessionRow, SessionStore
 from cps_auth.flask.sessions.purpose import asked_purpose, purpose_text, same_purpose
 from cps_auth.flask.sessions.removal import RemovalWatch
 from cps_auth.flask.sessions.start import let_in, note_refusal
-from cps_auth.flask.setting_reader import SettingReader
 from cps_auth.flask.state import LoginState, current_state
 from cps_auth.login.verify import admit, prove
 from cps_auth.model import Practitioner
@@ -56,6 +57,7 @@ the bridges of hypercorn and uvicorn always say so."""
 
 _log = logging.getLogger(__name__)
 
+_FORM_IS_OLD = (ChallengeUnknown, ChallengeExpired)
 _ABOUT_THE_CARD = (CertificateRefused, HolderNotAllowed, PinRefused, UnsupportedCard)
 
 
@@ -94,11 +96,6 @@ class LocalReader(LoginMethod):
         self._in_use = threading.Lock()
         self._is_refused = False
         self.removal: RemovalWatch
-
-    @classmethod
-    def with_cards(cls, cards: CardSource, reader: SettingReader) -> Self:
-        """Return the method for the readers of this machine, as the settings have it."""
-        return cls(cards, reader.text_or_none("CPS_READER"))
 
     def attach(
         self,
@@ -172,9 +169,13 @@ class LocalReader(LoginMethod):
                 self._log_in(state, form)
         except CpsAuthError as refusal:
             note_refusal(state, refusal, self.name)
+            if isinstance(refusal, _FORM_IS_OLD):
+                if _is_logged_in(state):  # in another tab
+                    return redirect(asked_or_after_login(asked), code=303)
+                return self._page(asked, refusal=ChallengeUnknown(), has_others=_has_others(state))
             if not self.may_explain(refusal):
                 return answer_refusal(refusal)
-            return self._page(asked, refusal=refusal, has_others=len(state.methods) > 1)
+            return self._page(asked, refusal=refusal, has_others=_has_others(state))
         return redirect(asked_or_after_login(asked), code=303)
 
     def _log_in(self, state: LoginState, form: LoginForm) -> None:
@@ -261,6 +262,15 @@ class LocalReader(LoginMethod):
             renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
         )
         return page, _page_status(refusal, trouble)
+
+
+def _has_others(state: LoginState) -> bool:
+    return len(state.methods) > 1
+
+
+def _is_logged_in(state: LoginState) -> bool:
+    known = session_id()
+    return known is not None and state.live_session(known, touch=False) is not None
 
 
 def _page_status(refusal: CpsAuthError | None, trouble: CpsAuthError | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import render_template, url_for
+from flask import render_template, session, url_for
 from markupsafe import Markup
 
 from cps_auth.flask.pages.redirects import this_page
@@ -16,6 +16,9 @@ from cps_auth.wording import LANGUAGES, translations
 
 LOGOUT = "logout"
 """Purpose of the logout form's token."""
+
+SAID = "cps_said"
+"""In the browser's session: what the next page of ours has to say first."""
 
 
 def render_page(template: str, **context: Any) -> str:
@@ -38,6 +41,7 @@ def render_page(template: str, **context: Any) -> str:
         purpose=purpose.value,
         purpose_text=purpose_text(purpose),
         same_purpose=same_purpose(),
+        has_logged_out=session.pop(SAID, None) == "logged-out",
         **context,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import Blueprint, abort, redirect, request, url_for
+from flask import Blueprint, abort, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import logout_user
 
@@ -17,8 +17,8 @@ from cps_auth.flask.pages.redirects import (
     asked_or_after_login,
     this_page,
 )
-from cps_auth.flask.pages.refuse import answer_unavailable, refused
-from cps_auth.flask.pages.render import LOGOUT, render_page
+from cps_auth.flask.pages.refuse import answer_program, answer_unavailable, refused
+from cps_auth.flask.pages.render import LOGOUT, SAID, render_page
 from cps_auth.flask.sessions.browser import (
     TOKEN_FIELD,
     check_form_token,
@@ -136,6 +136,7 @@ def logout() -> ResponseReturnValue:
         state.end_session(known, EndReason.LOGOUT)
     logout_user()
     empty_session()
+    session[SAID] = "logged-out"
     return redirect(_leave(state, row) or after_logout(), code=303)
 
 
@@ -149,14 +150,14 @@ def _leave(state: LoginState, row: SessionRow | None) -> str | None:
 def needs_refresh() -> ResponseReturnValue:
     """Answer a request that needs a fresh login, in Flask-Login's sense: ask for card and PIN."""
     if not opens_a_page(request):
-        abort(401)
+        return answer_program()
     return redirect(url_for("cps.login", next=this_page(), again=1), code=303)
 
 
 def unauthorized() -> ResponseReturnValue:
     """Answer a request that needs a login: lead a person there, tell a program 401."""
     if not opens_a_page(request):
-        abort(401)
+        return answer_program()
     known = session_id()
     row = None if known is None else current_state().stores.sessions.find(known)
     was_ended = row is not None and row.end_reason not in (None, EndReason.LOGOUT)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 
-from flask import request, session
+from flask import current_app, request, session
 
 from cps_auth.errors import ChallengeUnknown, RequestMalformed
 from cps_auth.flask.state import current_state
@@ -98,7 +98,7 @@ def forget_card() -> str | None:
 
 
 def current_language() -> str:
-    """Return "fr" or "en": `?lang=`, then this browser's last choice, then Accept-Language."""
+    """Return "fr" or "en": `?lang=`, this browser's last choice, Flask-Babel's, Accept-Language."""
     asked = request.args.get("lang")
     if asked in LANGUAGES:
         if session.get(_LANGUAGE) != asked:
@@ -107,6 +107,12 @@ def current_language() -> str:
     kept = session.get(_LANGUAGE)
     if kept in LANGUAGES:
         return str(kept)
+    if "babel" in current_app.extensions:
+        from flask_babel import get_locale
+
+        locale = get_locale()
+        if locale is not None and locale.language in LANGUAGES:
+            return str(locale.language)
     best = request.accept_languages.best_match(LANGUAGES)
     return best or current_state().settings.language
 
