@@ -18,7 +18,7 @@ PamResult = Literal[
     "PAM_PERM_DENIED",
     "PAM_AUTH_ERR",
     "PAM_CRED_INSUFFICIENT",
-    "PAM_AUTHINFO_UNAVAIL",
+    "PAM_AUTHINFO_UNAVAIL",  # of `ping` alone
     "PAM_MAXTRIES",
     "PAM_CRED_UNAVAIL",
     "PAM_CRED_EXPIRED",
@@ -27,19 +27,20 @@ PamResult = Literal[
 """The results that the protocol knows, by name: their numbers are the platform's."""
 
 PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
-    # Nothing to authenticate with is there.
-    e.ReaderServiceLost: "PAM_AUTHINFO_UNAVAIL",
-    e.ReaderServiceRefused: "PAM_AUTHINFO_UNAVAIL",
-    e.NoReader: "PAM_AUTHINFO_UNAVAIL",
-    e.NoCard: "PAM_AUTHINFO_UNAVAIL",
-    e.CardRemoved: "PAM_AUTHINFO_UNAVAIL",
-    e.CardBusy: "PAM_AUTHINFO_UNAVAIL",
-    e.SeveralCards: "PAM_AUTHINFO_UNAVAIL",
-    e.UnsupportedCard: "PAM_AUTHINFO_UNAVAIL",
-    e.NoAuthenticationCertificate: "PAM_AUTHINFO_UNAVAIL",
-    e.SeveralCertificates: "PAM_AUTHINFO_UNAVAIL",
-    e.CardMisbehaved: "PAM_AUTHINFO_UNAVAIL",
-    e.RevocationUnknown: "PAM_AUTHINFO_UNAVAIL",
+    # Nothing to authenticate with is there. Not PAM_AUTHINFO_UNAVAIL: GDM takes that for a service
+    # that is gone for good, and GNOME's dialog asks no more.
+    e.ReaderServiceLost: "PAM_AUTH_ERR",
+    e.ReaderServiceRefused: "PAM_AUTH_ERR",
+    e.NoReader: "PAM_AUTH_ERR",
+    e.NoCard: "PAM_AUTH_ERR",
+    e.CardRemoved: "PAM_AUTH_ERR",
+    e.CardBusy: "PAM_AUTH_ERR",
+    e.SeveralCards: "PAM_AUTH_ERR",
+    e.UnsupportedCard: "PAM_AUTH_ERR",
+    e.NoAuthenticationCertificate: "PAM_AUTH_ERR",
+    e.SeveralCertificates: "PAM_AUTH_ERR",
+    e.CardMisbehaved: "PAM_AUTH_ERR",
+    e.RevocationUnknown: "PAM_AUTH_ERR",
     # It is there, and does not say enough.
     e.ContactlessNotEnough: "PAM_CRED_INSUFFICIENT",
     e.WrongPurpose: "PAM_CRED_INSUFFICIENT",
@@ -75,6 +76,6 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.ModuleUnusable: "PAM_SYSTEM_ERR",
     e.ModuleCannotLogIn: "PAM_SYSTEM_ERR",
     e.DaemonUnreachable: "PAM_SYSTEM_ERR",
-    e.StoreUnavailable: "PAM_AUTHINFO_UNAVAIL",
-    e.ProviderUnavailable: "PAM_AUTHINFO_UNAVAIL",
+    e.StoreUnavailable: "PAM_AUTH_ERR",
+    e.ProviderUnavailable: "PAM_AUTH_ERR",
 }

@@ -13,8 +13,9 @@
  *   pam_sm_authenticate   PAM_SUCCESS            the daemon said yes
  *                         PAM_USER_UNKNOWN       not for the card: the next module's. The only
  *                                                result that may lead on to a password
- *                         PAM_AUTHINFO_UNAVAIL   no daemon, no reader, no card
- *                         PAM_AUTH_ERR           wrong PIN, or an answer that is none
+ *                         PAM_AUTH_ERR           wrong PIN, an answer that is none, no daemon, no
+ *                                                reader, no card. Not PAM_AUTHINFO_UNAVAIL: GDM
+ *                                                takes that for a service that is gone for good
  *                         PAM_PERM_DENIED        revoked card, no access here, or a set-uid
  *                                                program that somebody else runs
  *                         PAM_MAXTRIES           card blocked, or one attempt left
@@ -228,7 +229,7 @@ static int verify(const struct client *client, const char *verb, const char *pin
     struct reply reply;
     if (!ask(client, verb, pin, PIN_DIGITS, &reply)) {
         tell_own(client, NO_ANSWER);
-        return PAM_AUTHINFO_UNAVAIL;
+        return PAM_AUTH_ERR;
     }
     if (!is_exactly(&reply, "PAM_SUCCESS verified - -\n")) return refuse(client, &reply);
     return PAM_SUCCESS;
@@ -273,7 +274,7 @@ static int decide(const struct client *client, const struct answer *found, const
     }
     if (!is_required) return hand_on(client, typed);
     tell_own(client, found == NULL ? NO_ANSWER : NOT_A_PIN);
-    return found == NULL ? PAM_AUTHINFO_UNAVAIL : PAM_AUTH_ERR;
+    return PAM_AUTH_ERR;
 }
 
 /* Ask the one question, whatever the reader holds, and decide on the answer. */

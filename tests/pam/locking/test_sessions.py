@@ -421,7 +421,7 @@ def test_a_card_pulled_as_the_answer_is_made_is_no_login(
 
     monkeypatch.setattr(authority, "_require_stayed", late)
     reply = pc.ask("verify", pin=PIN)
-    assert (reply["result"], reply["code"]) == ("PAM_AUTHINFO_UNAVAIL", "card-removed")
+    assert (reply["result"], reply["code"]) == ("PAM_AUTH_ERR", "card-removed")
     pc.sessions._bound["root"].settle(1)
     assert pc.desktop.locked == {session}
     assert "terminate" not in pc.desktop.done
