@@ -6,8 +6,9 @@ import logging
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cps_auth.cli.diagnostics import lists_end_text
 from cps_auth.errors import CardBusy, CpsAuthError
 from cps_auth.pin_entry import wipe
 from pam_helper.daemon.authority import Answer, Asker, Authority
@@ -101,9 +102,22 @@ def _question(request: Request, case: _Case) -> Reply:
     timer.daemon = True
     timer.start()
     try:
-        return reply_to(case.authority.decide(request, bytearray(), case.asker), case.language)
+        answer = case.authority.decide(request, bytearray(), case.asker)
+        return _with_warning(reply_to(answer, case.language), case)
     finally:
         timer.cancel()
+
+
+def _with_warning(question: Reply, case: _Case) -> Reply:
+    """Return a question below the warning that revocation lists end soon, which is logged, too."""
+    admission, at = case.asker.admission, case.authority.clock()
+    evidence = admission.judged.revocation if admission else ()
+    ends = min((piece.next_update for piece in evidence), default=None)
+    warning = None if ends is None else lists_end_text(ends, at, case.language)
+    if ends is None or warning is None:
+        return question
+    _log.warning("%s", lists_end_text(ends, at, "en"))
+    return replace(question, lines=(warning, *question.lines))
 
 
 def _is_there(connection: socket.socket) -> bool:

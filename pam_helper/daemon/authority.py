@@ -23,7 +23,7 @@ from cps_auth.errors import (
     PinEntryCancelled,
     WrongPin,
 )
-from cps_auth.login.verify import AccountCheck, admit, prove
+from cps_auth.login.verify import AccountCheck, Admission, admit, prove
 from cps_auth.model import Practitioner, VerifiedHolder
 from cps_auth.pki.judge import Judge
 from cps_auth.session_lock import LockEvent
@@ -79,13 +79,14 @@ class Asker:
         peer: its process.
         is_waiting: tells whether it still waits for the answer.
         when_overdue: answers it in place of a thread that is stuck.
-        practitioner, holder: of the card. Never a PIN.
+        practitioner, admission, holder: of the card. Never a PIN.
     """
 
     peer: Peer
     is_waiting: Callable[[], bool] = lambda: True
     when_overdue: Callable[[], None] = lambda: None
     practitioner: Practitioner | None = None
+    admission: Admission | None = None
     holder: VerifiedHolder | None = None
 
 
@@ -175,7 +176,7 @@ class Authority:
         def look(_wanted: Callable[[], bool]) -> int | None:
             with self._cards.open_card(self._reader) as card:
                 allow = self._allow(request, asker)
-                admit(card, judge=self._judge(), allow=allow, at=self.clock())
+                asker.admission = admit(card, judge=self._judge(), allow=allow, at=self.clock())
                 return card.pin_attempts_left()
 
         return self._worker.run(request.account, look, asker.when_overdue)

@@ -45,3 +45,8 @@ def role_of(service: str, settings: PamSettings) -> ServiceRole | None:
     if service in settings.lockers:
         return ServiceRole.SCREEN
     return ServiceRole.STEP_UP if service in settings.others else _ROLES.get(service)
+
+
+def seat_services() -> frozenset[str]:
+    """Return the known services by which somebody in front of a PC logs in or unlocks."""
+    return frozenset(name for name, role in _ROLES.items() if role is not ServiceRole.STEP_UP)

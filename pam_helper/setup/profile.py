@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cps_auth.errors import ConfigurationError
 from cps_auth.files import as_configuration_error, replace_file
+from pam_helper.daemon.services import seat_services
 from pam_helper.setup import stack_trial
 
 TOOL = Path("/usr/sbin/pam-auth-update")
@@ -21,17 +22,11 @@ _OWN_STACKS = frozenset(("cps-auth", "cps-auth-or-password"))
 STACK_FOLDERS = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"))
 _WITHIN_S = 120.0
 
-LOGIN_SERVICES = (
-    *("login", "gdm-password", "gdm-smartcard", "sddm", "lightdm", "kde", "kde-smartcard"),
-    *("xscreensaver", "xfce4-screensaver", "mate-screensaver", "cinnamon-screensaver"),
-    *("xsecurelock", "i3lock", "swaylock", "vlock", "light-locker", "xlock"),
-)
-"""Services by which somebody in front of a PC logs in or unlocks; the name that each asks with."""
-
 
 def installed_services() -> tuple[str, ...]:
     """Return the login services that this PC has, in alphabetical order."""
-    return tuple(sorted(s for s in LOGIN_SERVICES if any((f / s).exists() for f in STACK_FOLDERS)))
+    found = {path.name for folder in STACK_FOLDERS for path in folder.glob("*")}
+    return tuple(sorted(found & seat_services() - {COMMON_AUTH}))
 
 
 def services_that_use_us() -> set[str]:

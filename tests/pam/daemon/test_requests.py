@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cps_auth.config import PamSettings
+from hardware_mocks.igc.fake_igc import FakeIgcSante
 from pam_helper.daemon.protocol import VERIFIED_LINE
 from pam_helper.daemon.server import Server, listen
 from tests.pin_traces import pin_traces
@@ -63,6 +64,20 @@ def test_a_question_answers_at_once_and_spends_no_attempt(pc: CabinetPc) -> None
     pc.readers.before_transmit = None
     assert reply.startswith(b"PAM_SUCCESS question 3 any\n")
     assert card.pin_attempts_left == 3
+
+
+@pytest.mark.parametrize(("days", "warns"), [(361, False), (363, True)])
+def test_lists_that_end_soon_are_told_before_the_question(
+    pc: CabinetPc, igc: FakeIgcSante, caplog: pytest.LogCaptureFixture, days: int, warns: bool
+) -> None:
+    """From three days before the person reads what to do, the log holds it, and the card works."""
+    pc.insert("doctor")
+    pc.authority.clock = lambda: igc.made_at + timedelta(days=days)
+    *told, prompt = pc.ask("ask")["lines"]
+    assert told == ["Opposition lists end in 2 days: connect this PC to the Internet."] * warns
+    assert prompt == "Card code (3 tries) or password:"
+    assert ("Opposition lists end" in caplog.text) is warns
+    assert pc.ask("verify", pin=b"1234")["code"] == "verified"
 
 
 def test_too_many_questions_look_at_no_card(pc: CabinetPc) -> None:
