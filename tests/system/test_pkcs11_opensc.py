@@ -23,12 +23,12 @@ from cps_auth.errors import (
     LastAttempt,
     ModuleCannotLogIn,
     ModuleUnusable,
+    NoAuthenticationCertificate,
     NoCard,
     NoReader,
     PinBlocked,
     ReaderServiceLost,
     SeveralCards,
-    UnsupportedCard,
     WrongPin,
 )
 from cps_auth.model import CardEvent, CardEventKind, CardKind
@@ -265,12 +265,10 @@ def test_two_cards_must_be_told_apart(private_pcscd, make_card) -> None:
 
 
 def test_a_card_without_an_authentication_certificate(private_pcscd, make_card) -> None:
-    """Its ATR is told, for the log."""
-    watched = make_card("signature-only")
-    private_pcscd.insert(persona=watched)
-    with pytest.raises(UnsupportedCard) as unsupported:
+    """It is a CPS, so that is what is said."""
+    private_pcscd.insert(persona=make_card("signature-only"))
+    with pytest.raises(NoAuthenticationCertificate):
         open_cards(OPENSC).open_card()
-    assert unsupported.value.atr_hex == watched.atr.hex().upper()
 
 
 def test_pcscd_gone(private_pcscd, challenge) -> None:
