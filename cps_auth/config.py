@@ -16,6 +16,7 @@ from cps_auth.files import read_protected
 from cps_auth.pki.revocation.policy import GRACE_MAX_HOURS
 
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
+AUDIT_FOLDER = Path("/var/lib/cps-auth/audit")
 MAX_CONFIG_BYTES = 64 * 1024
 
 Locker = Literal["logind", "screensaver", "command"]
@@ -84,13 +85,13 @@ class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The audit journal of this computer."""
 
-    folder: str = "/var/lib/cps-auth/audit"
+    folder: str | None = None  # absent: AUDIT_FOLDER
     kept_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 12
 
     @property
     def path(self) -> Path:
         """Return the folder."""
-        return Path(self.folder)
+        return Path(self.folder) if self.folder else AUDIT_FOLDER
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

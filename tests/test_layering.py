@@ -100,6 +100,7 @@ ALLOWED = {
     "cps_auth.__main__": ("cps_auth.cli.main",),
     "cps_auth": (),
     "pam_helper": (
+        "cps_auth.audit",
         "cps_auth.files",
         "cps_auth.model",
         "cps_auth.errors",

@@ -40,13 +40,17 @@ class JournalHandler(logging.Handler):
             self.journal.record(entry)
 
 
-def attach(journal: AuditJournal) -> JournalHandler:
-    """Write every entry of this process to a journal from now on; to each folder once.
+def attach(journal: AuditJournal, name: str = LOGGER_NAME) -> JournalHandler:
+    """Write every entry of a logger to a journal from now on; to each folder once.
+
+    Args:
+        journal: of this program.
+        name: of the logger.
 
     Returns:
         The handler, to be removed by whoever ends before the process does.
     """
-    logger = logging.getLogger(LOGGER_NAME)
+    logger = logging.getLogger(name)
     for there in logger.handlers:
         if isinstance(there, JournalHandler) and there.journal.folder == journal.folder:
             return there

@@ -15,6 +15,7 @@ from functools import partial
 
 from cps_auth.model import CardEvent, VerifiedHolder
 from cps_auth.session_lock import LockEvent, LockPhase, SessionLock
+from pam_helper.journal import of_phase
 from pam_helper.locking.job_thread import JobThread
 from pam_helper.locking.lock_round import AGAIN_S, LockRound
 from pam_helper.locking.lockers import Locking, LogindSessions
@@ -154,7 +155,9 @@ class BoundSession:
         before = self.phase
         self._lock.feed(event)
         if self.phase is not before:
-            _log.info("session of %s: %s, %s", self.account, event.value, self.phase.value)
+            entry = of_phase(self.account, self._ps_idnat, self.phase, event)
+            text = "session of %s: %s, %s"
+            _log.info(text, self.account, event.value, self.phase.value, extra=entry)
         if self.phase is LockPhase.LOCKED:
             self._round.is_opening = False
         if self.phase in _QUIET:

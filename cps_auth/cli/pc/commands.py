@@ -125,6 +125,7 @@ def enrol_card(
     from pam_helper.accounts.enrolment import enrol as enrol_holder
     from pam_helper.daemon.fresh_judge import judge_of
     from pam_helper.daemon.run import cards_of, trust_folder
+    from pam_helper.journal import note_account
 
     settings = read_settings(options.config)
     holder, changed = enrol_holder(
@@ -139,6 +140,8 @@ def enrol_card(
         until=until,
     )
     who = holder.practitioner
+    if changed:
+        note_account(options.accounts, who.ps_idnat, account, "enrolled")
     sentence = _("{name} ({ps_idnat}) opens {account} (trust: {trust})")
     if not changed:
         sentence = _("{name} ({ps_idnat}) opens {account} already (trust: {trust})")
@@ -186,7 +189,7 @@ def remove(path: Path, holder: str, account: str | None) -> None:
     with pc_side():
         from pam_helper.accounts.accounts import Selection, remove_holder
 
-        _changed(remove_holder(path, Selection(holder, account)), holder)
+        _changed(remove_holder(path, Selection(holder, account)), path, holder, "removed")
 
 
 @accounts.command()
@@ -203,18 +206,22 @@ def until(path: Path, holder: str, last_day: str, account: str | None) -> None:
     with pc_side():
         from pam_helper.accounts.accounts import Selection, set_last_day
 
-        _changed(set_last_day(path, Selection(holder, account), day), holder)
+        changed = set_last_day(path, Selection(holder, account), day)
+        _changed(changed, path, holder, f"until {last_day}")
 
 
-def _changed(count: int, holder: str) -> None:
+def _changed(count: int, path: Path, holder: str, reason: str) -> None:
     """Report how many entries were changed, and log it for the administrator's colleagues.
 
     Raises:
         ConfigurationError: none was.
     """
+    from pam_helper.journal import note_account
+
     if not count:
         tr = translations(language_of_environment())
         raise ConfigurationError(tr.gettext("no entry of {holder}").format(holder=holder))
+    note_account(path, holder, None, reason)
     _say(_("{count} entries changed"), count=count)
 
 
@@ -228,6 +235,7 @@ def code(account: str, hours: float | None, revoke: bool, codes: Path | None) ->
     with pc_side():
         from pam_helper.accounts.enrolment import check_account
         from pam_helper.accounts.one_time_codes import CODES_PATH, LIFETIME, OneTimeCodes
+        from pam_helper.journal import note_code
 
         store = OneTimeCodes(codes or CODES_PATH)
         if revoke:
@@ -239,6 +247,7 @@ def code(account: str, hours: float | None, revoke: bool, codes: Path | None) ->
         issued = store.issue(account, lifetime, at=now())
         hours = lifetime.total_seconds() / 3600
         _log.warning("one-time code issued for %s, for %s h", account, hours)
+        note_code(codes or CODES_PATH, account, f"{hours:g} h")
         sentence = _("{code}  works once for {account}, for {hours:g} h")
         _say(sentence, code=issued, account=account, hours=hours)
 
