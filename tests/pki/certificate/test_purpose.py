@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from cps_auth.errors import WrongPurpose
 from cps_auth.model import CardType
 from cps_auth.pki.certificate.parse import parse_certificate
+from cps_auth.pki.certificate.profiles import CARD_RULES, IGC_SANTE_LOGIN, POLICY_ARC
 from cps_auth.pki.certificate.purpose import check_login_purpose
 from hardware_mocks.igc.card_certificates import (
     OID_CARD_TYPE,
@@ -147,3 +148,27 @@ def test_uses_differ_in_the_fake_too(igc: FakeIgcSante) -> None:
     """A signature request by the same persona differs from the authentication one."""
     der = igc.issue(igc.request("nurse", CertificateUse.SIGNATURE))
     assert _reason(der) == "signature-certificate"
+
+
+def test_card_type_that_a_profile_has_no_rule_for(igc: FakeIgcSante) -> None:
+    """A scheme that knows some card types accepts no others."""
+    certificate = parse_certificate(igc.credentials("doctor").authentication_certificate_der)
+    rules = {kind: rule for kind, rule in CARD_RULES.items() if kind is not CardType.CPS}
+    profile = dataclasses.replace(IGC_SANTE_LOGIN, cards=rules)
+    with pytest.raises(WrongPurpose) as caught:
+        check_login_purpose(certificate, test_cards=False, profile=profile)
+    assert caught.value.reason == "card-type-not-accepted"
+
+
+def test_policies_of_a_certificate_alone(igc: FakeIgcSante) -> None:
+    """Without those that are valid along the chain, its own are asked."""
+    certificate = parse_certificate(igc.credentials("doctor").authentication_certificate_der)
+    for policies, accepted in ((frozenset({POLICY_ARC}), True), (frozenset({"1.2"}), False)):
+        profile = dataclasses.replace(IGC_SANTE_LOGIN, policies=policies)
+        if accepted:
+            check_login_purpose(certificate, test_cards=False, profile=profile)
+        with pytest.raises(WrongPurpose) as caught:
+            check_login_purpose(
+                certificate, test_cards=False, profile=profile, valid_policies=frozenset({"1.3"})
+            )
+        assert caught.value.reason == "policy-not-accepted"

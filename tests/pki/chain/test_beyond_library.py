@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from cps_auth.errors import UntrustedIssuer
 from cps_auth.pki.certificate.parse import parse_certificate
-from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, POLICY_ARC
+from cps_auth.pki.certificate.profiles import IGC_SANTE_LOGIN, POLICY_ARC, KeyRules
 from cps_auth.pki.chain.trust_store import TrustStore
 from cps_auth.pki.chain.verify import verify_chain
 from cps_auth.pki.judge import Judge
@@ -256,3 +256,63 @@ def test_length_of_the_path(igc: FakeIgcSante, critical: bool, longest: int) -> 
         return
     with pytest.raises(UntrustedIssuer):
         verify_chain(certificate, trust, at=igc.made_at, profile=profile)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_signature_of_no_whole_bytes(igc: FakeIgcSante, card: str) -> None:
+    """A bit that is said to be unused leaves the signature as it is, and the certificate is not."""
+    serial = 0x4001
+    der = b"\x01"
+    while der[-1] & 1:  # one in two ends with a bit that may be called unused
+        serial += 1
+        der = CARDS[card](igc, dataclasses.replace(igc.request(), serial=serial))
+    at = len(der) - 513  # of RSA-4096, after the tag, the length and the count of unused bits
+    assert der[at] == 0
+    odd = der[:at] + b"\x01" + der[at + 1 :]
+    trust = _trust(igc, None)
+    assert verify_chain(parse_certificate(der), trust, at=igc.made_at)
+    assert _reason(igc, odd, trust) == "unknown-issuer"
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("critical", ["", "fort-personnes"])
+def test_keys_of_the_authorities(igc: FakeIgcSante, card: str, critical: str) -> None:
+    """Their sizes are the profile's, on every way."""
+    keys = KeyRules(rsa_max_bits=3000)
+    profile = dataclasses.replace(IGC_SANTE_LOGIN, keys=keys)
+    certificate = parse_certificate(CARDS[card](igc, igc.request()))
+    trust = _trust(igc, None, critical=critical)
+    for anchors, between in ((trust.anchors, trust.intermediates), (trust.intermediates, ())):
+        store = TrustStore("strict", anchors, between)
+        with pytest.raises(UntrustedIssuer) as caught:
+            verify_chain(certificate, store, at=igc.made_at, profile=profile)
+        assert caught.value.reason == "weak-key"
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("fault", AUTHORITY_FAULTS)
+def test_anchor_that_issues_cards(igc: FakeIgcSante, card: str, fault: str) -> None:
+    """An authority that is an anchor itself has to be one that may."""
+    spoil, reason = AUTHORITY_FAULTS[fault]
+    der = CARDS[card](igc, igc.request())
+    sound, spoiled = _trust(igc, None), _trust(igc, spoil)
+    direct = TrustStore("direct", sound.intermediates)
+    assert verify_chain(parse_certificate(der), direct, at=igc.made_at)
+    assert _reason(igc, der, TrustStore("direct", spoiled.intermediates)) == reason
+
+
+@pytest.mark.parametrize("critical", ["", "fort-personnes"])
+def test_no_key_identifiers_at_all(igc: FakeIgcSante, critical: str) -> None:
+    """An authority that names its issuer by number, and a root without an identifier."""
+    root = igc.authorities["fort"]
+    request = _authority(igc, "fort").without(x509.SubjectKeyIdentifier.oid)
+    anchor = sign_certificate(request, root.certificate.subject, root.key)
+    by_number = x509.AuthorityKeyIdentifier(
+        None, [x509.DirectoryName(anchor.subject)], anchor.serial_number
+    )
+    request = _authority(igc, "fort-personnes").having(by_number, critical=False)
+    if critical:
+        request = request.having(_policies(), critical=True)
+    between = sign_certificate(request, root.certificate.subject, root.key)
+    trust = TrustStore("numbers", (anchor,), (between,))
+    assert _reason(igc, igc.issue(igc.request()), trust) == "key-identifier-mismatch"
