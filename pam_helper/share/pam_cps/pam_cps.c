@@ -53,6 +53,7 @@
 #define CONNECT_WITHIN_MS 2000
 #define ALIVE_WITHIN_MS 1500 /* one that is stopped holds nobody up for longer */
 #define ANSWER_WITHIN_MS 22000 /* the daemon gives a card up before that */
+#define QUESTION_WITHIN_MS 4000 /* and its question waits for no card */
 #define RETRY_CONNECT_MS 20    /* its queue is full */
 #define PIN_DIGITS 4
 #define CODE_CHARACTERS 12
@@ -172,7 +173,8 @@ static bool receive_all(int fd, struct reply *reply, int64_t deadline_ms) {
 static bool ask(const struct client *client, const char *verb, const char *secret,
                 size_t secret_length, struct reply *reply) {
     uint8_t request[MAX_REQUEST + 1 + MAX_SECRET];
-    int64_t start_ms = now_ms(), deadline_ms = start_ms + ANSWER_WITHIN_MS;
+    int64_t start_ms = now_ms();
+    int64_t deadline_ms = start_ms + (secret == NULL ? QUESTION_WITHIN_MS : ANSWER_WITHIN_MS);
     int written = snprintf((char *)request, MAX_REQUEST, "cps1 %s %s %s\n", verb, client->user,
                            client->service);
     if (written <= 0 || written >= MAX_REQUEST || secret_length > MAX_SECRET) return false;

@@ -155,7 +155,7 @@ def test_a_daemon_that_never_answers_is_given_up(pc: InstalledPc) -> None:
         assert pc.pam("1234")["authenticate"] == AUTH_ERR
     finally:
         impostor.stop()
-    assert 20 < time.monotonic() - started_s < 30
+    assert 20 < time.monotonic() - started_s < 35
 
 
 def test_a_stopped_daemon_holds_nobody_up(enrolled: InstalledPc) -> None:
@@ -168,6 +168,6 @@ def test_a_stopped_daemon_holds_nobody_up(enrolled: InstalledPc) -> None:
         took_s = time.monotonic() - started_s
         os.kill(enrolled.daemon_pid, signal.SIGCONT)
     assert seen["authenticate"] == AUTH_ERR
-    assert seen["said"] == [["error", "The CPS card service does not answer."]]
+    assert seen["said"][-1] == ["error", "The CPS card service does not answer."]
     assert took_s < 10, "as long as a card may take"
     assert enrolled.pam("1234")["authenticate"] == SUCCESS
