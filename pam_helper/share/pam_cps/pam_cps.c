@@ -259,6 +259,12 @@ static int hand_on(const struct client *client, const char *typed) {
     return PAM_USER_UNKNOWN;
 }
 
+/* Whether the daemon answers now; one that is stopped is waited for no longer than for a question. */
+static bool answers(const struct client *client) {
+    struct reply reply;
+    return ask(client, client->card_required ? "require" : "ask", NULL, 0, &reply);
+}
+
 /* Decide on the answer. Without the daemon's word (`found` is NULL) four digits are no password. */
 static int decide(const struct client *client, const struct answer *found, const char *typed) {
     bool is_required = client->card_required || (found != NULL && found->next == NEXT_CARD);
@@ -268,6 +274,10 @@ static int decide(const struct client *client, const struct answer *found, const
         return PAM_AUTH_ERR;
     }
     if (client->is_others && kind != TYPED_OTHER) return PAM_AUTH_ERR;
+    if (kind != TYPED_OTHER && found == NULL && !answers(client)) {
+        tell_own(client, NO_ANSWER);
+        return PAM_AUTH_ERR;
+    }
     if (kind == TYPED_PIN) return verify(client, "verify", typed);
     if (kind == TYPED_LAST) return verify(client, "last", typed + 1);
     if (found != NULL && found->takes_code && !client->is_others) {

@@ -155,7 +155,7 @@ def test_a_daemon_that_never_answers_is_given_up(pc: InstalledPc) -> None:
         assert pc.pam("1234")["authenticate"] == AUTH_ERR
     finally:
         impostor.stop()
-    assert 20 < time.monotonic() - started_s < 35
+    assert 4 < time.monotonic() - started_s < 35
 
 
 def test_a_stopped_daemon_holds_nobody_up(enrolled: InstalledPc) -> None:
