@@ -16,6 +16,7 @@ from cps_auth.login.challenge import issue_challenge
 from cps_auth.model import Challenge
 from cps_auth.pki.judge import Judge, folder_judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from hardware_mocks.pro_sante_connect.installed import is_installed
 from hardware_mocks.pytest_plugin import kept_folder, teller
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no defect
@@ -70,3 +71,10 @@ def judge(igc_dir: Path) -> Judge:
 def challenge() -> Challenge:
     """A fresh challenge."""
     return issue_challenge("https://cabinet.example", at=datetime.now(UTC))
+
+
+@pytest.fixture(scope="session")
+def psc_installed() -> None:
+    """Skips where the stand-in Pro Santé Connect could not be installed: it comes by npm."""
+    if not is_installed():
+        pytest.skip("oidc-provider is not installed (npm): ./dev setup")

@@ -28,6 +28,15 @@ def installed_folder() -> Path:
     return Path(cache) / "cps-auth-mocks" / name
 
 
+def _environment() -> dict[str, str]:
+    """Return this environment, with node's own extra authorities known to npm, too.
+
+    A `cafile` of some npmrc takes their place otherwise.
+    """
+    extra = os.environ.get("NODE_EXTRA_CA_CERTS")
+    return {**os.environ, **({"npm_config_cafile": extra} if extra else {})}
+
+
 def is_installed() -> bool:
     """Return whether the stand-in could start."""
     return shutil.which("node") is not None and installed_folder().exists()
@@ -55,6 +64,7 @@ def install() -> Path:
         done = subprocess.run(  # noqa: S603 (npm with fixed arguments)
             [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev"],
             cwd=making,
+            env=_environment(),
             capture_output=True,
             timeout=INSTALL_S,
             check=False,

@@ -20,6 +20,7 @@ DEADLINE_S = 60.0
 LOCK = installed.OURS / "package-lock.json"
 
 
+@pytest.mark.usefixtures("psc_installed")
 def test_one_line_starts_it_and_prints_the_settings() -> None:
     """Its discovery document is where ANS's is, with the endpoints at ANS's paths."""
     command = [sys.executable, "-m", "hardware_mocks", "psc", "http://127.0.0.1:5000"]

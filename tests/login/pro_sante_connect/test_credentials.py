@@ -51,6 +51,7 @@ def approved(client: PscClient) -> PscIdentity:
     return await_phone_login(client, login, clock=now, wait=lambda _: None)
 
 
+@pytest.mark.usefixtures("psc_installed")
 def test_a_secret_at_the_real_provider() -> None:
     """client_secret_basic."""
     with stand_in(ORIGIN) as provider:
@@ -62,6 +63,7 @@ def test_a_secret_at_the_real_provider() -> None:
             start_phone_login(bad, DOCTOR, at=now())
 
 
+@pytest.mark.usefixtures("psc_installed")
 @pytest.mark.parametrize(
     ("make", "algorithm"),
     [
@@ -148,6 +150,7 @@ def test_secrets_are_in_no_representation() -> None:
         assert secret not in shown
 
 
+@pytest.mark.usefixtures("psc_installed")
 @pytest.mark.parametrize(
     ("phone", "code"), [("deny", "access_denied"), ("silent", "expired_token")]
 )
@@ -165,6 +168,7 @@ def test_a_phone_that_does_not_approve(phone: str, code: str) -> None:
             poll_phone_login(client, login, at=login.expires_at if phone == "silent" else now())
 
 
+@pytest.mark.usefixtures("psc_installed")
 def test_a_phone_of_nobody() -> None:
     """The provider knows no such person."""
     with stand_in(ORIGIN) as provider:

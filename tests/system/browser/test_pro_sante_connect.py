@@ -47,7 +47,12 @@ class Demo:
 
 
 @pytest.fixture
-def demo(igc: FakeIgcSante, igc_dir: Path, tmp_path: Path) -> Iterator[Demo]:
+def demo(
+    psc_installed: None,  # noqa: ARG001, it skips
+    igc: FakeIgcSante,
+    igc_dir: Path,
+    tmp_path: Path,
+) -> Iterator[Demo]:
     """Serve the demo on a free port, with a stand-in Pro Santé Connect of its own."""
     desk = VirtualDesk(igc)
     judge: Judge = folder_judge(igc_dir)

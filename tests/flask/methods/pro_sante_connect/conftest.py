@@ -97,7 +97,7 @@ class PscBrowser:
 
 
 @pytest.fixture(scope="session")
-def psc() -> Iterator[StandIn]:
+def psc(psc_installed: None) -> Iterator[StandIn]:  # noqa: ARG001, it skips
     """The real OpenID provider, for applications at ORIGIN or LOCAL."""
     with stand_in(ORIGIN, LOCAL) as running:
         yield running
