@@ -22,9 +22,13 @@ from hardware_mocks.pytest_plugin import kept_folder, teller
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no defect
 hypothesis.settings.load_profile("suite")
 
-# A shell gives what it starts in the background SIGINT ignored, and every child inherits that.
+# A shell gives what it starts in the background SIGINT and SIGQUIT ignored, nohup SIGHUP, and every
+# child inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for _ignored in (signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_ignored) is signal.SIG_IGN:
+        signal.signal(_ignored, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
