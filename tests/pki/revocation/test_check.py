@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -286,3 +286,9 @@ def test_altered_lists_are_never_evidence(igc: FakeIgcSante, data: st.DataObject
 def test_noise_is_never_evidence(igc: FakeIgcSante, noise: bytes) -> None:
     """Random bytes for a list are a list that cannot be read."""
     assert _why(igc, noise) == "crl-malformed"
+
+
+def test_naive_time_is_the_callers_error(igc: FakeIgcSante) -> None:
+    """A datetime without a zone is refused, not guessed."""
+    with pytest.raises(ValueError, match="naive"):
+        check_revocation(_chain(igc), _lists(igc), at=datetime(2026, 1, 1))  # noqa: DTZ001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from datetime import timedelta
@@ -161,3 +162,15 @@ def test_a_list_without_key_identifier_has_one_signer(igc: FakeIgcSante) -> None
     strangers = crl.Crl.parse(signed.public_bytes(Encoding.DER))
     assert strangers.signature_problem(Issuer.of(authority.certificate)) is None
     assert strangers.signature_problem(Issuer.of(other.certificate)) is CrlProblem.OTHER_KEY
+
+
+def test_issuer_without_a_key_identifier(igc: FakeIgcSante) -> None:
+    """Where it names no key, the signature alone says whose list it is."""
+    authority = igc.authorities["fort-personnes"]
+    issuer = dataclasses.replace(Issuer.of(authority.certificate), key_identifier=None)
+    assert crl.Crl.parse(igc.crls["ACI-FO-PP"]).problem_under(issuer) is None
+    other = dataclasses.replace(
+        Issuer.of(igc.authorities["rogue-fort-personnes"].certificate), key_identifier=None
+    )
+    read = crl.Crl.parse(igc.crls["ACI-FO-PP"])
+    assert read.problem_under(other) is CrlProblem.BAD_SIGNATURE

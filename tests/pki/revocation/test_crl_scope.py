@@ -349,3 +349,47 @@ def test_certificate_without_a_point_beside_a_list_with_one(igc: FakeIgcSante) -
     naming = igc.crl(extra=[_point()], revoked=[Revocation(serial, igc.made_at)], number=2)
     with pytest.raises(CertificateRevoked):
         _evidence(igc, igc.crl(), naming, leaf=leaf)
+
+
+@pytest.mark.parametrize(
+    ("held", "later", "lifted"),
+    [
+        ({"number": 8}, {"number": 9}, True),
+        ({"number": 8, "hours": 1}, {"number": 9}, True),
+        ({"number": 9}, {"number": 9}, False),
+        ({"number": None}, {"number": 9, "hours": 1}, True),
+        ({"number": None, "hours": 1}, {"number": 9}, False),
+        ({"number": None}, {"number": 9}, False),
+    ],
+)
+def test_what_ends_a_hold(
+    igc: FakeIgcSante, held: dict[str, Any], later: dict[str, Any], lifted: bool
+) -> None:
+    """A list of a higher number, or of a later date where one has no number."""
+    der = igc.credentials("doctor").authentication_certificate_der
+    serial = x509.load_der_x509_certificate(der).serial_number
+    line = Revocation(serial, igc.made_at - timedelta(days=1), HOLD)
+    lists = []
+    for changes, revoked in ((held, [line]), (later, [])):
+        made = igc.made_at - timedelta(hours=5 - changes.get("hours", 0))
+        lists.append(igc.crl(number=changes["number"], this_update=made, revoked=revoked))
+    if lifted:
+        assert _evidence(igc, *lists)[0].crl_number == 9
+    else:
+        with pytest.raises(CertificateRevoked):
+            _evidence(igc, *lists)
+
+
+def test_delta_over_a_list_without_a_number(igc: FakeIgcSante) -> None:
+    """Nobody knows whether it fits: the complete list is evidence, and a card on either revoked."""
+    der = igc.credentials("doctor").authentication_certificate_der
+    line = Revocation(x509.load_der_x509_certificate(der).serial_number, igc.made_at)
+    delta = (x509.DeltaCRLIndicator(1), True)
+    complete = igc.crl(number=None, revoked=[])
+    for numbers in (2, None):
+        other = igc.crl(number=numbers, revoked=[], extra=[delta])
+        assert _evidence(igc, complete, other)[0].crl_number is None
+        naming = igc.crl(number=numbers, revoked=[line], extra=[delta])
+        with pytest.raises(CertificateRevoked):
+            _evidence(igc, complete, naming)
+    assert _evidence(igc, igc.crl(), igc.crl(number=None, extra=[delta], revoked=[]))

@@ -244,6 +244,14 @@ def test_rubbish(igc: FakeIgcSante, der: bytes) -> None:
     assert _doubt(igc, der) == "ocsp-malformed"
 
 
+def test_answer_beyond_all_size(igc: FakeIgcSante, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not parsed, genuine or not."""
+    der = _answer(igc)
+    for most, verdict in ((len(der), "good"), (len(der) - 1, "ocsp-malformed")):
+        monkeypatch.setattr("cps_auth.pki.revocation.ocsp.RESPONSE_MAX_BYTES", most)
+        assert _doubt(igc, der) == verdict
+
+
 def test_question_is_a_question(igc: FakeIgcSante) -> None:
     """The request names the certificate and carries a nonce that is never the same."""
     issuer = igc.authorities["fort-personnes"].certificate
@@ -349,6 +357,19 @@ def test_responder_that_may_be_revoked(igc: FakeIgcSante) -> None:
         with pytest.raises(RevocationUnknown) as caught:
             _judged(igc, _Source(igc, der), *lists)
         assert caught.value.why == why
+
+
+def test_revoked_by_a_responder_that_nobody_can_check(igc: FakeIgcSante) -> None:
+    """It needs no current list of the responder to be believed, and a revoked one is not."""
+    responder = _delegated(igc, check=True)
+    sent, revoked = (responder.certificate,), ocsp.OCSPCertStatus.REVOKED
+    answer = _answer(igc, responder, status=revoked, sent_along=sent)
+    with pytest.raises(CertificateRevoked):
+        _judged(igc, _Source(igc, answer))
+    line = Revocation(responder.certificate.serial_number, _now() - HOUR)
+    with pytest.raises(RevocationUnknown) as caught:
+        _judged(igc, _Source(igc, answer), _for_responders(igc, revoked=[line]))
+    assert caught.value.why != "ocsp-responder-unchecked"
 
 
 def _for_responders(igc: FakeIgcSante, **changes: Any) -> bytes:

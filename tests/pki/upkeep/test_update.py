@@ -161,6 +161,17 @@ def test_status_says_what_a_judge_would(igc: FakeIgcSante, folder: Path) -> None
     assert doubts["FICTIVE AC IGC-SANTE FORT PERSONNES"] == caught.value.why == "crl-rollback"
 
 
+def test_list_that_is_no_evidence_is_not_stored(igc: FakeIgcSante, folder: Path) -> None:
+    """One that nobody could use takes no other's place, and the status says why."""
+    odd = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
+    crl = igc.crl(number=9, extra=[odd])
+    assert _store(igc, folder, crl).result == "crl-unknown-extension"
+    (folder / "by-hand.crl").write_bytes(crl)
+    rows = crls_status(igc.trust_store(), CrlStore.from_folder(folder), at=igc.made_at)
+    doubts = {row.issuer: row.doubt for row in rows}
+    assert doubts["FICTIVE AC IGC-SANTE FORT PERSONNES"] == "crl-unknown-extension"
+
+
 REAL = Path(__file__).parents[4] / "shared/igc-sante/production"
 
 
