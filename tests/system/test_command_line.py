@@ -143,7 +143,7 @@ def test_no_pcscd(private_pcscd: PrivatePcscd, run: Run) -> None:
     for command in ("readers", "show"):
         _assert_refused(run(command, "--json"), "reader-service-lost")
     words = run("show", LC_ALL="fr_FR.UTF-8").stderr
-    assert "ne répond pas" in words
+    assert "(pcscd) n’est pas démarré" in words
 
 
 def test_a_trust_folder_that_is_none(private_pcscd: PrivatePcscd, tmp_path: Path) -> None:

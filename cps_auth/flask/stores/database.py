@@ -1,11 +1,10 @@
-"""The SQLite file of the web backend: private, in WAL mode, one connection for each thread."""
+"""The SQLite file of the web backend: private, in WAL mode, one connection per operation."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,7 +26,7 @@ _PRIVATE = 0o600
 
 
 class Database:
-    """Gives connections; safe across threads and forks, each of which has its own."""
+    """Gives connections, one per operation: safe across threads and forks."""
 
     def __init__(self, path: Path, *schemas: str) -> None:
         """Create the file, readable by this user only, with its tables.
@@ -40,7 +39,6 @@ class Database:
             ConfigurationError: it cannot be created, is another's or readable by others.
         """
         self._path = path
-        self._kept = _Kept()
         try:
             make_folder(path.parent, 0o700)
             _create_private(path)
@@ -74,61 +72,17 @@ class Database:
         """
         try:
             with store_time() as left_s:
-                connection = self._connection(left_s)
-                try:
+                self._path.stat()  # a file that is gone is not made again without its tables
+                with closing(self._open(left_s)) as connection:
                     yield connection
-                except BaseException:
-                    self._kept.forget()
-                    raise
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
 
-    def _connection(self, wait_s: float) -> sqlite3.Connection:
-        """Return this thread's connection; opening one costs four times what a look does."""
-        status = self._path.stat()  # a file that is gone is not made again without its tables
-        owner = (os.getpid(), status.st_dev, status.st_ino)
-        connection = self._kept.of(owner)
-        if connection is None:
-            connection = self._open(wait_s)
-            self._kept.keep(owner, connection)
-        else:
-            connection.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
-        return connection
-
     def _open(self, wait_s: float) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=wait_s, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self._path, timeout=wait_s, isolation_level=None)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
-
-
-class _Kept(threading.local):
-    """The connection of one thread, and the process and file that it belongs to."""
-
-    _owner: tuple[int, int, int] | None = None
-    _connection: sqlite3.Connection | None = None
-
-    def of(self, owner: tuple[int, int, int]) -> sqlite3.Connection | None:
-        """Return the connection, if it is this owner's."""
-        return self._connection if owner == self._owner else None
-
-    def keep(self, owner: tuple[int, int, int], connection: sqlite3.Connection) -> None:
-        """Keep a connection in place of another."""
-        if self._owner is not None and self._owner[0] != os.getpid():
-            _OF_PARENTS.append(self._connection)
-        self._owner, self._connection = owner, connection
-
-    def forget(self) -> None:
-        """Close the connection, whatever it was in the middle of."""
-        if self._connection is not None:
-            self._connection.close()
-        self._owner = self._connection = None
-
-
-_OF_PARENTS: list[object] = []
-"""Connections that a fork brought along: SQLite forbids a child even to close them."""
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

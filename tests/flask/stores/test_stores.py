@@ -273,7 +273,7 @@ def test_a_spoiled_file_is_our_error(tmp_path: Path) -> None:
     """Tables gone, file gone: the store says so in our words."""
     path = tmp_path / "s.sqlite3"
     stores = open_sqlite_stores(path, form_lifetime=MINUTE)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE challenge")
     connection.close()
     with pytest.raises(StoreUnavailable):
@@ -287,7 +287,7 @@ def test_an_older_file_is_made_anew(tmp_path: Path) -> None:
     """Nothing in it lives longer than a day, so an update starts with an empty one."""
     path = tmp_path / "s.sqlite3"
     open_sqlite_stores(path, form_lifetime=MINUTE)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE cps_session")
         connection.execute("CREATE TABLE cps_session (old)")
         connection.execute("PRAGMA user_version = 1")

@@ -5,6 +5,7 @@ CPS_AUTH_CAMPAIGN names the file that gets the measured table, as in docs/append
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -22,6 +23,9 @@ InstalledPc = Any
 MockLogind = Any
 DEADLINE_S = 20.0
 WITHIN_S = 2.0
+ASKED_LONGER_S = 12.0
+"""Where a locker that may still answer is waited for, or a client has two looks at its daemon:
+what is covered meanwhile is a cover, and no work is lost by haste."""
 
 
 def _await(condition: Callable[[], bool], what: str) -> float:
@@ -58,10 +62,15 @@ class Fault:
         )
 
     def log_in(self) -> None:
-        """Card and PIN, as the login program does; the cover is taken off."""
+        """Card and PIN, as the login program does; the cover goes, and the process behind it."""
         seen = self.pc.pam("1234")
         assert seen["authenticate"] == 0, (seen, self.pc.log()[-3000:])
         (self.cover / "up").unlink(missing_ok=True)
+        for pid in (
+            (self.cover / "pids").read_text().split() if (self.cover / "pids").exists() else ()
+        ):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
 
     def is_covered(self) -> bool:
         """Whether the locker has run."""
@@ -81,11 +90,13 @@ def fault(pc: InstalledPc, private_pcscd: PrivatePcscd, logind: MockLogind) -> F
 
 
 @pytest.fixture
-def record() -> Callable[[str, str, float, str], None]:
+def record() -> Callable[..., None]:
     """Write rows of the table, if a table is wanted."""
 
-    def write(name: str, ended: str, seconds: float, recovery: str) -> None:
-        assert seconds < WITHIN_S, (name, seconds)
+    def write(
+        name: str, ended: str, seconds: float, recovery: str, within_s: float = WITHIN_S
+    ) -> None:
+        assert seconds < within_s, (name, seconds)
         place = os.environ.get("CPS_AUTH_CAMPAIGN")
         if place:
             with Path(place).open("a") as file:
@@ -94,7 +105,7 @@ def record() -> Callable[[str, str, float, str], None]:
     return write
 
 
-Record = Callable[[str, str, float, str], None]
+Record = Callable[..., None]
 
 
 def test_card_pulled(fault: Fault, record: Record) -> None:
@@ -176,7 +187,13 @@ def test_bus_stopped(fault: Fault, record: Record) -> None:
         os.kill(fault.logind.bus_pid, signal.SIGCONT)
     fault.pcscd.insert(persona=fault.card.card)
     fault.log_in()
-    record("D-Bus stopped, card pulled", "locked, by the command", seconds, "card and PIN unlock")
+    record(
+        "D-Bus stopped, card pulled",
+        "locked, by the command",
+        seconds,
+        "card and PIN unlock",
+        ASKED_LONGER_S,
+    )
 
 
 def test_daemon_stopped(fault: Fault, record: Record) -> None:
@@ -190,7 +207,13 @@ def test_daemon_stopped(fault: Fault, record: Record) -> None:
     _await(fault.is_covered, "the lock")
     fault.pcscd.insert(persona=fault.card.card)
     fault.log_in()
-    record("daemon stopped", "refused", seconds, "it goes on: locked; card and PIN unlock")
+    record(
+        "daemon stopped",
+        "refused",
+        seconds,
+        "it goes on: locked; card and PIN unlock",
+        ASKED_LONGER_S,
+    )
 
 
 def test_no_locker_at_all(fault: Fault, record: Record) -> None:
@@ -203,7 +226,13 @@ def test_no_locker_at_all(fault: Fault, record: Record) -> None:
     fault.log_in()
     fault.card.remove()
     seconds = _await(lambda: "Terminate" in fault.logind.calls(fault.path), "the end")
-    record("no locker answers, ending chosen", "session ended", seconds, "a new session by card")
+    record(
+        "no locker answers, ending chosen",
+        "session ended",
+        seconds,
+        "a new session by card",
+        ASKED_LONGER_S,
+    )
 
 
 def test_locker_missing(fault: Fault, record: Record) -> None:
@@ -217,7 +246,7 @@ def test_locker_missing(fault: Fault, record: Record) -> None:
     fault.card.remove()
     seconds = _await(lambda: "is not covered yet: hiding it" in fault.pc.log(), "the hiding")
     assert "Terminate" not in fault.logind.calls(fault.path)
-    record("locker missing", "hidden, tried again", seconds, "card and PIN")
+    record("locker missing", "hidden, tried again", seconds, "card and PIN", ASKED_LONGER_S)
 
 
 def test_locker_killed(fault: Fault, record: Record) -> None:
