@@ -14,7 +14,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from cps_auth.pki.judge import Judge
-from tests.flask.beside.clinic import create_app
+from tests.flask.beside.clinic import create_app, db
 from tests.flask.conftest import ORIGIN, Visitor
 from webdemo.desk import VirtualDesk
 
@@ -69,6 +69,8 @@ def clinic(
     app = create_app(clinic_config(tmp_path), request.param, **parts)
     yield app
     app.extensions["clinic"].stop(app)
+    with app.app_context():
+        db.engine.dispose()  # SQLAlchemy keeps its connections
 
 
 @pytest.fixture

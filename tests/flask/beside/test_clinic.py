@@ -16,6 +16,9 @@ from tests.flask.beside.clinic import User, db
 from tests.flask.beside.conftest import Colleague
 from webdemo.desk import VirtualDesk
 
+# Flask-Session asks for the time in a way that Python 3.12 calls deprecated.
+pytestmark = pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utc:DeprecationWarning")
+
 
 def test_one_day(colleague: Colleague, desk: VirtualDesk, until: Callable[..., None]) -> None:
     """Password, link the card, log in with it, pull it."""
