@@ -25,7 +25,7 @@ import msgspec
 from cps_auth.audit.entry import Line
 
 BEGINNING = "0" * 64
-"""What the first line of a journal names as the one before."""
+"""Digest that the first line of a journal names as the one before."""
 
 _SEAL_BYTES = 16
 _TAIL = re.compile(rb'^(.*),"digest":"([0-9a-f]{64})"(?:,"seal":"([0-9a-f]{32})")?\}$', re.DOTALL)

@@ -50,7 +50,7 @@ from cps_auth.files import (
 
 KEPT_MONTHS = 12
 WAIT_S = 0.05
-"""How long a login waits for its line to be written; the line comes later, then."""
+"""Timeout of a login for its line to be written; after it the line comes later."""
 
 _WAITING_MAX = 10_000
 _AGAIN_S = 5.0

@@ -41,7 +41,7 @@ class Finding(StrEnum):
 
 
 HARMLESS = frozenset({Finding.TORN, Finding.CLOCK_BACK})
-"""What power failures and clocks do; nobody needs to have touched the journal."""
+"""Findings that power failures and clocks cause; nobody needs to have touched the journal."""
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 """Entries have the time of their event, and are written in the order of coming to the disk."""
