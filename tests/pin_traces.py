@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
-_OTHER_NUMBERS = re.compile(r"pid=\d+|_s=\d+|[0-9A-Fa-f]{16,}")  # the last: digests, certificates
+_OTHER_NUMBERS = re.compile(
+    r"pid[=:] ?\d+|\[\d+\]"  # processes, as the WSGI servers write them too
+    r"|(?<=\d):\d+\b"  # the port of an address, and times
+    r"|_s=\d+|[0-9A-Fa-f]{16,}"  # the last: digests, certificates
+)
 
 
 def pin_traces(pin: bytes, text: str) -> list[str]:
