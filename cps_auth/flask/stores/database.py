@@ -81,7 +81,11 @@ class Database:
     def _open(self, wait_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=wait_s, isolation_level=None)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
 
