@@ -14,6 +14,7 @@ import msgspec
 from cps_auth.errors import ConfigurationError
 from cps_auth.files import read_protected
 from cps_auth.pki.revocation.policy import GRACE_MAX_HOURS
+from cps_auth.toml_file import decode_toml
 
 CONFIG_PATH = Path("/etc/cps-auth/config.toml")
 AUDIT_FOLDER = Path("/var/lib/cps-auth/audit")
@@ -129,10 +130,9 @@ def read_settings(path: Path = CONFIG_PATH) -> Settings:
         content = read_protected(path, MAX_CONFIG_BYTES)
     except FileNotFoundError:
         return Settings()
-    try:
-        settings = msgspec.toml.decode(content, type=Settings)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    settings = decode_toml(path, content, Settings)
     if "command" in settings.lock.lockers and not settings.lock.command:
-        raise ConfigurationError(f"{path}: lock.lockers names 'command', lock.command is empty")
+        raise ConfigurationError(
+            f"{path}: lock.lockers names 'command', lock.command is empty", "wrong-setting"
+        )
     return settings

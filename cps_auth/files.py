@@ -73,7 +73,8 @@ def read_protected(path: Path, max_bytes: int) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
+        cause = "not-readable" if isinstance(error, PermissionError) else ""
+        raise ConfigurationError(f"{path}: {error.strerror}", cause) from None
     if len(content) > max_bytes:
         raise ConfigurationError(f"{path}: longer than {max_bytes} bytes")
     if len(content) > status.st_size:
@@ -93,7 +94,7 @@ def check_protected(path: Path, status: os.stat_result) -> None:
     """
     fault = ownership_fault(status) if stat.S_ISREG(status.st_mode) else "not a regular file"
     if fault is not None:
-        raise ConfigurationError(f"{path}: {fault}")
+        raise ConfigurationError(f"{path}: {fault}", "others-could-write")
 
 
 def replace_file(

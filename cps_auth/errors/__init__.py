@@ -263,6 +263,7 @@ class ConfigurationError(InstallationError):
 
     code = "configuration-error"
     what: str  # the setting and what is wrong with it, in English
+    cause: str = ""  # stable, see `cps_auth.wording.causes`; empty: any other
 
 
 class TrustStoreUnusable(InstallationError):

@@ -12,6 +12,9 @@ def _(message: str) -> str:
     return message
 
 
+_NOT_SET_UP = _("The card login is not set up correctly: {what}.")
+_CORRECT = _("Correct that line, or put # before it so that the default holds.")
+
 CAUSE_WORDS: Mapping[tuple[type[e.CpsAuthError], str], tuple[str, str]] = {
     (e.ReaderServiceLost, "not-running"): (
         _("The smart card service of this computer (pcscd) is not running."),
@@ -40,6 +43,27 @@ CAUSE_WORDS: Mapping[tuple[type[e.CpsAuthError], str], tuple[str, str]] = {
     (e.CardBusy, "named"): (
         _("Another program is using the card, probably: {held_by}."),
         _("Wait a moment, or close the other program, then try again."),
+    ),
+    (e.ConfigurationError, "unknown-setting"): (
+        _NOT_SET_UP,
+        _(
+            "Put # before that line: this version of cps-auth does not know it. A setting of a"
+            " newer version needs that version."
+        ),
+    ),
+    (e.ConfigurationError, "wrong-setting"): (_NOT_SET_UP, _CORRECT),
+    (e.ConfigurationError, "not-toml"): (_NOT_SET_UP, _CORRECT),
+    (e.ConfigurationError, "not-text"): (
+        _NOT_SET_UP,
+        _("Save the file as UTF-8 text."),
+    ),
+    (e.ConfigurationError, "others-could-write"): (
+        _NOT_SET_UP,
+        _("Let nobody but root write it: chown root and chmod go-w."),
+    ),
+    (e.ConfigurationError, "not-readable"): (
+        _NOT_SET_UP,
+        _("Type the command again with sudo, or let this program read it."),
     ),
 }
 """By error and cause: what happened, what to do."""

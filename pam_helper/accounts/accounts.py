@@ -26,6 +26,7 @@ from cps_auth.errors import ConfigurationError, HolderNotAllowed
 from cps_auth.files import locked_for_update, read_protected, write_protected
 from cps_auth.login.verify import AccountCheck
 from cps_auth.model import Practitioner
+from cps_auth.toml_file import decode_toml
 from pam_helper.daemon.protocol import Name
 
 ACCOUNTS_PATH = Path("/etc/cps-auth/accounts.toml")
@@ -253,7 +254,4 @@ def _read(path: Path) -> bytes:
 
 @lru_cache(maxsize=1)  # asked several times for each login
 def _decode(path: Path, content: bytes) -> Accounts:
-    try:
-        return msgspec.toml.decode(content, type=Accounts)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    return decode_toml(path, content, Accounts)

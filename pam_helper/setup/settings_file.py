@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from cps_auth.config import MAX_CONFIG_BYTES, read_settings
 from cps_auth.errors import ConfigurationError
 from cps_auth.files import (
@@ -18,6 +16,7 @@ from cps_auth.files import (
     read_protected,
     replace_file,
 )
+from cps_auth.toml_file import decode_toml
 
 Setting = tuple[str, str]
 """Table ("" for the top) and name, such as ("trust", "grace_hours")."""
@@ -97,7 +96,4 @@ def _without_empty(tables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _decode(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return dict(_without_empty(msgspec.toml.decode(text)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    return dict(_without_empty(decode_toml(path, text.encode(), dict[str, Any])))

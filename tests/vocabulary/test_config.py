@@ -8,6 +8,7 @@ import pytest
 
 from cps_auth.config import Settings, read_settings
 from cps_auth.errors import ConfigurationError
+from cps_auth.wording import explain
 
 
 def _write(folder: Path, content: str, mode: int = 0o600) -> Path:
@@ -67,11 +68,40 @@ def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, content: str, names:
     assert names in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("content", "line", "cause"),
+    [
+        ("# a comment\n[trust]\nfolder = '/lab'\n\nrevocation = 'off'", 5, "unknown-setting"),
+        ("\n\nlock_screen = true\n[card]", 3, "unknown-setting"),
+        ("[card]\nreader = 'A'\n[pam]\n[future]\nx = 1", 4, "unknown-setting"),
+        ("[trust]\n[lock]\n  lockers = [\n 'logind',\n 'none']", 3, "wrong-setting"),
+        ("lock.on_idle = 'yes'", 1, "wrong-setting"),
+        ("[card]\nreader = A\n[lock]", 2, "not-toml"),
+        ("[card]\n[card]", 2, "not-toml"),
+        ("[card]\nreader =\nmodule = 'x'", 2, "not-toml"),
+        ("[pam]\nothers = [", 2, "not-toml"),
+    ],
+)
+def test_a_refusal_names_file_line_and_cure(
+    tmp_path: Path, content: str, line: int, cause: str
+) -> None:
+    """A file of another version, a slip of the pen: where, and what to do, in both languages."""
+    path = _write(tmp_path, content)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(path)
+    assert caught.value.what.startswith(f"{path}:{line}: ")
+    assert caught.value.cause == cause
+    french, english = (explain(caught.value, language) for language in ("fr", "en"))
+    assert "#" in french.to_do
+    assert french.to_do != english.to_do
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_could_write_is_refused(tmp_path: Path, mode: int) -> None:
     """Trust is not decided by a file that anybody could have changed."""
-    with pytest.raises(ConfigurationError, match="writable"):
+    with pytest.raises(ConfigurationError, match="writable") as caught:
         read_settings(_write(tmp_path, "", mode))
+    assert "chmod go-w" in explain(caught.value, "fr").to_do
 
 
 def test_a_folder_a_giant_and_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
@@ -81,6 +111,7 @@ def test_a_folder_a_giant_and_bytes_that_are_not_text_are_refused(tmp_path: Path
     with pytest.raises(ConfigurationError, match="longer"):
         read_settings(_write(tmp_path, "#" * 70_000))
     path = tmp_path / "config.toml"
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigurationError):
+    path.write_bytes(b"\n\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"config\.toml:2: ") as caught:
         read_settings(path)
+    assert caught.value.cause == "not-text"
