@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -44,6 +46,27 @@ def test_the_product_holds_what_is_not_python(product: set[str]) -> None:
         "pam_helper/share/pam.d/cps-auth",
         "pam_helper/share/pam_cps/pam_cps.c",
     } <= product
+
+
+def test_the_lowest_versions_are_those_that_are_tried() -> None:
+    """`./dev test lowest` installs exactly the lower bounds of the product and its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"]]
+    asked += [one for name in extras.keys() - {"dev", "demo"} for one in extras[name]]
+    bounds = {one for one in asked if not one.startswith("cps-auth[")}
+    assert all(re.fullmatch(r"[a-z0-9-]+>=[\d.]+", one) for one in bounds), bounds
+    locked = re.findall(
+        r"^([a-z0-9-]+)==([\d.]+)", (ROOT / "requirements/lowest.txt").read_text(), re.MULTILINE
+    )
+    versions = {name: _version(number) for name, number in locked}
+    for name, number in (one.split(">=") for one in bounds):
+        assert versions[name] == _version(number), name
+
+
+def _version(number: str) -> tuple[int, ...]:
+    parts = tuple(map(int, number.split(".")))
+    return (*parts, 0, 0)[: max(3, len(parts))]
 
 
 def test_the_mocks_are_a_distribution_of_their_own(tmp_path: Path) -> None:
