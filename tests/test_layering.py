@@ -32,10 +32,11 @@ ALLOWED = {
     "cps_auth.files": ("cps_auth.errors",),
     "cps_auth.der": (),
     "cps_auth.cache": (),
+    "cps_auth.backoff": (),
     "cps_auth.main_thread": (),
     "cps_auth.pin_entry": ("cps_auth.errors",),
     "cps_auth.session_lock": ("cps_auth.model",),
-    "cps_auth.card": ("cps_auth.der", "cps_auth.model", "cps_auth.errors"),
+    "cps_auth.card": ("cps_auth.backoff", "cps_auth.der", "cps_auth.model", "cps_auth.errors"),
     "cps_auth.pki": (
         "cps_auth.files",
         "cps_auth.der",
@@ -51,6 +52,7 @@ ALLOWED = {
         "cps_auth.card.port",
     ),
     "cps_auth.flask": (
+        "cps_auth.backoff",
         "cps_auth.files",
         "cps_auth.der",
         "cps_auth.cache",
@@ -66,6 +68,7 @@ ALLOWED = {
         "cps_auth.card.port",
     ),
     "cps_auth.native_host": (
+        "cps_auth.backoff",
         "cps_auth.files",
         "cps_auth.model",
         "cps_auth.errors",
@@ -106,6 +109,7 @@ ALLOWED = {
     "cps_auth.__main__": ("cps_auth.cli.main",),
     "cps_auth": (),
     "pam_helper": (
+        "cps_auth.backoff",
         "cps_auth.audit",
         "cps_auth.files",
         "cps_auth.model",

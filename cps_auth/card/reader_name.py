@@ -17,14 +17,19 @@ def name_today(snapshot: Snapshot, wanted: str | None) -> str | None:
 
     Args:
         snapshot: all readers now.
-        wanted: the name that it had once, None for any reader.
+        wanted: the name that it had once, None for any reader; bytes that are not UTF-8 as they
+            came on the command line, or as they are shown.
 
     Returns:
         The same name where a reader has it, or none has; else that of the only reader of the
         same make, serial number and slot, which was plugged in again elsewhere.
     """
     names = [state.name for state in snapshot.readers]
-    if wanted is None or wanted in names:
+    if wanted is None:
+        return None
+    # Bytes of a command line that are not UTF-8 (PEP 383), as `cps_auth.card.pcsc.library` has them
+    wanted = wanted.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    if wanted in names:
         return wanted
     alike = [name for name in names if _uncounted(name) == _uncounted(wanted)]
     return alike[0] if len(alike) == 1 else wanted

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from cps_auth.backoff import Backoff
 from cps_auth.card.port import CardListener, ReaderService
 from cps_auth.errors import CpsAuthError, ReaderServiceLost, ReaderServiceUnavailable
 from cps_auth.model import CardEvent, CardEventKind, ReaderState, Snapshot
@@ -140,7 +141,7 @@ class CardWatcher:
 
     def _watch(self) -> None:
         """Watch one service after another; one that fails again is asked at growing intervals."""
-        retry_s = _FIRST_RETRY_S
+        backoff = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)
         while not self._stopping.is_set():
             began_s = time.monotonic()
             try:
@@ -148,9 +149,8 @@ class CardWatcher:
             except ReaderServiceUnavailable as lost:
                 self._tell(Snapshot(service_up=False), lost.reason)
             if time.monotonic() - began_s > _LASTED_S:
-                retry_s = _FIRST_RETRY_S
-            self._stopping.wait(retry_s)
-            retry_s = min(2 * retry_s, _LAST_RETRY_S)
+                backoff.reset()
+            self._stopping.wait(backoff.pause_s())
 
     def _watch_one_service(self) -> None:
         service = _known(self._services)

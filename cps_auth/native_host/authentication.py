@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
+from cps_auth.backoff import Backoff
 from cps_auth.card.port import Card, CardSource
 from cps_auth.errors import (
     CardBusy,
@@ -34,7 +35,7 @@ from cps_auth.native_host.pin_window import PinWindow
 from cps_auth.native_host.views import Views, read_holder
 from cps_auth.pki.judge import Judge
 
-_BUSY_RETRY_S = 1.0
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 4.0
 """Another program lets go of the card without PC/SC saying so."""
 
 
@@ -99,6 +100,7 @@ class Login:
 
     def _open(self, deadline: float) -> Card:
         """Open the card; as long as there is none that can be used, say why."""
+        backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
         while True:
             self.news.forget()
             try:
@@ -110,7 +112,7 @@ class Login:
             except (CardUnavailable, CardMisbehaved) as unusable:
                 why = unusable
             self.window.show(self.views.waiting(why))
-            self._await_news(deadline, _BUSY_RETRY_S if isinstance(why, CardBusy) else None)
+            self._await_news(deadline, backoff.pause_s() if isinstance(why, CardBusy) else None)
 
     def _sign(self, card: Card, challenge: Challenge, deadline: float) -> SignedChallenge:
         reader = card.description.reader if card.description.atr_hex else None

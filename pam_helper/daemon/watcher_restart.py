@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
+from cps_auth.backoff import Backoff
 from cps_auth.card.port import CardListener, CardSource, Watch
 from cps_auth.errors import CpsAuthError
 from cps_auth.model import CardEvent, CardEventKind
 
 RESTART_AFTER_S = 1.0
+LONGEST_PAUSE_S = 30.0
+LASTED_S = 60.0
+"""A watcher that was there for so long is started again without a longer pause."""
 ASK_EVERY_S = 5.0
 """A reader service that hangs tells nothing, so it is asked now and then whether it answers."""
 
@@ -34,6 +39,7 @@ class RestartingWatcher:
         self._heard = threading.Event()
         self._ended = threading.Event()
         self._stopping = threading.Event()
+        self._backoff = Backoff(RESTART_AFTER_S, LONGEST_PAUSE_S)
         self._answers = True
         self._readers: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
@@ -49,6 +55,7 @@ class RestartingWatcher:
 
     def restart(self) -> None:
         """Read everything anew, as after a sleep: WATCHER_STOPPED is told first, which locks."""
+        self._backoff.reset()  # nothing failed
         self._ended.set()
 
     @property
@@ -64,17 +71,26 @@ class RestartingWatcher:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._ended.clear()
-            watch = self._start()
-            if self._stopping.is_set():
-                self._ended.set()
-            while not self._ended.wait(ASK_EVERY_S if watch else RESTART_AFTER_S):
-                if watch is None:
-                    break
-                self._ask()
-            if watch is not None:
-                watch.stop()
-            self._stopping.wait(RESTART_AFTER_S)
+            began_s = time.monotonic()
+            self._watch_once()
+            if time.monotonic() - began_s > LASTED_S:
+                self._backoff.reset()
+            self._stopping.wait(self._backoff.pause_s())
+
+    def _watch_once(self) -> None:
+        """Watch until the watcher stops, or is asked to begin anew."""
+        self._ended.clear()
+        watch = self._start()
+        if watch is None:
+            return
+        if self._stopping.is_set():
+            self._ended.set()
+        asking = Backoff(ASK_EVERY_S, LONGEST_PAUSE_S)
+        while not self._ended.wait(asking.pause_s()):
+            self._ask()
+            if self._answers:
+                asking.reset()
+        watch.stop()
 
     def _start(self) -> Watch | None:
         try:

@@ -29,6 +29,9 @@ TWIN, OTHER = "Gemalto PC Twin Reader (C4F1A2B3)", "Gemalto PC Twin Reader (C4F1
         ((TWIN + " 01 00", OTHER + " 00 00"), TWIN + " 00 00", TWIN + " 01 00"),
         (("B 00 00",), "A 00 00", "A 00 00"),
         (("A",), "A 00 00", "A 00 00"),
+        ((r"n\xb01 00 00", r"n\xb01 01 00"), "n\udcb01 00 00", r"n\xb01 00 00"),
+        ((r"n\xb01 01 00",), "n\udcb01 00 00", r"n\xb01 01 00"),
+        ((r"n\xb01 01 00",), r"n\xb01 00 00", r"n\xb01 01 00"),
         ((), "A 00 00", "A 00 00"),
     ],
 )

@@ -33,6 +33,9 @@ SHARING_VIOLATION: Final = 0x8010000B
 NO_READERS_AVAILABLE: Final = 0x8010002E
 RESET_CARD: Final = 0x80100068
 
+OF_ONE_NAME: Final = frozenset({UNKNOWN_READER, 0x80100004, 0x80100011, 0x80100017})
+"""What SCardGetStatusChange says of one name: unknown, invalid (twice), unavailable."""
+
 _NOT_TRANSACTED: Final = 0x80100016
 
 Meaning = Callable[[str], CpsAuthError]

@@ -2,13 +2,14 @@
 
 pyscard's own monitors end silently when pcscd does, so they are not used. The three calls that take
 readers' names go to the library itself: pyscard's take only ASCII, or fail for all readers at once
-where one has a name that is not UTF-8. A name is bytes there; here it is text in which bytes that
-are not UTF-8 are kept as surrogates (PEP 383).
+where one has a name that is not UTF-8. A name is bytes there; here it is text that every
+store, page and log takes: bytes that are not UTF-8 are written in hexadecimal, such as \\xb0.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -26,6 +27,7 @@ MOST_STATES: Final = 16
 _LIBRARY: Final = "libpcsclite.so.1"
 _MAX_ATR_BYTES: Final = 33  # pcsclite.h
 _DWORD, _CONTEXT = ctypes.c_ulong, ctypes.c_long  # wintypes.h and pcsclite.h, on Linux
+_WRITTEN_BYTE: Final = re.compile(rb"\\x([89a-f][0-9a-f])")
 _LIST_TRIES: Final = 3  # readers may come between asking for the length and for the names
 _INSUFFICIENT_BUFFER: Final = 0x80100008
 
@@ -114,8 +116,9 @@ def _call(name: str) -> ctypes._NamedFuncPointer:
 
 
 def _text(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")
+    return name.decode(errors="backslashreplace")
 
 
 def _bytes(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
+    name_bytes = _WRITTEN_BYTE.sub(lambda byte: bytes.fromhex(byte[1].decode()), name.encode())
+    return name_bytes if _text(name_bytes) == name else name.encode()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from cps_auth.backoff import Backoff
 from cps_auth.card.pcsc import errors as codes
 from cps_auth.card.pcsc import library
 from cps_auth.card.pcsc.deadline import DeadlineThread, nothing
@@ -50,6 +51,7 @@ class PcscService:
         """
         self._thread = DeadlineThread("cps-auth-pcsc")
         self._is_closed = False
+        self._listed = 0  # readers that PC/SC listed last, those that cannot be used included
         try:
             self._context = self._establish()
         except ReaderServiceUnavailable:
@@ -68,15 +70,16 @@ class PcscService:
         for _ in range(_LIST_TRIES):
             names = self._reader_names()
             code, states = self._states_of(names)
-            if code != codes.UNKNOWN_READER:
+            if code == codes.SUCCESS:
                 break
         else:  # one that PC/SC lists and does not know takes no other one away
             states = [state for name in names for state in self._states_of([name])[1]]
+        self._listed = len(names)
         usable = (state for state in states if not state.flags & _UNUSABLE)
         return Snapshot(tuple(map(_reader_state, usable)))
 
     def _states_of(self, names: Sequence[str]) -> _States:
-        """Return what PC/SC says of readers now; none of them where it does not know one.
+        """Return what PC/SC says of readers now; of none of them where it refuses one's name.
 
         Raises:
             ReaderServiceLost
@@ -85,7 +88,7 @@ class PcscService:
         for start in range(0, len(names), MOST_STATES):
             unaware = [(name, scard.SCARD_STATE_UNAWARE) for name in names[start:][:MOST_STATES]]
             code, states = self._known(self._ask(partial(self._status_change, 0, unaware)))
-            if code == codes.UNKNOWN_READER:
+            if code in codes.OF_ONE_NAME:
                 return code, []
             told += states
         return codes.SUCCESS, told
@@ -147,7 +150,7 @@ class PcscService:
         Raises:
             NoReader, NoCard, CardBusy, CardRemoved, CardMisbehaved, ReaderServiceLost
         """
-        until, pause_s = time.monotonic() + BUSY_AFTER_S, _FIRST_RETRY_S
+        until, backoff = time.monotonic() + BUSY_AFTER_S, Backoff(_FIRST_RETRY_S, BUSY_AFTER_S)
         while True:
             try:
                 code, handle, protocol = self._thread.call(
@@ -162,10 +165,10 @@ class PcscService:
             error = codes.connect_error(code, reader)
             if not isinstance(error, CardBusy):
                 raise error
+            pause_s = backoff.pause_s()
             if time.monotonic() + pause_s > until:
                 raise busy()
             time.sleep(pause_s)
-            pause_s *= 2
 
     def close(self) -> None:
         """Release the connection. Never raises, may be called twice."""
@@ -213,17 +216,20 @@ class PcscService:
         # Where there are too many for one question: cards first, the others every moment
         in_use = [(state.name, _expected(state)) for state in seen.readers if state.atr is not None]
         empty = [(state.name, _expected(state)) for state in seen.readers if state.atr is None]
-        expected = [*in_use, (_PNP, len(seen.readers) << 16), *empty]
-        longest_s = math.inf if len(expected) <= MOST_STATES else _MOMENT_S
+        longest_s = math.inf if len(in_use) + len(empty) < MOST_STATES else _MOMENT_S
+        backoff = Backoff(_FIRST_RETRY_S, _MOMENT_S)
         while not self._cancelled.is_set():
             left_s = min(deadline - time.monotonic(), longest_s)
             if left_s <= 0:
                 break
-            waiting = partial(self._status_change, int(left_s * 1000) + 1, expected[:MOST_STATES])
-            self._known(self._ask(waiting, waiting_s=left_s))
+            expected = [*in_use, (_PNP, self._listed << 16), *empty][:MOST_STATES]
+            waiting = partial(self._status_change, int(left_s * 1000) + 1, expected)
+            code, _ = self._known(self._ask(waiting, waiting_s=left_s))
             now = self.snapshot()
             if now != _without_generations(seen):
                 return now
+            if code != codes.TIMEOUT:  # something differs, of which PC/SC will tell nothing
+                self._cancelled.wait(backoff.pause_s())
         return self.snapshot()
 
     def _status_change(self, timeout_ms: int, expected: Sequence[tuple[str, int]]) -> _States:
@@ -240,7 +246,7 @@ class PcscService:
             ReaderServiceLost
         """
         code, states = codes.unsigned(answer[0]), answer[1]
-        if code in (codes.SUCCESS, codes.TIMEOUT, codes.CANCELLED, codes.UNKNOWN_READER):
+        if code in (codes.SUCCESS, codes.TIMEOUT, codes.CANCELLED, *codes.OF_ONE_NAME):
             return code, states
         raise codes.service_error(code, "SCardGetStatusChange")
 

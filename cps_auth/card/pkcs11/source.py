@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from msgspec import structs
 
+from cps_auth.backoff import Backoff
 from cps_auth.card.pkcs11 import wire
 from cps_auth.card.pkcs11.card import Pkcs11Card
 from cps_auth.card.pkcs11.pool import ModulePool, PooledModule
@@ -46,6 +48,7 @@ from cps_auth.model import ReaderState, Snapshot
 
 OPEN_DEADLINE_S: Final = 10.0  # OpenSC takes 3 s to give up on an unknown card
 SIGN_DEADLINE_S: Final = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0  # between two searches for soft tokens
 
 
 class Pkcs11Cards:
@@ -86,6 +89,7 @@ class Pkcs11Cards:
             sign_deadline_s=sign_deadline_s,
         )
         self._pool = ModulePool(self._start, keeps=keeps)
+        self._soft_search = _SoftSearch()
 
     def readers(self) -> tuple[ReaderState, ...]:
         """Return PC/SC's readers; where it has none, the module's soft tokens.
@@ -96,8 +100,9 @@ class Pkcs11Cards:
         """
         snapshot, lost = self._look()
         if snapshot.readers:
+            self._soft_search.reset()
             return snapshot.readers
-        soft = self._soft_tokens()
+        soft = self._soft_search.result_of(self._soft_tokens)
         if lost and not soft:
             raise lost
         return soft
@@ -148,6 +153,39 @@ class Pkcs11Cards:
             )
         finally:
             process.stop()
+
+
+class _SoftSearch:
+    """The search for soft tokens where there is no reader: a process of the module each time.
+
+    A page or a program that asks again and again starts it at growing intervals.
+    """
+
+    def __init__(self) -> None:
+        self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._found: tuple[ReaderState, ...] | ModuleUnusable = ()
+        self._next_s = 0.0
+
+    def result_of(self, search: Callable[[], tuple[ReaderState, ...]]) -> tuple[ReaderState, ...]:
+        """Return what a search finds, or what the last one did a moment ago.
+
+        Raises:
+            ModuleUnusable: the module failed.
+        """
+        if monotonic() >= self._next_s:
+            try:
+                self._found = search()
+            except ModuleUnusable as error:
+                self._found = error
+            self._next_s = monotonic() + self._backoff.pause_s()
+        if isinstance(self._found, ModuleUnusable):
+            raise self._found.with_traceback(None)
+        return self._found
+
+    def reset(self) -> None:
+        """Search at once next time: there were readers meanwhile."""
+        self._backoff.reset()
+        self._next_s = 0.0
 
 
 class _Search:

@@ -14,9 +14,11 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from time import monotonic
 
+from cps_auth.backoff import Backoff
 from cps_auth.card.port import CardSource, Watch
-from cps_auth.errors import CardRemoved, ReaderServiceUnavailable
+from cps_auth.errors import CardRemoved, CpsAuthError, ReaderServiceUnavailable
 from cps_auth.flask.sessions.model import EndReason, SessionRow, SessionStore
 from cps_auth.model import CardEvent, CardEventKind
 
@@ -24,6 +26,8 @@ WATCHER_SEES_CARD_WITHIN_S = 3.0
 """A watcher that has just been started tells of a present card within milliseconds."""
 
 UNKNOWN_PRESENCE = "unknown"
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+"""Between two questions of waiting pages to a reader service that does not answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +73,8 @@ class RemovalWatch:
         self._watch: Watch | None = None
         self._watch_id: str | None = None
         self._process = os.getpid()
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._ask_from_s = 0.0
 
     def ensure_running(self) -> str:
         """Start the watcher if it does not run in this process; return its identifier."""
@@ -111,12 +117,19 @@ class RemovalWatch:
 
         Returns:
             `presence`, a fingerprint that differs whenever a card came or went, and `card`,
-            whether one is there. Where nobody can tell, `UNKNOWN_PRESENCE` and no card.
+            whether one is there. Where nobody can tell, `UNKNOWN_PRESENCE` and no card: a
+            service that did not answer is asked again at growing intervals, however many pages
+            wait.
         """
+        nobody_knows: dict[str, str | bool] = {"presence": UNKNOWN_PRESENCE, "card": False}
+        if monotonic() < self._ask_from_s:
+            return nobody_knows
         try:
             states = self._cards.readers()
-        except ReaderServiceUnavailable:
-            return {"presence": UNKNOWN_PRESENCE, "card": False}
+        except CpsAuthError:
+            self._ask_from_s = monotonic() + self._backoff.pause_s()
+            return nobody_knows
+        self._backoff.reset()
         seen = repr([(state.name, state.atr, state.event_count) for state in states])
         return {
             "presence": hashlib.sha256(seen.encode()).hexdigest()[:16],

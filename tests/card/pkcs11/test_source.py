@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from cps_auth.card.pkcs11 import source
 from cps_auth.card.pkcs11.source import Pkcs11Cards
 from cps_auth.errors import ConfigurationError, ModuleUnusable
 from cps_auth.model import CardEvent, CardEventKind
+from hardware_mocks.readers.virtual_readers import VirtualReaders
 
 NO_MODULE = Path("/nonexistent/module.so")
 
@@ -37,3 +39,29 @@ def test_without_pcsc_the_watcher_says_that_nobody_can_tell() -> None:
     assert events.get(timeout=5).kind is CardEventKind.SERVICE_LOST
     watch.stop()
     assert events.get(timeout=5).kind is CardEventKind.WATCHER_STOPPED
+
+
+def test_soft_tokens_are_searched_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a reader each look starts the module: a page that looks all the time does not."""
+    started, now_s = [], [0.0]
+
+    def start(*_: object, **__: object) -> None:
+        started.append(now_s[0])
+        raise ModuleUnusable("none")
+
+    monkeypatch.setattr(source, "ModuleProcess", start)
+    monkeypatch.setattr(source, "monotonic", lambda: now_s[0])
+    readers = VirtualReaders()
+    cards = Pkcs11Cards(NO_MODULE, readers.service)
+    while now_s[0] < 60:
+        with pytest.raises(ModuleUnusable):
+            cards.readers()
+        now_s[0] += 0.1
+    assert len(started) < 20
+    readers.add_reader("Reader")
+    assert len(cards.readers()) == 1
+    readers.drop_reader("Reader")
+    started.clear()
+    with pytest.raises(ModuleUnusable):
+        cards.readers()
+    assert started, "at once, after there was a reader"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import queue
 import threading
+import time
 
 import pytest
 
 from cps_auth.card.native.source import NativeCards
+from cps_auth.card.port import CardListener
+from cps_auth.card.watch import CardWatcher
 from cps_auth.errors import ReaderServiceLost
 from cps_auth.model import CardEvent, CardEventKind, ReaderState
 from hardware_mocks.readers.virtual_readers import VirtualReaders
@@ -62,3 +67,29 @@ def test_without_a_reader_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
     threading.Event().wait(0.2)
     watched.stop()
     assert cards.asked == 0
+
+
+def test_readers_that_cannot_be_watched_are_asked_less_and_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each pause is longer than the one before; a restart that somebody asked for is none."""
+    monkeypatch.setattr(watching, "RESTART_AFTER_S", 0.02)
+    tried: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+    class Unwatchable(NativeCards):
+        """Nobody can watch them."""
+
+        def watch(self, listener: CardListener) -> CardWatcher:
+            del listener
+            tried.put(time.monotonic())
+            raise ReaderServiceLost("nobody can tell")
+
+    told: list[CardEventKind] = []
+    watched = RestartingWatcher(
+        Unwatchable(VirtualReaders().service), lambda event: told.append(event.kind)
+    )
+    times = [tried.get(timeout=10) for _ in range(5)]
+    watched.stop()
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert all(pause >= 0.02 * 2**number for number, pause in enumerate(pauses))
+    assert set(told) == {CardEventKind.WATCHER_STOPPED}, "which locks"
