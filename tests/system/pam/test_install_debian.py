@@ -13,8 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "un-mot-de-passe"
-INCLUDED = "python3,pcscd"
+INCLUDED = {"bookworm": "python3,pcscd"}
 """What the package depends on, but for polkitd, which debootstrap cannot configure."""
+INCLUDED_SINCE_TRIXIE = "python3,pcscd,dbus,libpam-systemd"
+"""pcscd depends on polkitd there, and that on what only these two provide."""
 INSTALL = ("--force-depends", "--force-unsafe-io", "-i", "/cps-auth.deb")
 SETUP = ("cps-auth", "pc", "setup", "--language", "en", "--no-enrol", "--no-fetch")
 
@@ -45,12 +47,13 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A bare Debian of this release, from where this machine gets its packages; kept as a tar."""
     release = _release()
     assert request.config.cache is not None
-    kept = request.config.cache.mkdir("debian") / f"{release}-{INCLUDED.replace(',', '-')}.tar"
+    included = INCLUDED.get(release, INCLUDED_SINCE_TRIXIE)
+    kept = request.config.cache.mkdir("debian") / f"{release}-{included.replace(',', '-')}.tar"
     if not kept.exists():
         asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
         mirrors = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
         root = tmp_path_factory.mktemp("debootstrap") / "root"
-        command = ["debootstrap", "--variant=minbase", f"--include={INCLUDED}", release, str(root)]
+        command = ["debootstrap", "--variant=minbase", f"--include={included}", release, str(root)]
         done = subprocess.run([*command, *mirrors[:1]], capture_output=True, check=False)
         if done.returncode != 0:
             pytest.skip("debootstrap fetched no Debian tree: " + done.stdout.decode()[-200:])
