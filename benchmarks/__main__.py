@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks import (
+    audit,
     browser,
     hops,
     removal,
@@ -116,6 +117,7 @@ FIGURES: tuple[Callable[[FakeIgcSante, Path], object], ...] = (
     *removal.FIGURES,
     *hops.FIGURES,
     *start.FIGURES,
+    *audit.FIGURES,
 )
 """Each is given a fake IGC-Santé and the folder that it was written to; printed, it is a table."""
 

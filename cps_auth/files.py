@@ -168,12 +168,13 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, stays: bool = False) -> Iterator[None]:
     """Keep other processes of this user out of a block; waits for them.
 
     Args:
         path: of the lock, made if it is not there and gone afterwards. Only its owner can open
             it: whoever can read a file can lock it for ever.
+        stays: whether the file is left there, which makes the next lock cheaper.
 
     Raises:
         OSError: it cannot be made or opened.
@@ -182,8 +183,9 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        if not stays:
+            with contextlib.suppress(OSError):
+                path.unlink()
         os.close(handle)
 
 

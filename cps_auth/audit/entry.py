@@ -27,7 +27,6 @@ class AuditEvent(StrEnum):
     CODE_USED = "one-time-code-used"
     ACCOUNT_CHANGED = "account-changed"
     SETTINGS_CHANGED = "settings-changed"
-    JOURNAL_STARTED = "journal-started"
     JOURNAL_SEALED = "journal-sealed"  # from here on, with another key
     JOURNAL_PRUNED = "journal-pruned"  # a file older than the journal is kept was deleted
     JOURNAL_TORN = "journal-torn"  # a line that was cut short by a power failure

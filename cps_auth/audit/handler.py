@@ -7,18 +7,40 @@ knows where the journal is attaches it once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from cps_auth.audit.entry import AuditEntry
 from cps_auth.audit.journal import AuditJournal
 
 LOGGER_NAME = "cps_auth.audit"
 
+FIELDS = "fields"
+"""What a log record calls its fields; the daemon's systemd handler sends them to journald."""
+
 _CARRIED = "cps_auth_audit_entry"
+_FIELD_NAMES = {
+    "event": "CPS_EVENT",
+    "surface": "CPS_SURFACE",
+    "outcome": "CPS_OUTCOME",
+    "holder": "CPS_PS_IDNAT",
+    "account": "CPS_ACCOUNT",
+    "card": "CPS_CARD",
+    "certificate": "CPS_CERTIFICATE",
+    "method": "CPS_METHOD",
+    "peer": "CPS_PEER",
+    "reason": "CPS_REASON",
+}
 
 
-def carry(entry: AuditEntry) -> dict[str, object]:
-    """Return what a log call takes as `extra`, so that the entry goes with its line."""
-    return {_CARRIED: entry}
+def carry(entry: AuditEntry, fields: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Return what a log call takes as `extra`, so that the entry goes with its line.
+
+    Args:
+        entry: for the audit journal.
+        fields: for the systemd journal, beside and before those of the entry.
+    """
+    own = {name: getattr(entry, attribute) for attribute, name in _FIELD_NAMES.items()}
+    return {_CARRIED: entry, FIELDS: {**own, **(fields or {})}}
 
 
 class JournalHandler(logging.Handler):

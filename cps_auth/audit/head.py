@@ -11,7 +11,7 @@ from cps_auth.audit.chain import BEGINNING, digest_of, next_key, read_line
 
 HEAD = "head.json"
 
-_TAIL_BYTES = 64 * 1024  # a line is under 4 KB
+_TAIL_BYTES = 16 * 1024  # a line is under 4 KB
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,3 +72,12 @@ def follow(noted: Head, last: bytes) -> Head:
     for _ in range(noted.n, n) if key else ():
         key = next_key(key)
     return Head(n, digest_of(last), key.hex())
+
+
+def synchronise(file: Path) -> None:
+    """Wait until a file's lines are on the disk."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)

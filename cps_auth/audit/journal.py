@@ -7,9 +7,11 @@ outlives a power failure.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -21,14 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cps_auth.audit.chain import (
-    digest_of,
-    key_name,
-    key_text,
-    new_key,
-    next_key,
-    write_line,
-)
+from cps_auth.audit.chain import digest_of, key_name, key_text, new_key, next_key, write_line
 from cps_auth.audit.entry import AuditEntry, AuditEvent, Line
 from cps_auth.audit.head import (
     HEAD,
@@ -38,6 +33,7 @@ from cps_auth.audit.head import (
     journal_files,
     last_line,
     read_head,
+    synchronise,
 )
 from cps_auth.errors import ConfigurationError
 from cps_auth.files import (
@@ -52,6 +48,9 @@ KEPT_MONTHS = 12
 WAIT_S = 0.05
 """Timeout of a login for its line to be written; after it the line comes later."""
 
+_QUIET_S = 0.02
+_SYNCHRONISED_WITHIN_S = 0.5
+_LOCK = "lock"
 _WAITING_MAX = 10_000
 _AGAIN_S = 5.0
 _MODE = 0o600
@@ -167,8 +166,7 @@ class AuditJournal:
             ConfigurationError: the journal cannot be written.
         """
         key = new_key()
-        lock = self.folder / "lock"
-        with self.writing, as_configuration_error(self.folder), locked(lock):
+        with self.writing, as_configuration_error(self.folder), self._locked():
             head = self._end()
             sealed = _own_entry(AuditEvent.JOURNAL_SEALED, key_name(key))
             head = Head(head.n, head.digest, key.hex())
@@ -187,22 +185,31 @@ class AuditJournal:
         self._idle.set()
 
     def _write_all(self) -> None:
+        """Write what comes at once; synchronise when no more comes, so that nobody waits for it."""
+        written_s: float | None = None
         while True:
-            self._news.wait()
+            is_quiet = not self._news.wait(None if written_s is None else _QUIET_S)
             self._news.clear()
             try:
-                self._write_waiting()
+                if self._waiting or self._lost:
+                    self._write_waiting()
+                    written_s = written_s or time.monotonic()
+                if written_s and (
+                    is_quiet or time.monotonic() - written_s > _SYNCHRONISED_WITHIN_S
+                ):
+                    self._synchronise()
+                    written_s = None
             except Exception as error:  # whatever it is, entries wait and are not forgotten
                 _log.critical("audit journal: %s: %s", self.folder, error)
                 self._news.wait(_AGAIN_S)
                 self._news.set()
             else:
                 with self._mutex:
-                    if not self._waiting:
+                    if not self._waiting and written_s is None:
                         self._idle.set()
 
     def _write_waiting(self) -> None:
-        with self.writing, locked(self.folder / "lock"):
+        with self.writing, self._locked():
             head = self._end()
             while self._waiting:
                 waiting = self._waiting[0]
@@ -211,11 +218,20 @@ class AuditJournal:
                 waiting.written.set_result(None)
             if self._lost:
                 lost, self._lost = self._lost, 0
-                gap = _own_entry(AuditEvent.JOURNAL_GAP, f"{lost} entries")
-                head = self._append(head, self._clock(), gap)
+                self._append(
+                    head, self._clock(), _own_entry(AuditEvent.JOURNAL_GAP, f"{lost} entries")
+                )
+
+    def _synchronise(self) -> None:
+        """Bring the last files to the disk, then the note of where they end."""
+        with self.writing, self._locked():
+            head = self._end()
             for file in journal_files(self.folder)[-2:]:
-                _synchronise(file)
+                synchronise(file)
             self._note(head)
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return locked(self.folder / _LOCK, stays=True)
 
     def _end(self) -> Head:
         """Return where the journal ends, now that nobody else writes; mend a torn last line."""
@@ -277,11 +293,3 @@ class AuditJournal:
 
 def _own_entry(event: AuditEvent, detail: str) -> AuditEntry:
     return AuditEntry(event=event, surface="journal", detail=detail)
-
-
-def _synchronise(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)

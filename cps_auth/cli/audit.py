@@ -40,7 +40,6 @@ EVENTS = {
     AuditEvent.CODE_USED: _("one-time code used"),
     AuditEvent.ACCOUNT_CHANGED: _("account changed"),
     AuditEvent.SETTINGS_CHANGED: _("settings changed"),
-    AuditEvent.JOURNAL_STARTED: _("journal begun"),
     AuditEvent.JOURNAL_SEALED: _("sealed with a new key from here on"),
     AuditEvent.JOURNAL_PRUNED: _("a month that is kept no longer was deleted"),
     AuditEvent.JOURNAL_TORN: _("a line had been cut short, as by a power failure"),

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from cps_auth.audit.entry import AuditEntry, AuditEvent, entry_of_login
-from cps_auth.audit.handler import carry
+from cps_auth.audit.handler import FIELDS, carry
 from cps_auth.cli.diagnostics import lists_end_text
 from cps_auth.errors import CardBusy, CpsAuthError
 from cps_auth.pin_entry import wipe
@@ -163,34 +163,31 @@ def _log_outcome(case: _Case, reply: Reply, detail: str) -> None:
         "evidence_age_s": None if oldest is None else round((at - oldest).total_seconds()),
     }
     is_question = reply.code == "question"
-    entry = {} if is_question else _entry(asker, request, reply, detail)
+    fields = {f"CPS_{name.upper()}": fact for name, fact in facts.items()}
+    entry = _entry(asker, request, reply, detail)
     level = logging.INFO if reply.result == "PAM_SUCCESS" else logging.WARNING
     _audit.log(
         logging.DEBUG if is_question else level,
         "%s detail=%r",
         " ".join(f"{name}={fact}" for name, fact in facts.items()),
         detail,
-        extra={"fields": {f"CPS_{name.upper()}": fact for name, fact in facts.items()}, **entry},
+        extra={FIELDS: fields} if is_question else carry(entry, fields),
     )
 
 
-def _entry(asker: Asker, request: Request | None, reply: Reply, detail: str) -> dict[str, object]:
-    """Return what the log call takes as `extra`, so that the journal has its entry."""
+def _entry(asker: Asker, request: Request | None, reply: Reply, detail: str) -> AuditEntry:
     account, service = (request.account, request.service) if request else (None, None)
     peer = f"uid {asker.peer.uid}"
     if reply.result == "PAM_SUCCESS" and asker.holder is not None:
-        entry = entry_of_login(asker.holder, "pc", account=account, method=service, peer=peer)
-        return carry(entry)
+        return entry_of_login(asker.holder, "pc", account=account, method=service, peer=peer)
     good = reply.result == "PAM_SUCCESS"
-    return carry(
-        AuditEntry(
-            event=AuditEvent.CODE_USED if good else AuditEvent.LOGIN_REFUSED,
-            surface="pc",
-            outcome="" if good else reply.code,
-            holder=asker.practitioner.ps_idnat if asker.practitioner else None,
-            account=account,
-            method=service,
-            peer=peer,
-            detail=detail or None,
-        )
+    return AuditEntry(
+        event=AuditEvent.CODE_USED if good else AuditEvent.LOGIN_REFUSED,
+        surface="pc",
+        outcome="" if good else reply.code,
+        holder=asker.practitioner.ps_idnat if asker.practitioner else None,
+        account=account,
+        method=service,
+        peer=peer,
+        detail=detail or None,
     )

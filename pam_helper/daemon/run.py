@@ -30,7 +30,7 @@ from pam_helper.daemon.fresh_judge import judge_of
 from pam_helper.daemon.protocol import SOCKET_PATH, ping
 from pam_helper.daemon.server import Server, listen
 from pam_helper.daemon.watcher_restart import RestartingWatcher
-from pam_helper.journal import keep_journal
+from pam_helper.journal import keep_journal, note_settings
 from pam_helper.locking.desktop_events import DesktopEvents
 from pam_helper.locking.locker_order import locking_of
 from pam_helper.locking.session import LOCK_UP_WITHIN_S
@@ -97,6 +97,7 @@ def run(options: DaemonOptions) -> None:
         codes = OneTimeCodes(options.codes)
         audit = settings.audit.path if settings.audit.folder else options.codes.parent / "audit"
         keep_journal(audit, settings.audit.kept_months)
+        note_settings(audit, settings)
         authority = Authority(
             cards,
             settings.card.reader,

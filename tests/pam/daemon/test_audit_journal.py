@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cps_auth.audit.entry import AuditEvent
 from cps_auth.audit.handler import LOGGER_NAME, JournalHandler
 from cps_auth.audit.verify import read_lines, verify_journal
-from pam_helper.journal import keep_journal
+from cps_auth.config import PamSettings, Settings
+from cps_auth.session_lock import LockEvent, LockPhase
+from pam_helper.daemon.systemd import JournalHandler as SystemJournalHandler
+from pam_helper.journal import keep_journal, note_settings, of_phase
 from tests.pam.conftest import READER, CabinetPc
 
 
@@ -60,6 +65,39 @@ def test_a_day_at_the_practice(pc: CabinetPc, folder: Path) -> None:
     content = b"".join(path.read_bytes() for path in folder.glob("*.jsonl"))
     assert b'"7351' not in content
     assert b"7351 " not in content
+
+
+def test_changed_settings_are_there_by_name(folder: Path) -> None:
+    """By hand or by a command: the next start of the daemon says which, from what, to what."""
+    strict = Settings(pam=PamSettings(card_required=("gdm-password",)))
+    for settings in (Settings(), strict, strict, Settings(language="en")):
+        note_settings(folder, settings)
+    assert all(handler.journal.flush(10) for handler in _handlers(folder))
+    entries = [line.entry for line in read_lines(folder)]
+    assert {entry.event for entry in entries} == {AuditEvent.SETTINGS_CHANGED}
+    assert [entry.detail for entry in entries] == [
+        "pam.card_required: [] -> ['gdm-password']",
+        "language: 'fr' -> 'en', pam.card_required: ['gdm-password'] -> []",
+    ]
+
+
+def test_every_entry_has_fields_for_the_systemd_journal(tmp_path: Path) -> None:
+    """A lock as much as a login: `journalctl CPS_EVENT=locked CPS_ACCOUNT=camille`."""
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(path)
+        handler = SystemJournalHandler(path)
+        extra = of_phase("camille", "899900000011", LockPhase.LOCKED, LockEvent.CARD_OUT)
+        handler.emit(logging.makeLogRecord({"msg": "locked", "levelno": 30, **extra}))
+        listening.settimeout(10)
+        sent = listening.recv(65536)
+    for name, value in (
+        ("EVENT", b"locked"),
+        ("ACCOUNT", b"camille"),
+        ("REASON", LockEvent.CARD_OUT.value.encode()),
+    ):
+        assert f"CPS_{name}\n".encode() + len(value).to_bytes(8, "little") + value + b"\n" in sent
+    assert b"PRIORITY\n" in sent
 
 
 def test_a_journal_that_cannot_be_kept_locks_nobody_out(
