@@ -151,5 +151,8 @@ def _tell_system_journal(entry: AuditEntry) -> None:
         "levelno": logging.WARNING,
         "msg": " ".join(word for word in words if word),
     }
-    with contextlib.suppress(OSError):
-        SystemJournalHandler().emit(logging.makeLogRecord({**line, **carry(entry)}))
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(SystemJournalHandler()) as handler,
+    ):
+        handler.emit(logging.makeLogRecord({**line, **carry(entry)}))

@@ -49,7 +49,7 @@ WAIT_S = 0.05
 """Timeout of a login for its line to be written; after it the line comes later."""
 
 _QUIET_S = 0.02
-_SYNCHRONISED_WITHIN_S = 0.5
+_DURABLE_WITHIN_S = 0.5
 _LOCK = "lock"
 _WAITING_MAX = 10_000
 _AGAIN_S = 5.0
@@ -185,28 +185,28 @@ class AuditJournal:
         self._idle.set()
 
     def _write_all(self) -> None:
-        """Write what comes at once; synchronise when no more comes, so that nobody waits for it."""
+        """Write what comes at once; synchronise when no more comes, then end."""
         written_s: float | None = None
         while True:
-            is_quiet = not self._news.wait(None if written_s is None else _QUIET_S)
+            is_quiet = not self._news.wait(_QUIET_S)
             self._news.clear()
             try:
                 if self._waiting or self._lost:
                     self._write_waiting()
                     written_s = written_s or time.monotonic()
-                if written_s and (
-                    is_quiet or time.monotonic() - written_s > _SYNCHRONISED_WITHIN_S
-                ):
+                if written_s and (is_quiet or time.monotonic() > written_s + _DURABLE_WITHIN_S):
                     self._synchronise()
                     written_s = None
             except Exception as error:  # whatever it is, entries wait and are not forgotten
                 _log.critical("audit journal: %s: %s", self.folder, error)
                 self._news.wait(_AGAIN_S)
                 self._news.set()
-            else:
-                with self._mutex:
-                    if not self._waiting and written_s is None:
-                        self._idle.set()
+                continue
+            with self._mutex:
+                if not self._waiting and written_s is None:
+                    self._thread = None
+                    self._idle.set()
+                    return
 
     def _write_waiting(self) -> None:
         with self.writing, self._locked():

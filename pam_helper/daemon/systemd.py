@@ -90,6 +90,11 @@ class JournalHandler(logging.Handler):
         except OSError:
             sys.stderr.write(f"{fields['MESSAGE']}\n")
 
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        super().close()
+
 
 def _field(name: str, value: str) -> bytes:
     """Return one field; its length stands before it, so that it may hold any byte."""

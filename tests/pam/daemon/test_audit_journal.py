@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Iterator
@@ -86,9 +87,9 @@ def test_every_entry_has_fields_for_the_systemd_journal(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(path)
-        handler = SystemJournalHandler(path)
         extra = of_phase("camille", "899900000011", LockPhase.LOCKED, LockEvent.CARD_OUT)
-        handler.emit(logging.makeLogRecord({"msg": "locked", "levelno": 30, **extra}))
+        with contextlib.closing(SystemJournalHandler(path)) as handler:
+            handler.emit(logging.makeLogRecord({"msg": "locked", "levelno": 30, **extra}))
         listening.settimeout(10)
         sent = listening.recv(65536)
     for name, value in (
