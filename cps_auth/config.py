@@ -86,7 +86,7 @@ class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The audit journal of this computer."""
 
-    folder: str | None = None  # absent: AUDIT_FOLDER
+    folder: str | None = None  # absent: /var/lib/cps-auth/audit
     kept_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 12
 
     @property

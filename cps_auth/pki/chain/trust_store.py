@@ -88,7 +88,7 @@ def production_trust(folders: Iterable[Path] = PRODUCTION_FOLDERS) -> TrustStore
     """Return the pinned authorities: the default, and the only production trust.
 
     Args:
-        folders: where *.cer files (DER) are looked for; files that are not pinned and folders
+        folders: where `*.cer` files (DER) are looked for; files that are not pinned and folders
             that are not there are passed over.
 
     Raises:
