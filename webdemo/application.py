@@ -12,7 +12,14 @@ from flask_login import login_required
 
 from cps_auth.card.port import CardSource
 from cps_auth.errors import RequestMalformed
-from cps_auth.flask import CpsLogin, cps_required, current_language, holder_logged_in, protect
+from cps_auth.flask import (
+    CpsLogin,
+    cps_required,
+    current_language,
+    error_pages,
+    holder_logged_in,
+    protect,
+)
 from cps_auth.model import VerifiedHolder
 from cps_auth.pki.judge import Judge
 from webdemo.accounts import load_account
@@ -56,6 +63,7 @@ def create_app(
     app.extensions["webdemo"] = (login, lock)
     _bind_lock(app, lock)
     _add_views(app)
+    app.register_blueprint(error_pages())
     app.context_processor(_context)
     app.after_request(protect)
     app.register_error_handler(RequestMalformed, lambda _: ("Forbidden", 403))

@@ -6,6 +6,7 @@ Start reading at `extension`; a login method is one `LoginMethod`, such as `meth
 from cps_auth.flask.extension import CpsLogin
 from cps_auth.flask.guards.headers import protect
 from cps_auth.flask.methods.method import LoginMethod
+from cps_auth.flask.pages.error_pages import error_pages
 from cps_auth.flask.pages.refuse import refuse_login
 from cps_auth.flask.required import cps_required
 from cps_auth.flask.sessions.browser import check_form_token, current_language
@@ -26,6 +27,7 @@ __all__ = [
     "cps_required",
     "cps_user",
     "current_language",
+    "error_pages",
     "holder_logged_in",
     "let_in",
     "login_refused",

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask
 from flask_babel import Babel
 
+from cps_auth.flask import error_pages
 from tests.flask.conftest import ORIGIN, Visitor
 from webdemo.desk import VirtualDesk
 
@@ -88,3 +89,18 @@ def test_the_application_s_language_counts(make_app: Any, visit: Any) -> None:
     visitor = visit(app)
     assert '<html lang="en">' in visitor.get("/cps/login", Accept_Language="fr").text
     assert '<html lang="fr">' in visitor.get("/cps/login?lang=fr").text
+
+
+def test_an_application_may_have_its_errors_in_the_same_style(make_app: Any, visit: Any) -> None:
+    """404 and 500 of its own views: a page for a person, a word for a program."""
+    app = make_app()
+    app.register_blueprint(error_pages())
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.add_url_rule("/broken", "broken", lambda: 1 // 0)
+    visitor = visit(app)
+    for path, status, said in (("/none", 404, "pas de page"), ("/broken", 500, "Une erreur")):
+        page = visitor.get(f"{path}?lang=fr")
+        assert (page.status_code, said in page.text) == (status, True)
+        assert 'href="/"' in page.text
+        assert visitor.get(path, Accept="application/json").json["error"]
+    assert visitor.get("/none", Sec_Fetch_Dest="empty").json == {"error": "not-found"}
