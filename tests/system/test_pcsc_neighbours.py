@@ -1,7 +1,8 @@
 """A good neighbour: other programs' sessions on the card outlive whatever only looks.
 
 The neighbours are OpenSC's module, logged in through python-pkcs11 in a process of its own, and a
-program that holds a verified PIN over PC/SC alone.
+program that holds a verified PIN over PC/SC alone. PAM's question who is there looks, too:
+`tests/system/pam/test_neighbours.py`.
 """
 
 from __future__ import annotations
@@ -13,31 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
-from cps_auth.card.open import find_module, open_cards
+from cps_auth.card.open import open_cards
 from cps_auth.errors import CardBusy
+from cps_auth.flask import CpsLogin
+from cps_auth.pki.judge import folder_judge
 from tests.opensc import needs_login
+from tests.system.neighbours import DEADLINE_S, OpenSc
 from tests.system.test_pcsc import OtherProgram
 
 pytestmark = pytest.mark.system
 
-DEADLINE_S = 60.0
 _VERIFY = bytes.fromhex("0020000104") + b"1234"
-
-_OPENSC = """
-import sys
-import pkcs11
-from pkcs11 import Attribute, Mechanism, ObjectClass
-slots = pkcs11.lib(sys.argv[1]).get_slots(token_present=True)
-session = slots[0].get_token().open(user_pin="1234")
-keys = [key for key in session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})]
-key = next(key for key in keys if bytes(key[Attribute.ID])[-1] == 2)
-for _ in sys.stdin:
-    try:
-        print("signed", len(key.sign(b"x" * 51, mechanism=Mechanism.RSA_PKCS)), flush=True)
-    except pkcs11.PKCS11Error as error:
-        print("refused", type(error).__name__, flush=True)
-"""
 
 LOOKS = {
     "readers": ["readers"],
@@ -46,31 +35,7 @@ LOOKS = {
     "doctor": ["doctor"],
 }
 
-
-class OpenSc:
-    """Another program, logged in to the card through OpenSC's module."""
-
-    def __init__(self, env: dict[str, str]) -> None:
-        module = str(find_module("opensc"))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _OPENSC, module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-
-    def sign(self) -> str:
-        """Sign in the session that it has had from the start."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline().strip()
-
-    def close(self) -> None:
-        """Leave."""
-        self._process.communicate("", timeout=DEADLINE_S)
+Look = Callable[[], None]
 
 
 @pytest.fixture
@@ -82,41 +47,53 @@ def opensc(private_pcscd: Any) -> Iterator[OpenSc]:
     neighbour.close()
 
 
-@pytest.fixture
-def run(private_pcscd: Any, igc_dir: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command of ours as a process of its own."""
+@pytest.fixture(params=[*LOOKS, "Flask's login page"])
+def look(request: pytest.FixtureRequest, private_pcscd: Any, igc_dir: Path, tmp_path: Path) -> Look:
+    """Whatever only looks at the card: a command, or the login page of an application."""
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
+    def run_command() -> None:
+        words = LOOKS[request.param]
         trust = () if words[0] == "readers" else ("--trust", str(igc_dir))
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "cps_auth", *words, "--json", *trust],
             capture_output=True,
             text=True,
             env=private_pcscd.env,
             timeout=DEADLINE_S,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
 
-    return run
+    def open_login_page() -> None:
+        app = Flask("practice")
+        app.config.update(
+            SECRET_KEY="a key for tests",
+            CPS_ORIGIN="http://127.0.0.1:5000",
+            CPS_DATABASE=tmp_path / "practice.sqlite3",
+        )
+        login = CpsLogin(app, cards=open_cards(), judge=folder_judge(igc_dir))
+        try:
+            page = app.test_client().get("/cps/login", base_url="http://127.0.0.1:5000")
+            assert "LAVERGNE" in page.text
+        finally:
+            login.stop(app)
+
+    return run_command if request.param in LOOKS else open_login_page
 
 
 @needs_login
-@pytest.mark.parametrize("look", LOOKS)
-def test_opensc_signs_again_after_a_look(opensc: OpenSc, run: Any, look: str) -> None:
+def test_opensc_signs_again_after_a_look(opensc: OpenSc, look: Look) -> None:
     """Its session is alive, its PIN still verified, without asking for it again."""
     assert opensc.sign() == "signed 256"
-    done = run(*LOOKS[look])
-    assert done.returncode == 0, done.stdout + done.stderr
+    look()
     assert opensc.sign() == "signed 256"
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_verified_pin_outlives_a_look(private_pcscd: Any, run: Any, look: str) -> None:
+def test_a_verified_pin_outlives_a_look(private_pcscd: Any, look: Look) -> None:
     """A neighbour of ours that holds one, over PC/SC alone, is not reset."""
     neighbour = OtherProgram(private_pcscd.insert().reader)
     try:
         assert neighbour.transmit(_VERIFY) == b"\x90\x00"
-        done = run(*LOOKS[look])
-        assert done.returncode == 0, done.stdout + done.stderr
+        look()
         assert neighbour.transmit(bytes.fromhex("0020000100")) == b"\x90\x00"
     finally:
         neighbour.close()
