@@ -71,5 +71,5 @@ def find_module(module: str | Path) -> Path:
         return Path(module)
     found = next((path for path in map(Path, places) if path.is_file()), None)
     if found is None:
-        raise ModuleUnusable(f"{module}: not installed in any usual place")
+        raise ModuleUnusable(f"{module}: not installed in any usual place", "missing")
     return found

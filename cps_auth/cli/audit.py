@@ -100,7 +100,8 @@ def _moment(
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        raise click.BadParameter(text) from None
+        words = translations(language_of_environment()).gettext("{text!r}: no day or moment")
+        raise click.BadParameter(words.format(text=text)) from None
 
 
 def _chosen(folders: Sequence[Path]) -> tuple[Path, ...]:
@@ -136,7 +137,8 @@ def _keys(
     try:
         return [key_from_text(text) for text in texts]
     except ValueError:
-        raise click.BadParameter("32 bytes in base32") from None
+        words = translations(language_of_environment()).gettext("a key is 32 bytes in base32")
+        raise click.BadParameter(words) from None
 
 
 @audit.command()

@@ -14,8 +14,9 @@ from importlib import import_module
 
 import click
 
-from cps_auth.cli.errors import interrupted, misused, surface
+from cps_auth.cli.errors import interrupted, language_of_environment, misused, surface
 from cps_auth.cli.streams import secure_standard_streams
+from cps_auth.cli.usage import speak
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: the module of cps_auth.cli that has it, and the first line of its help
@@ -71,6 +72,7 @@ def main() -> None:
     gc.disable()
     try:
         secure_standard_streams()
+        speak(language_of_environment())
         _run("--json" in sys.argv)
     finally:
         gc.freeze()

@@ -12,6 +12,8 @@ from cps_auth.errors.card_certificate import (
     NoAuthenticationCertificate as NoAuthenticationCertificate,
 )
 from cps_auth.errors.card_certificate import SeveralCertificates as SeveralCertificates
+from cps_auth.errors.module import ModuleCannotLogIn as ModuleCannotLogIn
+from cps_auth.errors.module import ModuleUnusable as ModuleUnusable
 from cps_auth.errors.provider import ProviderIdentityRefused as ProviderIdentityRefused
 from cps_auth.errors.provider import ProviderLevelTooLow as ProviderLevelTooLow
 from cps_auth.errors.provider import ProviderLoginDeclined as ProviderLoginDeclined
@@ -271,20 +273,6 @@ class TrustStoreUnusable(InstallationError):
 
     code = "trust-store-unusable"
     what: str  # what was looked for and where
-
-
-class ModuleUnusable(InstallationError):
-    """The PKCS#11 module cannot be loaded, crashed, or did not answer in time."""
-
-    code = "module-unusable"
-    what: str  # what happened, in technical words
-
-
-class ModuleCannotLogIn(InstallationError):
-    """This version of the PKCS#11 module is known to fail at every login; no PIN was sent."""
-
-    code = "module-cannot-log-in"
-    module: str  # its name and version
 
 
 class DaemonUnreachable(InstallationError):

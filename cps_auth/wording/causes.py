@@ -44,6 +44,13 @@ CAUSE_WORDS: Mapping[tuple[type[e.CpsAuthError], str], tuple[str, str]] = {
         _("Another program is using the card, probably: {held_by}."),
         _("Wait a moment, or close the other program, then try again."),
     ),
+    (e.ModuleUnusable, "missing"): (
+        _("There is no such card software (PKCS#11 module): {what}."),
+        _(
+            "Name it by its path, or as ans, opensc or softhsm once that is installed, or leave it"
+            " out to read the card directly."
+        ),
+    ),
     (e.ConfigurationError, "unknown-setting"): (
         _NOT_SET_UP,
         _(

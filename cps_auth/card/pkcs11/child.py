@@ -20,6 +20,7 @@ from cps_auth.card.pkcs11 import wire
 from cps_auth.card.pkcs11.module import Module
 
 _DETAIL_CHARACTERS_AT_MOST: Final = 200
+_NOT_LOADED: Final = "OS exception while loading "  # python-pkcs11, before the path
 _MEMORY_LIMIT_BYTES: Final = 2 << 30  # an attribute of absurd size fails instead of swapping
 _NO_CORE_DUMP: Final = 1
 """It would hold the PIN. At 0 Linux still pipes it to a collector, at 1 not (fs/coredump.c)."""
@@ -103,8 +104,11 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         module = Module(path)
     except Exception as failure:
-        detail = str(failure)[-_DETAIL_CHARACTERS_AT_MOST:]  # what it is comes after the path
-        wire.write_message(replies, wire.Failed(type(failure).__name__, detail))
+        name, said = type(failure).__name__, str(failure)
+        if said.startswith(_NOT_LOADED):  # what the system says begins with the path again
+            name, said = "", said.removeprefix(_NOT_LOADED).partition(": ")[2]
+        detail = said[-_DETAIL_CHARACTERS_AT_MOST:]  # what it is comes after the path
+        wire.write_message(replies, wire.Failed(name, detail))
         os._exit(1)
     wire.write_message(replies, wire.Ready())
     try:

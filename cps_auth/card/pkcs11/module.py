@@ -5,6 +5,7 @@ Only the child process imports this: the module is foreign C code, which may cra
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -55,6 +56,10 @@ class Module:
     """The loaded module."""
 
     def __init__(self, path: str) -> None:
+        try:
+            path.encode()
+        except UnicodeEncodeError:  # bytes that are not UTF-8, which the binding does not take
+            path = f"/proc/self/fd/{os.open(path, os.O_RDONLY)}"
         self._library = pkcs11.lib(path)
 
     def slots(self) -> wire.SlotsSeen:

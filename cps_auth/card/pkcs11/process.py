@@ -33,8 +33,9 @@ class ModuleProcess:
             sign_deadline_s: for each one that comes with a PIN.
 
         Raises:
-            ModuleUnusable: the system gives no process.
+            ModuleUnusable: there is no such file, or the system gives no process.
         """
+        _require_file(module)
         alarm_s = int(max(open_deadline_s, sign_deadline_s)) + _ALARM_MARGIN_S
         self._process, self._requests, self._replies = _start(module.absolute(), alarm_s)
         self._close_pipes = weakref.finalize(self, _close_all, (self._requests, self._replies))
@@ -180,6 +181,14 @@ def _start(module: Path, alarm_s: int) -> tuple[subprocess.Popen[bytes], int, in
     finally:
         _close_all((requests, replies))
     return process, ours_to_write, ours_to_read
+
+
+def _require_file(module: Path) -> None:
+    try:
+        module.stat()
+    except OSError as error:
+        path = os.fsencode(module).decode(errors="backslashreplace")
+        raise ModuleUnusable(f"{path}: {error.strerror}", "missing") from None
 
 
 def _close_all(descriptors: tuple[int, ...]) -> None:

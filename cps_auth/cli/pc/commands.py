@@ -202,7 +202,8 @@ def until(path: Path, holder: str, last_day: str, account: str | None) -> None:
     try:
         day = None if last_day == "never" else date.fromisoformat(last_day)
     except ValueError:
-        raise click.BadParameter(f"{last_day!r}: YYYY-MM-DD or never") from None
+        words = translations(language_of_environment()).gettext("{text!r}: YYYY-MM-DD or never")
+        raise click.BadParameter(words.format(text=last_day)) from None
     with pc_side():
         from pam_helper.accounts.accounts import Selection, set_last_day
 

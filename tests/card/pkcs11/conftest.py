@@ -24,12 +24,21 @@ class SoftHsm:
         self._folder = folder
         self._igc = igc
 
-    def add_token(self, persona: str) -> CardCredentials:
-        """Make a token that holds the persona's two key pairs, the signature first."""
+    def add_token(self, persona: str, *, always_authenticate: bool = False) -> CardCredentials:
+        """Make a token that holds the persona's two key pairs, the signature first.
+
+        Args:
+            persona: whose keys.
+            always_authenticate: whether its authentication key has CKA_ALWAYS_AUTHENTICATE.
+        """
         label = f"CPS-{persona}"
         self.init_token(label)
         credentials = self._igc.credentials(persona)
         self.add_pair(label, "01", credentials.signature_key, credentials.signature_certificate_der)
+        if always_authenticate:
+            self.add_certificate(label, "02", credentials.authentication_certificate_der)
+            self._add_strict_key(label, "02", credentials.authentication_key)
+            return credentials
         self.add_pair(
             label, "02", credentials.authentication_key, credentials.authentication_certificate_der
         )
@@ -50,6 +59,16 @@ class SoftHsm:
              "--id", key_id, "--pin", PIN.decode())  # fmt: skip
         if certificate_der is not None:
             self.add_certificate(label, key_id, certificate_der)
+
+    def _add_strict_key(self, label: str, key_id: str, key: object) -> None:
+        """Write a private key that wants the PIN for each signature."""
+        key_file = self._folder / "key.der"
+        key_file.write_bytes(
+            key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]  # RSAPrivateKey
+        )
+        _run("pkcs11-tool", "--module", str(SOFTHSM), "--token-label", label, "--login", "--pin",
+             PIN.decode(), "--write-object", str(key_file), "--type", "privkey", "--id", key_id,
+             "--always-auth", "--usage-sign")  # fmt: skip
 
     def add_certificate(self, label: str, key_id: str, certificate_der: bytes) -> None:
         """Write one certificate object."""

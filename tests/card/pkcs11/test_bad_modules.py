@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from cps_auth.errors import (
     WrongPin,
 )
 from cps_auth.model import Challenge
+from tests.card.pkcs11.conftest import SoftHsm
 
 pytestmark = pytest.mark.system
 
@@ -96,6 +98,29 @@ def test_a_file_that_is_no_module(tmp_path, content) -> None:
         module.write_bytes(content)
     with pytest.raises(ModuleUnusable, match=r"module\.so"):
         Pkcs11Cards(module).open_card()
+
+
+def test_a_file_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+    """Its path, once, what the system said, and no name of a class."""
+    missing, rubbish = tmp_path / "missing.so", tmp_path / "rubbish.so"
+    rubbish.write_bytes(b"not a module, however long it may be")
+    for module, cause in ((missing, "missing"), (rubbish, "")):
+        with pytest.raises(ModuleUnusable) as refused:
+            Pkcs11Cards(module).open_card()
+        assert refused.value.cause == cause
+        assert refused.value.what.count(module.name) == 1
+        assert "Error" not in refused.value.what
+
+
+def test_a_path_that_is_no_text(softhsm: SoftHsm, tmp_path: Path, challenge: Challenge) -> None:
+    """A module in a folder with a Latin-1 name works; one that is missing is told escaped."""
+    softhsm.add_token("doctor")
+    folder = tmp_path / os.fsdecode(b"m\xe9decin")
+    folder.mkdir()
+    shutil.copy(softhsm.module, folder / "module.so")
+    _prove(folder / "module.so", challenge)
+    with pytest.raises(ModuleUnusable, match=r"m\\xe9decin/missing\.so: No such file"):
+        _prove(folder / "missing.so", challenge)
 
 
 def test_a_library_that_is_no_module(compile_module) -> None:
