@@ -45,6 +45,7 @@ CARD_DONE_WITHIN_S = 15.0
 WRONG_PER_MINUTE = 5
 """Of wrong PINs and codes, each by themselves; what was right does not count."""
 LOOKS_PER_MINUTE = 60
+"""For questions and for codes each: a program that asks in a loop shuts no person out."""
 _NO_MORE_SERVICES = PamSettings()
 
 _log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class Authority:
         return Answer(request.verb, left, codes_left=codes_left, is_required=is_required)
 
     def _look(self, request: Request, asker: Asker) -> int | None:
-        self._looks.count((asker.peer.uid, request.account), time.monotonic())
+        self._looks.count(("ask", asker.peer.uid, request.account), time.monotonic())
 
         def look(_wanted: Callable[[], bool]) -> int | None:
             with self._cards.open_card(self._reader) as card:
@@ -190,7 +191,7 @@ class Authority:
         program: Hashable,
     ) -> Answer:
         """Log the card's holder in to the account, and bind what that opens to the card."""
-        self._looks.count((asker.peer.uid, request.account), time.monotonic())
+        self._looks.count(("verify", asker.peer.uid, request.account), time.monotonic())
         with self._wrong_pins.counting(program, time.monotonic(), unless=WrongPin):
             asker.holder, card = self._worker.run(
                 request.account,

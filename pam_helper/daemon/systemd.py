@@ -84,7 +84,9 @@ class JournalHandler(logging.Handler):
             "LOGGER": record.name,
             **getattr(record, "fields", {}),
         }
-        sent = b"".join(_field(name, str(value)) for name, value in fields.items() if value)
+        sent = b"".join(
+            _field(name, str(value)) for name, value in fields.items() if value not in (None, "")
+        )
         try:
             self._socket.send(sent)
         except OSError:

@@ -40,6 +40,7 @@ class Answers:
         ocsp: whether the authorities' responders are asked where no list is current.
         trust: a folder that replaces the pinned authorities, None for production.
         only_daemon: keep browsers and other programs off the cards.
+        lockers, others: services beside the known ones, see `cps_auth.config.PamSettings`.
     """
 
     language: str
@@ -48,6 +49,8 @@ class Answers:
     ocsp: bool = False
     trust: Path | None = None
     only_daemon: bool = False
+    lockers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def people() -> list[str]:
@@ -117,4 +120,6 @@ def _changes(answers: Answers) -> Mapping[Setting, object]:
         ("trust", "grace_hours"): answers.grace_hours or None,
         ("trust", "ocsp"): answers.ocsp or None,
         ("pam", "card_required"): answers.required or None,
+        ("pam", "lockers"): answers.lockers or None,
+        ("pam", "others"): answers.others or None,
     }

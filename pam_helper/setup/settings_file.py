@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cps_auth.config import MAX_CONFIG_BYTES, read_settings
+from cps_auth.config import MAX_CONFIG_BYTES, Settings
 from cps_auth.errors import ConfigurationError
 from cps_auth.files import (
     as_configuration_error,
@@ -50,9 +50,9 @@ def change_settings(path: Path, changes: Mapping[Setting, object]) -> None:
         after = "\n".join([*lines, ""])
         if _decode(path, after) != _expected(_decode(path, before), changes):
             raise ConfigurationError(f"{path}: too unusual to be changed here, change it by hand")
+        decode_toml(path, after.encode(), Settings)
         with as_configuration_error(path):
             replace_file(path, after.encode())
-    read_settings(path)
 
 
 def _change(lines: list[str], table: str, name: str, value: object) -> None:

@@ -128,12 +128,13 @@ def test_every_question_is_an_option(steps: Steps, tmp_path: Path) -> None:
     done = _run(
         *("setup", "--config", str(config), "--language", "en", "--account", ME, "--pin-stdin"),
         *("--required", "kde", "--required", "login", "--grace-hours", "48", "--ocsp"),
-        *("--only-daemon", "--trust", "/opt/igc"),
+        *("--only-daemon", "--trust", "/opt/igc", "--locker", "mylocker", "--other", "cups"),
     )
     assert done.exit_code == 0, done.output
     settings = read_settings(config)
     assert (settings.language, settings.trust.grace_hours) == ("en", 48)
     assert (settings.trust.ocsp, settings.trust.folder) == (True, "/opt/igc")
+    assert (settings.pam.lockers, settings.pam.others) == (("mylocker",), ("cups",))
     assert settings.pam.card_required == ("kde", "login")
     assert (tmp_path / "rules.d/only-daemon.rules").read_text() == "rule"
     assert "IPAddressAllow=any" in practice.RESPONDERS_DROP_IN.read_text()

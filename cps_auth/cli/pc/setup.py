@@ -54,6 +54,8 @@ _NOT_ROOT = _("cps-auth pc setup is for root: sudo cps-auth pc setup")
 _NO_ACCOUNT = _("which account? --account NAME")
 _NO_POLKIT = _("the card service of this release asks no polkit: nobody can be kept off the cards")
 _CHECKING = _("What works now:")
+_LOCKER_HELP = "A screen locker or login program that the card may answer, too."
+_OTHER_HELP = "A service that it may answer, and that opens no session."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class _Person:
     def names(self, given: tuple[str, ...], default: list[str], question: str) -> tuple[str, ...]:
         """Return names from options, an answer or the default."""
         if given or not self.is_there:
-            return tuple(name for name in given or default if name != "none")
+            return _named(given, tuple(default))
         answer = click.prompt(question, default=", ".join(default))
         return tuple(name.strip() for name in answer.split(",") if name.strip())
 
@@ -97,6 +99,8 @@ class _Given:
     ocsp: bool | None
     only_daemon: bool | None
     trust: Path | None
+    lockers: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 @pc.command()
@@ -112,6 +116,8 @@ class _Given:
 )
 @click.option("--ocsp/--no-ocsp", default=None, help="Ask responders where no list is current.")
 @click.option("--only-daemon/--no-only-daemon", default=None, help="Keep other programs off.")
+@click.option("--locker", "lockers", multiple=True, metavar="SERVICE|none", help=_LOCKER_HELP)
+@click.option("--other", "others", multiple=True, metavar="SERVICE|none", help=_OTHER_HELP)
 @click.option("--fetch/--no-fetch", default=True, help="Fetch authorities and lists.")
 @click.option("--enrol/--no-enrol", "enrols", default=True, help="Enrol the card in the reader.")
 @click.option("--pin-stdin", is_flag=True, help="Read the PINs from standard input, one a line.")
@@ -126,6 +132,8 @@ def setup(
     grace_hours: float | None,
     ocsp: bool | None,
     only_daemon: bool | None,
+    lockers: tuple[str, ...],
+    others: tuple[str, ...],
     fetch: bool,
     enrols: bool,
     pin_stdin: bool,
@@ -145,7 +153,7 @@ def setup(
         from pam_helper.setup import practice, profile
 
         whose = _accounts(person, names) if enrols else ()
-        given = _Given(everywhere, required, grace_hours, ocsp, only_daemon, trust)
+        given = _Given(everywhere, required, grace_hours, ocsp, only_daemon, trust, lockers, others)
         opens = person.yes(everywhere, True, person.text(_EVERYWHERE))
         answers = _answers(person, given, read_settings(config))
         practice.write_answers(answers, config)
@@ -228,7 +236,14 @@ def _answers(person: _Person, given: _Given, before: Settings) -> Answers:
         ocsp=before.trust.ocsp if given.ocsp is None else given.ocsp,
         trust=given.trust or before.trust.path,
         only_daemon=only_daemon,
+        lockers=_named(given.lockers, before.pam.lockers),
+        others=_named(given.others, before.pam.others),
     )
+
+
+def _named(given: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Return services from options, else those of the last time; "none" is none."""
+    return tuple(name for name in given or before if name != "none")
 
 
 def _fetch(person: _Person, trust: Path | None) -> None:

@@ -6,8 +6,9 @@
  * daemon, which must be root's, has said yes in exactly its words; that one comparison is the last
  * act of pam_sm_authenticate. PAM_IGNORE is never returned.
  *
- * Arguments: lang=fr (default) or lang=en, for the sentences that are this module's own;
- * card_required: no password counts, so nothing is handed on.
+ * The sentences that are its own are in the language of the settings, French by default.
+ * Arguments: lang=fr, lang=en, another one; card_required: no password counts, so nothing is
+ * handed on.
  *
  * What each function returns:
  *   pam_sm_authenticate   PAM_SUCCESS            the daemon said yes
@@ -50,6 +51,7 @@
 #include "reply.h"
 
 #define SOCKET_PATH "/run/cps-auth/auth.sock"
+#define SETTINGS_PATH "/etc/cps-auth/config.toml" /* everybody may read it */
 #define CONNECT_WITHIN_MS 2000
 #define ALIVE_WITHIN_MS 1500 /* one that is stopped holds nobody up for longer */
 #define ANSWER_WITHIN_MS 22000 /* the daemon gives a card up before that */
@@ -352,13 +354,28 @@ static int describe(struct client *client) {
     return client->is_others && client->card_required ? PAM_PERM_DENIED : PAM_SUCCESS;
 }
 
+/* Whether the settings ask for English, in a line above all tables; unreadable ones do not. */
+static bool speaks_english(void) {
+    char line[MAX_REQUEST];
+    bool english = false;
+    FILE *settings = fopen(SETTINGS_PATH, "re");
+    if (settings == NULL) return false;
+    while (fgets(line, sizeof line, settings) != NULL && !is_table(line))
+        english = english || sets_english(line);
+    (void)fclose(settings);
+    return english;
+}
+
 static bool read_arguments(struct client *client, int argc, const char **argv) {
+    client->english = speaks_english();
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "lang=en") == 0) {
             client->english = true;
         } else if (strcmp(argv[i], "card_required") == 0) {
             client->card_required = true;
-        } else if (strcmp(argv[i], "lang=fr") != 0) {
+        } else if (strcmp(argv[i], "lang=fr") == 0) {
+            client->english = false;
+        } else {
             pam_syslog(client->pamh, LOG_ERR, "unknown argument: %s", argv[i]);
             return false;
         }

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <security/_pam_types.h>
@@ -145,6 +146,14 @@ bool is_name(const char *text) {
     for (size_t i = 1; i < length; i++)
         if (!is_name_character(text[i]) && strchr(".@+-", text[i]) == NULL) return false;
     return true;
+}
+
+bool is_table(const char *line) { return line[strspn(line, " \t")] == '['; }
+
+bool sets_english(const char *line) {
+    int end = 0;
+    (void)sscanf(line, " language = %*1[\"']en%*1[\"']%n", &end);
+    return end > 0;
 }
 
 bool is_this_machine(const char *host) {

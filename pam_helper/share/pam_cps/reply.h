@@ -1,4 +1,4 @@
-/* What the daemon answers, read with bounds; pure functions, fuzzed by tests/system/pam/test_pam_cps.py. */
+/* What the daemon answers and the settings say, read with bounds; pure functions, fuzzed by tests/system/pam/test_pam_cps.py. */
 #ifndef CPS_AUTH_REPLY_H
 #define CPS_AUTH_REPLY_H
 
@@ -47,6 +47,10 @@ bool normalise_code(const char *typed, char *code, size_t length);
 
 /* Whether the text can be an account or a service in a request. */
 bool is_name(const char *text);
+
+/* Whether a line of TOML begins a table, or sets the language to English. */
+bool is_table(const char *line);
+bool sets_english(const char *line);
 
 /* Whether a PAM_RHOST names no other machine. */
 bool is_this_machine(const char *host);

@@ -88,6 +88,7 @@ def test_too_many_questions_look_at_no_card(pc: CabinetPc) -> None:
     before = pc.readers.apdu_count
     assert (pc.ask("ask")["attempts_left"], pc.ask("ask")["next"]) == (None, "any")
     assert pc.readers.apdu_count == before
+    assert pc.ask("verify", pin=PIN)["code"] == "verified", "nor has its person to wait a minute"
 
 
 def test_no_thread_stays_behind_its_connection(pc: CabinetPc) -> None:

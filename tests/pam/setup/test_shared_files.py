@@ -53,6 +53,14 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert "ExecStart=@PYTHON@ -I -m pam_helper daemon" in _lines("systemd/cps-auth.service")
 
 
+def test_the_package_knows_the_timers_time_zone() -> None:
+    """A timer in a zone that the system does not know never starts: bare Debians have no tzdata."""
+    root = SHARE.parents[1]
+    (timer,) = (root / "cps_auth/share/systemd").glob("*.timer")
+    assert re.search(r"^OnCalendar=.* [A-Z]\w+/\w+$", timer.read_text(), re.MULTILINE)
+    assert " tzdata,\n" in (root / "packaging/debian/control").read_text()
+
+
 def test_the_stack_can_only_succeed_in_one_place() -> None:
     """Card required: one line ends with success, everything else dies, the last one denies."""
     *first, last = _lines("pam.d/cps-auth")

@@ -40,7 +40,7 @@ ACCOUNT = "games"
 """An ordinary account that every Debian has."""
 OWN_SERVICES = ("cps-auth", "whole", "then-yes", "then-no", "typo", "other-way")
 """What the tests call as services; the administrator has named them."""
-RUN_FOLDER, STACKS = Path("/run/cps-auth"), "/etc/pam.d"
+RUN_FOLDER, SETTINGS, STACKS = Path("/run/cps-auth"), Path("/etc/cps-auth"), "/etc/pam.d"
 SHARE = Path(pam_helper.__file__).parent / "share"
 DEADLINE_S = 20.0
 _LOGIND, _MANAGER = "org.freedesktop.login1", "/org/freedesktop/login1"
@@ -53,6 +53,7 @@ _IN_PRIVATE_MOUNTS = (
     + """
 mount --bind "$1/etc/pam.d" /etc/pam.d &&
 mount --bind "$1/run" /run/cps-auth &&
+mount --bind "$1/etc/cps-auth" /etc/cps-auth &&
 mount --bind "$1$SECURITY" "$SECURITY" &&
 shift && exec "$@"
 """
@@ -77,16 +78,15 @@ class InstalledPc:
         shutil.copytree(SECURITY, root / SECURITY[1:])
         make = ["make", "-s", "-C", str(SHARE / "pam_cps"), f"OUT={root}{SECURITY}/pam_cps.so"]
         subprocess.run(make, check=True, timeout=60)
+        for stack in (SHARE / "pam.d").iterdir():
+            shutil.copy(stack, root / "etc/pam.d")
         self.speak("en")
 
     def speak(self, language: str, settings: str = "") -> None:
-        """Write the settings and the two stacks in a language."""
+        """Write the settings in a language, which is that of daemon and module."""
         named = ", ".join(f'"{name}"' for name in OWN_SERVICES)
         text = f'language = "{language}"\n{settings}\n[pam]\nlockers = [{named}]\n'
         (self.root / "etc/cps-auth/config.toml").write_text(text)
-        for stack in (SHARE / "pam.d").iterdir():
-            lines = stack.read_text().replace("pam_cps.so", f"pam_cps.so lang={language}")
-            (self.root / "etc/pam.d" / stack.name).write_text(lines)
 
     @property
     def daemon_pid(self) -> int:
@@ -262,7 +262,8 @@ class InstalledPc:
 @pytest.fixture
 def pc(private_pcscd: PrivatePcscd, igc_dir: Path) -> Iterator[InstalledPc]:
     """An installed PC; its daemon does not run yet."""
-    RUN_FOLDER.mkdir(exist_ok=True)  # something to mount upon
+    for folder in (RUN_FOLDER, SETTINGS):
+        folder.mkdir(exist_ok=True)  # something to mount upon
     bus = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
     with tempfile.TemporaryDirectory(prefix="pc-") as name:
         pc = InstalledPc(Path(name), igc_dir, private_pcscd.env | bus)

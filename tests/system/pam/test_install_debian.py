@@ -162,7 +162,8 @@ def debian(made: Debian) -> Iterator[Debian]:
     """A Debian as it was before the package: a purge leaves but the practice's own."""
     yield made
     made.run("dpkg", "-P", "cps-auth")
-    shutil.rmtree(made.root / "etc/cps-auth", ignore_errors=True)
+    for left in ("etc/cps-auth", "var/lib/cps-auth"):
+        shutil.rmtree(made.root / left, ignore_errors=True)
 
 
 def _difference(before: dict[str, object], after: dict[str, object]) -> set[str]:
@@ -170,7 +171,7 @@ def _difference(before: dict[str, object], after: dict[str, object]) -> set[str]
 
 
 def test_installed_upgraded_removed_and_purged(debian: Debian) -> None:
-    """No login changes by the package alone; purge leaves nothing but accounts and settings."""
+    """No login changes by it; purge leaves accounts, settings and the audit journal, as it says."""
     before = debian.tree()
     debian.install()
     installed = debian.tree()
@@ -193,9 +194,14 @@ def test_installed_upgraded_removed_and_purged(debian: Debian) -> None:
     assert {place for place in _difference(before, debian.tree()) if "pam.d" in place} == {
         *("etc/pam.d/cps-auth", "etc/pam.d/cps-auth-or-password"),  # conffiles
     }
-    debian.run("dpkg", "-P", "cps-auth")
+    kept = debian.root / "var/lib/cps-auth"
+    for folder in ("audit", "crl", "trust"):
+        (kept / folder).mkdir(parents=True, exist_ok=True)
+        (kept / folder / "one").write_text("line")
+    assert "audit journal stays" in debian.run("dpkg", "-P", "cps-auth").stderr
     own = {"etc/cps-auth", "etc/cps-auth/accounts.toml", "etc/cps-auth/config.toml"}
-    assert _difference(before, debian.tree()) == own
+    evidence = {"var/lib/cps-auth", "var/lib/cps-auth/audit", "var/lib/cps-auth/audit/one"}
+    assert _difference(before, debian.tree()) == own | evidence
     assert debian.can_log_in()
 
 

@@ -32,8 +32,7 @@ def test_card_and_pin_authenticate_silently(enrolled: InstalledPc) -> None:
     calls = "authenticate,setcred,acct_mgmt,open_session,close_session"
     (enrolled.root / "etc/pam.d/whole").write_text(
         "".join(
-            f"{kind} required pam_cps.so lang=en card_required\n"
-            for kind in ("auth", "account", "session")
+            f"{kind} required pam_cps.so card_required\n" for kind in ("auth", "account", "session")
         )
     )
     seen = enrolled.pam("1234", service="whole", calls=calls)
@@ -154,6 +153,27 @@ def test_a_set_uid_program_asks_for_who_runs_it(
     assert ("outcome=verified" in enrolled.log()) is may
 
 
+@pytest.mark.parametrize(
+    ("settings", "arguments", "prompt"),
+    [
+        ('language = "en"', "", "Card code or password: "),
+        ("# the practice's\n  language='en' # so they read", "", "Card code or password: "),
+        ('language = "fr"', "", "Code de la carte ou mot de passe : "),
+        ('[other]\nlanguage = "en"', "", "Code de la carte ou mot de passe : "),
+        ('# language = "en"', "", "Code de la carte ou mot de passe : "),
+        ("", "", "Code de la carte ou mot de passe : "),
+        ('language = "en"', "lang=fr", "Code de la carte ou mot de passe : "),
+    ],
+)
+def test_its_own_sentences_are_in_the_language_of_the_settings(
+    pc: InstalledPc, settings: str, arguments: str, prompt: str
+) -> None:
+    """What setup wrote counts where no daemon runs, too; an argument of the stack before it."""
+    (pc.root / "etc/cps-auth/config.toml").write_text(settings + "\n")
+    (pc.root / "etc/pam.d/whole").write_text(f"auth required pam_cps.so {arguments}\n")
+    assert pc.pam("1234", service="whole")["said"][0] == ["prompt", prompt]
+
+
 def test_another_way_in_is_no_card_login(enrolled: InstalledPc) -> None:
     """acct_mgmt says yes only in the transaction in which the card did."""
     (enrolled.root / "etc/pam.d/other-way").write_text(
@@ -266,6 +286,7 @@ int main(void) {  /* frames on stdin: two bytes of length, then the reply */
         memcpy(text, reply.bytes, n); text[n] = 0;
         (void)looks_like_pin(text, 4); (void)kind_of(text, 4); (void)normalise_code(text, code, 12);
         (void)is_name(text); (void)is_this_machine(text);
+        (void)is_table(text); (void)sets_english(text);
     }
     printf("%lu %lu %lu\\n", read, accepted, yes);
     return 0;
