@@ -1,7 +1,7 @@
 """`./dev release VERSION [--dry-run]`: stamp, commit, tag, build twice, compare, sum up.
 
-With --dry-run nothing of the checkout or its history changes: what is committed is exported, stamped
-there and built, so that a release can be looked at before it exists.
+With --dry-run nothing of the checkout or its history changes: what is committed is exported,
+stamped there and built, so that a release can be looked at before it exists.
 """
 
 from __future__ import annotations

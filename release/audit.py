@@ -23,9 +23,10 @@ def main() -> int:
 
 
 def _audit(lock: Path) -> int:
+    program = Path(sys.prefix) / "bin" / "pip-audit"
+    options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json")
     done = subprocess.run(
-        [Path(sys.prefix) / "bin" / "pip-audit", "--requirement", lock, "--disable-pip"]
-        + ["--require-hashes", "--progress-spinner=off", "--format=json"],
+        [program, *options, "--requirement", lock],
         check=False,
         capture_output=True,
         text=True,
