@@ -49,7 +49,7 @@ def stamped(tree: Mapping[str, str], version: str, day: str) -> dict[str, str]:
 def section(changelog: str, name: str) -> str:
     """Return what the changelog says under a heading, "" if there is none or it is empty."""
     found = re.search(
-        rf"^## {re.escape(name)}(?: .*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL
+        rf"^## {re.escape(name)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL
     )
     return found[1].strip() if found else ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -53,7 +54,9 @@ def test_the_lowest_versions_are_those_that_are_tried() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     asked = [*project["dependencies"]]
-    asked += [one for name in extras.keys() - {"dev", "demo"} for one in extras[name]]
+    asked += [
+        one for name in extras.keys() - {"dev", "demo", "docs", "release"} for one in extras[name]
+    ]
     bounds = {one for one in asked if not one.startswith("cps-auth[")}
     assert all(re.fullmatch(r"[a-z0-9-]+>=[\d.]+", one) for one in bounds), bounds
     locked = re.findall(
@@ -75,3 +78,27 @@ def test_the_mocks_are_a_distribution_of_their_own(tmp_path: Path) -> None:
     folders = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert folders == {"hardware_mocks"}
     assert "hardware_mocks/card/virtual_card.py" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_product_brings_its_licence(product: set[str]) -> None:
+    """Whoever has the wheel has the licence."""
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in product)
+
+
+@pytest.mark.parametrize("project", [".", "hardware_mocks"])
+def test_a_source_archive_brings_its_licence(project: str, tmp_path: Path) -> None:
+    """The same text in both distributions, and nothing of what only a forge needs."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path],
+        cwd=ROOT / project,
+        check=True,
+        capture_output=True,
+    )
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        top = tar.getnames()[0].split("/")[0]
+        licence = tar.extractfile(f"{top}/LICENSE")
+        assert licence is not None
+        assert licence.read() == (ROOT / "LICENSE").read_bytes()
+        assert not [name for name in tar.getnames() if name.startswith(f"{top}/.github")]
