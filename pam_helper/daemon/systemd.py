@@ -74,7 +74,11 @@ class JournalHandler(logging.Handler):
         """
         super().__init__()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.connect(path)
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self.close()
+            raise
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line; one that the journal does not take is written to standard error."""
