@@ -168,7 +168,7 @@ ONE_MODULE_EACH = {
     "subprocess": ("cps_auth.card.pkcs11.process", "cps_auth.native_host.pin_window"),
     "tkinter": "cps_auth.native_host.pin_window_program",
     "http": ("cps_auth.pki.upkeep.fetch", "cps_auth.login.pro_sante_connect.transport"),
-    "socket": "cps_auth.pki.upkeep.fetch",
+    "socket": ("cps_auth.pki.upkeep.fetch", "cps_auth.card.pcsc.library"),
     "termios": "cps_auth.pin_entry",
     "authlib": (
         "cps_auth.login.pro_sante_connect.client",

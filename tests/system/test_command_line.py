@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,35 @@ def _assert_refused(done: subprocess.CompletedProcess[str], code: str) -> None:
     assert answer["error"] == code
     assert done.returncode == next(n for cls, n in EXIT_CODES.items() if cls.code == code)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("reads_first", [0, 1, 100], ids=["at-once", "midway", "after-a-word"])
+def test_a_pcscd_that_lets_nobody_in_is_no_pcscd_that_is_gone(
+    run: Run, tmp_path: Path, reads_first: int
+) -> None:
+    """Debian 13's hangs up where polkit says no; what its client makes of it depends on when."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as pcscd:
+        pcscd.bind(str(tmp_path / "comm"))
+        pcscd.listen()
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # the test is over
+                while True:
+                    with pcscd.accept()[0] as client:
+                        client.settimeout(0.1)
+                        with contextlib.suppress(OSError):
+                            client.recv(reads_first)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            refused = run("readers", "--json", PCSCLITE_CSOCK_NAME=str(tmp_path / "comm"))
+        finally:
+            pcscd.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    _assert_refused(refused, "reader-service-refused")
+    gone = run("readers", "--json", PCSCLITE_CSOCK_NAME=str(tmp_path / "gone"))
+    _assert_refused(gone, "reader-service-lost")
 
 
 def test_readers_are_listed(private_pcscd: PrivatePcscd, run: Run) -> None:

@@ -36,6 +36,10 @@ RESET_CARD: Final = 0x80100068
 OF_ONE_NAME: Final = frozenset({UNKNOWN_READER, 0x80100004, 0x80100011, 0x80100017})
 """What SCardGetStatusChange says of one name: unknown, invalid (twice), unavailable."""
 
+NOT_LET_IN: Final = 0x8010006A
+MAYBE_NOT_LET_IN: Final = frozenset({0x80100013, 0x8010001D})
+"""What SCardEstablishContext also says where polkit said no, by how far both sides had come."""
+
 _NOT_TRANSACTED: Final = 0x80100016
 
 Meaning = Callable[[str], CpsAuthError]
@@ -124,7 +128,7 @@ CODES: Final[Mapping[int, Row]] = {
     RESET_CARD: Row("SCARD_W_RESET_CARD", _removed),  # power was lost in a transaction
     0x80100069: Row("SCARD_W_REMOVED_CARD", _removed, _no_card),
     # polkit said no, where a program connects; elsewhere pcscd died with us in it
-    0x8010006A: Row("SCARD_W_SECURITY_VIOLATION", _lost, _refused),
+    NOT_LET_IN: Row("SCARD_W_SECURITY_VIOLATION", _lost, _refused),
 }
 """Every code that says something of its own. Any other is a lost service: the answer that locks."""
 

@@ -9,6 +9,7 @@ store, page and log takes: bytes that are not UTF-8 are written in hexadecimal, 
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -30,6 +31,8 @@ _DWORD, _CONTEXT = ctypes.c_ulong, ctypes.c_long  # wintypes.h and pcsclite.h, o
 _WRITTEN_BYTE: Final = re.compile(rb"\\x([89a-f][0-9a-f])")
 _LIST_TRIES: Final = 3  # readers may come between asking for the length and for the names
 _INSUFFICIENT_BUFFER: Final = 0x80100008
+_SOCKET: Final = "/run/pcscd/pcscd.comm"  # pcscd(8)
+_HANGS_UP_WITHIN_S: Final = 1.0  # polkit was asked by then
 
 
 class State(NamedTuple):
@@ -49,6 +52,19 @@ class _ReaderState(ctypes.Structure):
         ("atr_length", _DWORD),
         ("atr", ctypes.c_ubyte * _MAX_ATR_BYTES),
     )
+
+
+def hangs_up_unasked() -> bool:
+    """Return whether pcscd ends a connection on which it was asked nothing: polkit said no."""
+    import socket  # here: where all goes well nobody needs it
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_HANGS_UP_WITHIN_S)
+        try:
+            probe.connect(os.environ.get("PCSCLITE_CSOCK_NAME", _SOCKET))
+            return probe.recv(1) == b""
+        except OSError:  # nobody is there, or waits for what we want
+            return False
 
 
 def list_readers(context: int) -> tuple[int, list[str]]:

@@ -189,6 +189,8 @@ class PcscService:
             return scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
 
         code, context = self._ask(establish, lambda late: scard.SCardReleaseContext(late[1]))
+        if codes.unsigned(code) in codes.MAYBE_NOT_LET_IN and library.hangs_up_unasked():
+            code = codes.NOT_LET_IN
         if codes.unsigned(code) != codes.SUCCESS:
             raise codes.service_error(code, "SCardEstablishContext")
         return context
