@@ -106,6 +106,7 @@ ALLOWED = {
         "cps_auth.native_host.pin_window",
     ),
     "cps_auth.cli.pc": ("cps_auth", "pam_helper"),
+    "cps_auth.cli.doctor": ("cps_auth", "pam_helper.setup.check"),
     "cps_auth.__main__": ("cps_auth.cli.main",),
     "cps_auth": (),
     "pam_helper": (

@@ -51,8 +51,17 @@ def readers_without_driver(
         drivers: where pcscd finds its drivers.
     """
     known = set(_known(drivers))
-    found = (reader for reader in _readers(devices) if (reader.vendor, reader.product) not in known)
-    return tuple(found)
+    readers = card_readers(devices)
+    return tuple(one for one in readers if (one.vendor, one.product) not in known)
+
+
+def card_readers(devices: Path = DEVICES) -> tuple[UsbReader, ...]:
+    """Return the card readers on USB. Never raises.
+
+    Args:
+        devices: where the kernel shows them.
+    """
+    return tuple(_readers(devices))
 
 
 def _readers(devices: Path) -> Iterator[UsbReader]:

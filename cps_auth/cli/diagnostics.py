@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from cps_auth.card.port import CardSource
 from cps_auth.card.reader_name import readers_wanted
-from cps_auth.card.usb import readers_without_driver
+from cps_auth.card.usb import DEVICES, DRIVERS, card_readers, readers_without_driver
 from cps_auth.cli.report import reader_line
 from cps_auth.errors import CpsAuthError, LastAttempt, NoReader, PinBlocked, RevocationUnknown
 from cps_auth.login.verify import show_holder
@@ -27,6 +28,7 @@ class Finding:
     link: str  # short name, in English: scripts read it
     text: str  # what was found, or what is wrong and what to do
     error: CpsAuthError | None = None  # what is wrong, None where nothing is
+    is_repeated: bool = False  # an earlier link is broken for the same reason
 
     @property
     def ok(self) -> bool:
@@ -52,22 +54,61 @@ def look_at(links: Mapping[str, Callable[[], str]], language: str) -> Iterator[F
             text = explain(error, language).text
             earlier = told.setdefault(text, link)
             again = translations(language).gettext("for the same reason as: {link}")
-            yield Finding(link, text if earlier == link else again.format(link=earlier), error)
+            if earlier == link:
+                yield Finding(link, text, error)
+            else:
+                yield Finding(link, again.format(link=earlier), error, is_repeated=True)
 
 
-def find_readers(cards: CardSource, reader: str | None, language: str) -> str:
+def find_usb(language: str, usb: Path = DEVICES, drivers: Path = DRIVERS) -> str:
+    """Describe the card readers on USB, and those that pcscd has no driver for. Never raises.
+
+    Args:
+        language: "fr" or "en".
+        usb: where the kernel shows devices.
+        drivers: where pcscd finds its drivers.
+    """
+    tr = translations(language)
+    unknown = readers_without_driver(usb, drivers)
+    no_driver = tr.gettext("{device}: pcscd has no driver for it")
+    found = [
+        no_driver.format(device=reader) if reader in unknown else str(reader)
+        for reader in card_readers(usb)
+    ]
+    return "; ".join(found) or tr.gettext("no card reader on USB")
+
+
+def find_pcscd(cards: CardSource, language: str) -> str:
+    """Describe the smart card service.
+
+    Raises:
+        ReaderServiceLost, ReaderServiceRefused
+    """
+    text = translations(language).gettext("it answers, {count} readers")
+    return text.format(count=len(cards.readers()))
+
+
+def find_readers(
+    cards: CardSource,
+    reader: str | None,
+    language: str,
+    usb: Path = DEVICES,
+    drivers: Path = DRIVERS,
+) -> str:
     """Describe the readers and what is in them.
 
     Args:
         cards: whose readers.
         reader: the one that the settings name, None for any.
         language: "fr" or "en".
+        usb: where the kernel shows devices.
+        drivers: where pcscd finds its drivers.
 
     Raises:
         NoReader: none, or not that one.
         ReaderServiceLost
     """
-    devices = tuple(map(str, readers_without_driver()))
+    devices = tuple(map(str, readers_without_driver(usb, drivers)))
     try:
         states = readers_wanted(cards.readers(), reader)
     except NoReader as error:

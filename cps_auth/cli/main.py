@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: the module of cps_auth.cli that has it, and the first line of its help
     "audit": ("audit", "Show, verify and export the audit journal."),
     "browser": ("browser", "Register this computer's card with Chromium, Chrome and Firefox."),
-    "doctor": ("doctor", "Look at every link between this command and a login."),
+    "doctor": ("doctor.command", "Look at every link from the USB device to the login."),
     "login": ("login", "Log the holder in: card, certificate, PIN and a fresh signature."),
     "pc": ("pc.setup", "Set this computer up so that the CPS card opens and locks its sessions."),
     "pin": ("pin", "Show, change or unblock the PIN (code porteur)."),

@@ -15,10 +15,13 @@ import click
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
 from cps_auth.cli.errors import language_of_environment, surface, to_json
-from cps_auth.config import TrustSettings, read_settings
+from cps_auth.config import Settings, read_settings
+from cps_auth.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cps_auth.pki.judge import Judge
+
+_ReadSettings = Callable[[], tuple[Settings, ConfigurationError | None]]
 
 _TRACE = "cps_auth.card.native.apdu.trace"
 
@@ -31,8 +34,9 @@ class Options:
     reader: str | None
     module: str | None  # a path, or the name of a known module
     trust: Path | None  # replaces the pinned authorities
-    trust_settings: TrustSettings
+    settings: Settings
     language: str
+    settings_error: ConfigurationError | None = None  # with it, `settings` are the defaults
 
     def cards(self) -> CardSource:
         """Open the source of cards, from the options or the settings file.
@@ -50,7 +54,7 @@ class Options:
         """
         from cps_auth.pki.open import open_judge  # here: it reads certificates, `readers` does not
 
-        settings = self.trust_settings
+        settings = self.settings.trust
         return open_judge(
             self.trust,
             grace_hours=settings.grace_hours,
@@ -65,7 +69,15 @@ class Options:
 
 def card_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every command takes; they come as one `Options`, the first argument."""
+    return _with_options(command, _read_settings_or_raise)
 
+
+def card_options_despite_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Add them to a command that runs with the defaults where the settings cannot be used."""
+    return _with_options(command, _read_settings_or_defaults)
+
+
+def _with_options(command: Callable[..., None], read: _ReadSettings) -> Callable[..., None]:
     @functools.wraps(command)
     def run(
         *,
@@ -77,7 +89,16 @@ def card_options(command: Callable[..., None]) -> Callable[..., None]:
         **own: Any,
     ) -> None:
         with surface(as_json):
-            options = _options(as_json, reader, module, trust)
+            settings, error = read()
+            options = Options(
+                json=as_json,
+                reader=reader or settings.card.reader,
+                module=module or settings.card.module or None,
+                trust=trust or settings.trust.path,
+                settings=settings,
+                language=language_of_environment(),
+                settings_error=error,
+            )
         if trace:
             _show_trace()
         command(options, **own)
@@ -102,16 +123,15 @@ def card_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _options(as_json: bool, reader: str | None, module: str | None, trust: Path | None) -> Options:
-    settings = read_settings()
-    return Options(
-        json=as_json,
-        reader=reader or settings.card.reader,
-        module=module or settings.card.module or None,
-        trust=trust or settings.trust.path,
-        trust_settings=settings.trust,
-        language=language_of_environment(),
-    )
+def _read_settings_or_raise() -> tuple[Settings, None]:
+    return read_settings(), None
+
+
+def _read_settings_or_defaults() -> tuple[Settings, ConfigurationError | None]:
+    try:
+        return _read_settings_or_raise()
+    except ConfigurationError as error:
+        return Settings(), error
 
 
 def _show_trace() -> None:

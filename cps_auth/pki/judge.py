@@ -209,8 +209,9 @@ def folder_judge(
     Raises:
         TrustStoreUnusable: see `folder_trust`.
     """
+    trust = folder_trust(folder)  # first: it says in our words that a folder may not be read
     crls = CrlStore.from_folder(crl_folder_of(folder))
-    return Judge(folder_trust(folder), crls, card_types, policy=policy)
+    return Judge(trust, crls, card_types, policy=policy)
 
 
 def crl_folder_of(folder: Path) -> Path:

@@ -29,10 +29,19 @@ def installed_services() -> tuple[str, ...]:
     return tuple(sorted(found & seat_services() - {COMMON_AUTH}))
 
 
-def services_that_use_us() -> set[str]:
-    """Return the PAM services that name our stacks or module."""
+def under(root: Path, path: Path) -> Path:
+    """Return where a file of the system is when another folder stands for /."""
+    return root / path.relative_to("/")
+
+
+def services_that_use_us(root: Path = Path("/")) -> set[str]:
+    """Return the PAM services that name our stacks or module.
+
+    Args:
+        root: the folder that stands for /.
+    """
     found = set()
-    for path in STACK_FOLDERS[0].glob("*"):
+    for path in under(root, STACK_FOLDERS[0]).glob("*"):
         if path.name in _OWN_STACKS or not path.is_file():
             continue
         lines = path.read_text(errors="replace").splitlines()
@@ -52,14 +61,19 @@ def required_profile(services: tuple[str, ...]) -> bytes:
     ).encode()
 
 
-def is_required(services: tuple[str, ...]) -> bool:
-    """Return whether exactly these services end in a refusal here."""
-    path = PROFILES / CARD_REQUIRED
+def is_required(services: tuple[str, ...], root: Path = Path("/")) -> bool:
+    """Return whether exactly these services end in a refusal here.
+
+    Args:
+        services: all of them.
+        root: the folder that stands for /.
+    """
+    path = under(root, PROFILES) / CARD_REQUIRED
     if not services:
         return not path.exists()
     with contextlib.suppress(OSError):
         return path.read_bytes() == required_profile(services) and all(
-            line.strip() in _common_auth_lines()
+            line.strip() in _common_auth_lines(root)
             for line in path.read_text().split("Auth:\n")[1].splitlines()
         )
     return False
@@ -110,9 +124,9 @@ def _is_on() -> bool:
     return any(MODULE in line for line in _common_auth_lines())
 
 
-def _common_auth_lines() -> list[str]:
+def _common_auth_lines(root: Path = Path("/")) -> list[str]:
     """Return the lines of common-auth as a profile has them."""
-    lines = (STACK_FOLDERS[0] / COMMON_AUTH).read_text(errors="replace").splitlines()
+    lines = (under(root, STACK_FOLDERS[0]) / COMMON_AUTH).read_text(errors="replace").splitlines()
     return [line.removeprefix("auth").strip() for line in lines if line.startswith("auth")]
 
 

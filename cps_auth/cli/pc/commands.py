@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cps_auth.cli.diagnostics import Finding
-from cps_auth.cli.doctor import finding_as_json, finding_line
+from cps_auth.cli.doctor.command import finding_as_json, finding_lines
 from cps_auth.cli.errors import language_of_environment, now, surface, to_json
 from cps_auth.config import CONFIG_PATH, read_settings
 from cps_auth.errors import ConfigurationError
@@ -285,14 +285,15 @@ def walk_chain(options: DaemonOptions, *, lock: str | None = None, as_json: bool
     """
     from pam_helper.setup.check import walk
 
+    language = language_of_environment()
     findings: list[Finding] = []
-    for finding in walk(options, language_of_environment(), lock=lock):
+    for finding in walk(options, language, lock=lock):
         findings.append(finding)
         if not as_json:
-            click.echo(finding_line(finding))
+            click.echo("\n".join(finding_lines(finding, language)))
     broken = [finding.error for finding in findings if finding.error is not None]
     if as_json:
-        rows = [finding_as_json(finding) for finding in findings]
+        rows = [finding_as_json(finding, language) for finding in findings]
         click.echo(to_json({"ok": not broken, "findings": rows}))
     if broken:
         raise SystemExit(EXIT_CODES[type(broken[0])])
