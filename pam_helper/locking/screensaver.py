@@ -5,6 +5,11 @@ to what `CommandLocker` expects of a locker: once a screen saver has said that i
 screen it closes XSS_SLEEP_LOCK_FD and goes on for as long as that is so. It ends with 0 when the
 screen saver says that the screen is open again, with 1 when nobody says so any more.
 
+Any program of the user may own a screen saver's name. So whoever is asked to lock is asked by the
+connection that it has then, and its word counts only if its program is a locker that root has
+installed. A program that gets into such a locker (by a debugger, by LD_PRELOAD) cannot be told
+from it.
+
 Source: the Idle Inhibition Service draft of freedesktop.org (org.freedesktop.ScreenSaver), and
 the same three calls under the names of GNOME, MATE, Cinnamon and Xfce.
 """
@@ -12,10 +17,13 @@ the same three calls under the names of GNOME, MATE, Cinnamon and Xfce.
 from __future__ import annotations
 
 import os
+import re
+import stat
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 from jeepney import (  # type: ignore[import-untyped]  # jeepney ships no types
     DBusAddress,
@@ -43,6 +51,10 @@ SAVERS = (
 OBEY_LOGIND = ("org.kde.screensaver", "org.gnome.Shell.ScreenShield")
 """Desktops that lock when logind says so. They are not told twice: KDE would die of it."""
 
+LOCKERS = re.compile(r"screen-?saver|screen-?lock|locker|gnome-shell|ksmserver|kwin")
+"""In the name of every program that owns one of these names by right."""
+_PYTHON = re.compile(r"python3[.0-9]*")  # Cinnamon's locker is a script
+
 _CALL_WITHIN_S = 1.0
 _LOOK_AGAIN_S = 0.05
 
@@ -61,10 +73,14 @@ def lock(
     deadline_s = time.monotonic() + within_s
     is_told = logind_asked and any(_has_owner(bus, name) for name in OBEY_LOGIND)
     was_active: dict[DBusAddress, bool] = {}
+    believed: dict[str, bool] = {}
     while time.monotonic() < deadline_s:
         for saver in _present(bus):
             is_active = _call(bus, saver, "GetActive") == (True,)
-            if is_active and not was_active.get(saver, opening):
+            owner = saver.bus_name
+            if owner not in believed:
+                believed[owner] = is_locker(_pid(bus, owner))
+            if is_active and believed[owner] and not was_active.get(saver, opening):
                 return saver
             if not is_told and was_active.get(saver) is not is_active:
                 _call(bus, saver, "Lock")  # when it is first seen, and when it has opened
@@ -82,7 +98,12 @@ def await_open(bus: DBusConnection, saver: DBusAddress) -> bool:
         saver: what `lock` returned.
     """
     rules = (
-        MatchRule(type="signal", interface=saver.interface, member="ActiveChanged"),
+        MatchRule(
+            type="signal",
+            sender=saver.bus_name,
+            interface=saver.interface,
+            member="ActiveChanged",
+        ),
         MatchRule(type="signal", sender="org.freedesktop.DBus", member="NameOwnerChanged"),
     )
     signals: deque[Message] = deque()
@@ -94,15 +115,47 @@ def await_open(bus: DBusConnection, saver: DBusAddress) -> bool:
     return active == (False,)
 
 
+def is_locker(pid: int | None) -> bool:
+    """Return whether a process runs a screen locker that root has installed.
+
+    Args:
+        pid: the process, None for one that nobody knows.
+    """
+    shown = Path(f"/proc/{pid}/exe")
+    try:
+        program, status = shown.readlink(), shown.stat()
+        if _PYTHON.fullmatch(program.name):
+            words = shown.with_name("cmdline").read_bytes().split(b"\0")
+            program = Path(os.fsdecode(words[1]))
+            status = program.stat()
+    except (OSError, IndexError, ValueError):  # it is over, or shows us nothing
+        return False
+    is_roots = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    name = program.name.removesuffix(" (deleted)")  # by an upgrade
+    return is_roots and program.is_absolute() and LOCKERS.search(name) is not None
+
+
 def _present(bus: DBusConnection) -> Iterator[DBusAddress]:
+    """Return the screen savers, each by the connection that it has now: none takes its place."""
     for name, path, interface in SAVERS:
-        if _has_owner(bus, name):
-            yield DBusAddress(path, bus_name=name, interface=interface)
+        owner = _told_by_bus(bus, message_bus.GetNameOwner(name))
+        if isinstance(owner, str):
+            yield DBusAddress(path, bus_name=owner, interface=interface)
 
 
 def _has_owner(bus: DBusConnection, name: str) -> bool:
-    reply = bus.send_and_get_reply(message_bus.NameHasOwner(name), timeout=_CALL_WITHIN_S)
-    return bool(reply.body == (True,))
+    return _told_by_bus(bus, message_bus.NameHasOwner(name)) is True
+
+
+def _pid(bus: DBusConnection, owner: str) -> int | None:
+    pid = _told_by_bus(bus, message_bus.GetConnectionUnixProcessID(owner))
+    return pid if isinstance(pid, int) else None
+
+
+def _told_by_bus(bus: DBusConnection, question: Message) -> object:
+    """Return what the bus itself answers, None for an error."""
+    reply = bus.send_and_get_reply(question, timeout=_CALL_WITHIN_S)
+    return None if reply.header.message_type is MessageType.error else reply.body[0]
 
 
 def _call(bus: DBusConnection, saver: DBusAddress, method: str) -> tuple[object, ...] | None:

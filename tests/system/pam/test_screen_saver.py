@@ -39,16 +39,37 @@ def bus(tmp_path: Path) -> Iterator[str]:
         daemon.communicate(timeout=DEADLINE_S)
 
 
-@pytest.fixture
-def saver(bus: str) -> Iterator[Any]:
-    """Start a screen saver; its caller says what Lock does."""
-    mock = subprocess.Popen(
-        ["/usr/bin/python3", "-m", "dbusmock", NAME, PLACE, NAME],
+LOCKER = "mate-screensaver"
+"""A script of this name that is root's is a locker: Cinnamon's is one, too."""
+SCRIPT = "import runpy\nrunpy.run_module('dbusmock', run_name='__main__')\n"
+
+
+def _program(folder: Path, name: str = LOCKER, *, owner: int = 0) -> Path:
+    """Install a screen saver."""
+    if os.geteuid() != 0:
+        pytest.skip("what root has installed can be told apart by root only")
+    program = folder / name
+    program.write_text(SCRIPT)
+    program.chmod(0o755)
+    os.chown(program, owner, owner)
+    return program
+
+
+def _start(bus: str, *program: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/usr/bin/python3", *program, NAME, PLACE, NAME],
         env={"PATH": "/usr/bin", "DBUS_SESSION_BUS_ADDRESS": bus},
         stdout=subprocess.DEVNULL,
     )
 
-    def start(on_lock: str) -> Any:
+
+@pytest.fixture
+def saver(bus: str, tmp_path: Path) -> Iterator[Any]:
+    """Start a screen saver; its caller says what Lock does, and may bring a program."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(on_lock: str, *program: str) -> Any:
+        started.append(mock := _start(bus, *(program or (str(_program(tmp_path)),))))
         deadline_s = time.monotonic() + DEADLINE_S
         methods = (("Lock", "", "", on_lock), ("GetActive", "", "b", "ret = self.active"))
         address = DBusAddress(PLACE, NAME, "org.freedesktop.DBus.Mock")
@@ -68,28 +89,33 @@ def saver(bus: str) -> Iterator[Any]:
     try:
         yield start
     finally:
-        mock.kill()
-        mock.wait(DEADLINE_S)
+        for mock in started:
+            mock.kill()
+            mock.wait(DEADLINE_S)
 
 
 class Locking:
     """The program as `CommandLocker` runs it."""
 
-    def __init__(self, bus: str) -> None:
-        covered, writing = os.pipe()
+    def __init__(self, bus: str, within_s: float = 0.5, *, waits: bool = True) -> None:
+        self._covered, writing = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pam_helper.locking.screensaver", "0.5"],
+            [sys.executable, "-m", "pam_helper.locking.screensaver", str(within_s)],
             env={"DBUS_SESSION_BUS_ADDRESS": bus, "XSS_SLEEP_LOCK_FD": str(writing)},
             cwd=Path(__file__).parents[3],
             pass_fds=(writing,),
             stderr=subprocess.DEVNULL,
         )
         os.close(writing)
-        with os.fdopen(covered) as reading:
+        self.covers = waits and self.is_covered()
+
+    def is_covered(self) -> bool:
+        """Wait for its proof; return whether it came, and the program goes on."""
+        with os.fdopen(self._covered) as reading:
             reading.read()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.2)
-        self.covers = self.process.returncode is None
+        return self.process.returncode is None
 
     def end(self) -> int:
         """Return how it ends."""
@@ -106,6 +132,14 @@ def _open_again(bus: str) -> None:
         connection.send_and_get_reply(new_method_call(DBusAddress(PLACE, NAME, NAME), "Prepare"))
         said = (NAME, "ActiveChanged", "b", [("b", False)])
         connection.send_and_get_reply(new_method_call(mock, "EmitSignal", "sssav", said))
+
+
+def _say_active(bus: str) -> None:
+    """Have whoever owns the name say that it covers the screen."""
+    mock = DBusAddress(PLACE, NAME, "org.freedesktop.DBus.Mock")
+    method = (NAME, "GetActive", "", "b", "ret = True")
+    with open_dbus_connection(bus) as connection:
+        connection.send_and_get_reply(new_method_call(mock, "AddMethod", "sssss", method))
 
 
 def test_it_ends_well_when_the_screen_is_open_again(bus: str, saver: Any) -> None:
@@ -147,6 +181,35 @@ def test_one_that_does_not_is_not(bus: str, saver: Any, on_lock: str) -> None:
     """A desktop that takes the call and does nothing, or fails, has locked nothing."""
     saver(on_lock)
     assert not _locks(bus)
+
+
+@pytest.mark.parametrize("impostor", ["its-own-file", "another-name", "no-file"])
+def test_a_program_of_the_users_own_is_no_screen_saver(
+    bus: str, saver: Any, tmp_path: Path, impostor: str
+) -> None:
+    """It may own the name and say that the screen is covered: nobody has installed it."""
+    program = {
+        "its-own-file": lambda: (str(_program(tmp_path, owner=1000)),),
+        "another-name": lambda: (str(_program(tmp_path, "game")),),
+        "no-file": lambda: ("-m", "dbusmock"),
+    }[impostor]()
+    saver("self.active = True", *program)
+    assert not _locks(bus)
+
+
+def test_the_word_of_who_was_not_asked_does_not_count(bus: str, saver: Any, tmp_path: Path) -> None:
+    """The locker that was asked dies, and another program takes its name and says yes."""
+    asked = saver("")
+    with open_dbus_connection(bus) as connection:
+        before = connection.send_and_get_reply(message_bus.GetNameOwner(NAME)).body
+        locking = Locking(bus, within_s=5.0, waits=False)
+        asked.kill()
+        asked.wait(DEADLINE_S)
+        saver("", str(_program(tmp_path, "game")))
+        _say_active(bus)
+        assert connection.send_and_get_reply(message_bus.GetNameOwner(NAME)).body != before
+    assert not locking.is_covered()
+    assert locking.end() == 1
 
 
 def test_no_screen_saver_and_no_bus_are_no_lock(bus: str, tmp_path: Path) -> None:
