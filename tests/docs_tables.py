@@ -107,6 +107,27 @@ def _cells(words: Iterable[str], language: str) -> str:
     return " | ".join(re.sub(r"\{[^}]*\}", "…", translate(sentence)) for sentence in words)
 
 
+PAM_HEAD = """# PAM codes
+
+Made from the product's tables by `python -m tests.docs_tables`. The daemon names one of these
+results for each refusal; `pam_cps.so` returns it, and what the stack does with it is in
+[pam.md](../pam.md#what-pam_cpsso-returns). `PAM_SUCCESS` is the answer to a verified login alone;
+`PAM_IGNORE` is never used. The numbers are Linux-PAM's.
+
+| result | given for |
+|---|---|
+"""
+
+
+def pam_page() -> str:
+    """Return the results of PAM, each with the errors that lead to it."""
+    codes: dict[str, list[str]] = {}
+    for leaf, result in PAM_RESULTS.items():
+        codes.setdefault(result, []).append(f"`{leaf.code}`")
+    rows = (f"| `{result}` | {', '.join(sorted(codes[result]))} |\n" for result in sorted(codes))
+    return PAM_HEAD + "".join(rows)
+
+
 SETTINGS_HEAD = """# Settings
 
 Made from the product's types by `python -m tests.docs_tables`. A setting that is unknown, of the
@@ -237,6 +258,7 @@ def _flask_default(value: object) -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": lambda: errors_page("en"),
     "docs/fr/erreurs.md": lambda: errors_page("fr"),
+    "docs/reference/pam-codes.md": pam_page,
     "docs/reference/settings.md": settings_page,
 }
 

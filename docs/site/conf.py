@@ -57,9 +57,17 @@ def add_contents(_app: Sphinx, name: str, source: list[str]) -> None:
     """Turn the tables of docs/README.md into the book's contents, one part for each heading."""
     if name != root_doc:
         return
-    for heading, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", source[0], re.M | re.S):
-        pages = re.findall(r"^\| \[[^]]*\]\(([^)#]+\.md)\)", body, re.M)
-        entries = "\n".join("/" + _from_root(page) for page in pages)
+    parts = {
+        heading: [
+            _from_root(page) for page in re.findall(r"^\| \[[^]]*\]\((.+?\.md)\)", body, re.M)
+        ]
+        for heading, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", source[0], re.M | re.S)
+    }
+    named = {page for pages in parts.values() for page in pages}
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")}
+    parts["More"] = sorted(found - named - {f"{root_doc}.md"})  # new, and in no table yet
+    for heading, pages in parts.items():
+        entries = "\n".join(f"/{page}" for page in pages)
         source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{entries}\n```\n"
 
 
