@@ -30,6 +30,7 @@ def cps_required(
     card_types: Collection[CardType] | None = None,
     max_age: timedelta | None = None,
     card: bool = False,
+    exercice: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R | ResponseReturnValue]]:
     """Make a decorator for views that need more than a login.
 
@@ -38,6 +39,7 @@ def cps_required(
         card_types: types of card; None for all.
         max_age: how long ago card and PIN may have been verified; None for the whole session.
         card: the card itself has to have proven the holder, to us: no Pro Santé Connect.
+        exercice: whoever has several has to have chosen one; `professions` asks for that, too.
 
     Returns:
         A decorator. Without a login it answers as `login_required`; to somebody whom the
@@ -54,6 +56,8 @@ def cps_required(
             user = cps_user()
             if user is None:
                 return _without_card()
+            if user.has_to_choose and (exercice or professions is not None):
+                return _ask_which(user, professions)
             if not _is_allowed(user, professions, card_types):
                 return _refuse(user, "profession-or-card")
             if card and not user.holder.proof.is_of_card:
@@ -90,6 +94,17 @@ def _ask_for_card(user: CpsUser) -> ResponseReturnValue:
     if not any(method.proves_card for method in current_state().methods.values()):
         return _refuse(user, "no-login-method-proves-the-card")
     return _lead_to_login(card=1)
+
+
+def _ask_which(user: CpsUser, professions: Collection[str] | None) -> ResponseReturnValue:
+    """Lead a person of several exercices to the choice, if one of them would do."""
+    if professions is not None and not any(
+        one.profession_code in professions for one in user.exercices
+    ):
+        return _refuse(user, "profession-or-card")
+    if not opens_a_page(request):
+        return answer_program()
+    return redirect(url_for("cps.psc_exercice", next=this_page()), code=303)
 
 
 def _refuse(user: CpsUser, reason: str) -> ResponseReturnValue:

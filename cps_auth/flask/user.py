@@ -14,9 +14,11 @@ from flask_login import UserMixin, current_user
 
 from cps_auth.errors import HolderNotAllowed, StoreUnavailable
 from cps_auth.flask.sessions.browser import ID_PREFIX, session_id
+from cps_auth.flask.sessions.exercice import chosen_exercice, exercices_of
 from cps_auth.flask.sessions.model import EndReason, SessionHolder, SessionRow
 from cps_auth.flask.state import current_state
 from cps_auth.model import CardType
+from cps_auth.provider_model import Exercice
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +61,39 @@ class CpsUser(UserMixin):
 
     @property
     def profession_code(self) -> str | None:
-        """Return the profession's code (ANS table G15), None if the card has none."""
-        return self.holder.practitioner.profession_code
+        """Return the profession's code (ANS table G15): of the exercice that was chosen.
+
+        None if the card has none, or where there are several and none was chosen yet.
+        """
+        exercice = self._chosen
+        return (exercice or self.holder.practitioner).profession_code
 
     @property
     def profession(self) -> str | None:
         """Return the profession in French, or the card's title where it has no known code."""
+        exercice = self._chosen
+        if exercice is not None:
+            return exercice.profession
         return self.holder.practitioner.profession or self.holder.practitioner.title
+
+    @property
+    def exercices(self) -> tuple[Exercice, ...]:
+        """Return every exercice that Pro Santé Connect named; none for a login with the card."""
+        return exercices_of(self.session)
+
+    @property
+    def exercice(self) -> Exercice | None:
+        """Return the exercice that the holder works in now: chosen, or the only one."""
+        return chosen_exercice(self.session)
+
+    @property
+    def has_to_choose(self) -> bool:
+        """Return whether there are several, and none was chosen: `cps.psc_exercice` asks."""
+        return len(self.exercices) > 1 and self.exercice is None
+
+    @property
+    def _chosen(self) -> Exercice | None:
+        return self.exercice if len(self.exercices) > 1 else None
 
     @property
     def card_type(self) -> CardType | None:

@@ -39,7 +39,7 @@ def test_nothing_secret_is_logged_stored_or_shown(
         base64.b64encode(der)[:40].decode(),
         der.hex()[:40],
     ]
-    stored = b"".join(map(_bytes, tmp_path.glob("practice.sqlite3*")))
+    stored = b"".join(map(_bytes, tmp_path.glob("practice-*.sqlite3*")))
     assert "login refused code=wrong-pin" in caplog.text
     assert "login accepted holder=899900000011" in caplog.text
     for secret in secrets:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 import time
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, StoreUnavailable
 from cps_auth.files import make_folder, ownership_fault
 from cps_auth.flask.stores.ports import store_time
-
-SCHEMA_VERSION = 4
-"""Rises with every change of a table. Nothing in the file outlives a day: it is made anew."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Linux's name for the time since the machine was started."""
@@ -39,6 +38,8 @@ class Database:
             ConfigurationError: it cannot be created, is another's or readable by others.
         """
         self._path = path
+        self._idle = _IdleConnection()
+        weakref.finalize(self, self._idle.close)
         try:
             make_folder(path.parent, 0o700)
             _create_private(path)
@@ -53,7 +54,7 @@ class Database:
             try:
                 with closing(self._open(_BUSY_TIMEOUT_S)) as connection:
                     connection.execute("PRAGMA journal_mode = WAL")
-                    _drop_what_is_not_ours(connection)
+                    _forget_before_restart(connection)
                     for schema in schemas:
                         connection.executescript(schema)
             except sqlite3.OperationalError as error:
@@ -72,14 +73,17 @@ class Database:
         """
         try:
             with store_time() as left_s:
-                self._path.stat()  # a file that is gone is not made again without its tables
+                status = self._path.stat()  # a file that is gone is not made again, empty
+                self._idle.keep((os.getpid(), status.st_dev, status.st_ino), self._open)
                 with closing(self._open(left_s)) as connection:
                     yield connection
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from None
 
     def _open(self, wait_s: float) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=wait_s, isolation_level=None)
+        connection = sqlite3.connect(
+            self._path, timeout=wait_s, isolation_level=None, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         try:
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -89,14 +93,60 @@ class Database:
         return connection
 
 
+class _IdleConnection:
+    """A connection that does nothing, for as long as this process has the file.
+
+    Whoever closes the last connection to a file in WAL mode writes everything to the disk and
+    removes the log: 14 ms, of which 2 ms of CPU, where an operation takes 0.2 ms.
+    """
+
+    def __init__(self) -> None:
+        self._making = threading.Lock()
+        self._owner: tuple[int, int, int] | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    def keep(
+        self, owner: tuple[int, int, int], open_one: Callable[[float], sqlite3.Connection]
+    ) -> None:
+        """Be there for a process and its file; where another thread sees to it, go on without.
+
+        Args:
+            owner: process, device and inode.
+            open_one: opens a connection, given how long to wait for others.
+        """
+        if self._owner == owner or not self._making.acquire(blocking=False):
+            return
+        try:
+            self.close()
+            connection = open_one(0.0)
+            self._owner, self._connection = owner, connection
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:  # the operation itself tells
+            self.close()
+        finally:
+            self._making.release()
+
+    def close(self) -> None:
+        """Close it, if this process opened it."""
+        if self._owner is not None and self._owner[0] != os.getpid():
+            _OF_PARENTS.append(self._connection)
+        elif self._connection is not None:
+            self._connection.close()
+        self._owner = self._connection = None
+
+
+_OF_PARENTS: list[object] = []
+"""Connections that a fork brought along: SQLite forbids a child even to close them."""
+
+
 def _is_busy(error: sqlite3.Error) -> bool:
     """Recognise SQLITE_BUSY and its variants: the low byte of an extended result code."""
     code = getattr(error, "sqlite_errorcode", None)  # some are made by us, without one
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _drop_what_is_not_ours(connection: sqlite3.Connection) -> None:
-    """Make the file anew for another version, and after the machine was started again.
+def _forget_before_restart(connection: sqlite3.Connection) -> None:
+    """Make the file anew after the machine was started again.
 
     Commits are not waited for on the disk (synchronous = NORMAL): a process that dies loses none,
     but a power cut may bring back a challenge that was taken, or a session that was ended.
@@ -104,14 +154,12 @@ def _drop_what_is_not_ours(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("CREATE TABLE IF NOT EXISTS made (boot TEXT NOT NULL)")
     made = connection.execute("SELECT boot FROM made").fetchone()
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION or made is None or made["boot"] != _boot():
+    if made is None or made["boot"] != _boot():
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         for (name,) in tables.fetchall():
             connection.execute(f'DROP TABLE "{name}"')
         connection.execute("CREATE TABLE made (boot TEXT NOT NULL)")
         connection.execute("INSERT INTO made VALUES (?)", (_boot(),))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
 

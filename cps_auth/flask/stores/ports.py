@@ -19,6 +19,13 @@ from cps_auth.errors import ChallengeExpired, ChallengeUnknown, StoreUnavailable
 from cps_auth.flask.sessions.model import SessionStore
 from cps_auth.login.challenge import CLOCK_STEP_BACK, ChallengeStore
 
+STORE_VERSION = 5
+"""Rises with every change of what is stored: an older or newer worker would misread it.
+
+It is in the name of the SQLite file and of every key in Redis, so workers of several versions
+share a store during an upgrade without touching what the others keep.
+"""
+
 TOKEN_BYTES = 32
 CAPACITY = 10_000
 """Forms, and challenges, that may wait at once; the oldest go when there are more."""

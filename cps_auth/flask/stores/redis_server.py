@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cps_auth.errors import ConfigurationError, StoreUnavailable
 from cps_auth.flask.stores.breaker import Breaker
-from cps_auth.flask.stores.ports import store_time
+from cps_auth.flask.stores.ports import STORE_VERSION, store_time
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 ANSWER_S = 0.4
 """A Redis that is well answers in a millisecond; two such waits fit into a request's store time."""
 
-HEAD = """
+HEAD = f"""
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-local base = 'cps-auth:2:' .. run .. ':'
+local base = 'cps-auth:{STORE_VERSION}:' .. run .. ':'
 """
 """Begins every script: keys of this version, which no other run of the server knows (run_id)."""
 

@@ -1,4 +1,4 @@
-"""Session rows as stores keep them: a versioned record, beside what changes or is looked up."""
+"""Session rows as stores keep them: a record, beside what changes or is looked up."""
 
 from __future__ import annotations
 
@@ -18,18 +18,14 @@ from cps_auth.flask.sessions.model import (
     handle_of,
 )
 
-RECORD_VERSION = 1
-"""Rises when an older version would misread a record; one that only grows fields keeps it."""
-
 _log = logging.getLogger(__name__)
 
 Stored = TypeVar("Stored")
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """The part of a session that never changes."""
+    """The part of a session that never changes. With it, `ports.STORE_VERSION` changes."""
 
-    version: int
     handle: str
     holder: SessionHolder
     method: str
@@ -52,7 +48,6 @@ def new_record(
     """
     expires_at_s = ends_at(new, at, lifetime)
     record = {
-        "version": RECORD_VERSION,
         "handle": handle_of(key),
         "holder": new.holder,
         "method": new.method,
@@ -72,11 +67,9 @@ def read_row(fields: Mapping[str, Any]) -> SessionRow:
             `heartbeat_at`, `ended_at`, `end_reason`; seconds of the epoch as numbers or their text.
 
     Raises:
-        ValueError: another version's, or not whole.
+        ValueError: not whole.
     """
     record = msgspec.json.decode(fields["record"], type=_Record)
-    if record.version != RECORD_VERSION:
-        raise ValueError(f"record of version {record.version}")
     reason = fields.get("end_reason")
     return SessionRow(
         handle=record.handle,
@@ -99,7 +92,7 @@ def readable(
     read: Callable[[Stored], SessionRow],
     remove: Callable[[Stored], None],
 ) -> tuple[SessionRow, ...]:
-    """Return the rows that this version can read; what it cannot judge is no session any more.
+    """Return the rows that can be read; what cannot be judged is no session any more.
 
     Args:
         stored: as they came from a store.
@@ -111,7 +104,7 @@ def readable(
         try:
             rows.append(read(each))
         except (ValueError, KeyError, TypeError) as error:
-            _log.warning("a session row of another version cannot be read, and is over: %s", error)
+            _log.warning("a session row cannot be read, and is over: %s", error)
             remove(each)
     return tuple(rows)
 

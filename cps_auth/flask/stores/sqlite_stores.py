@@ -14,6 +14,7 @@ from cps_auth.flask.stores import sqlite_sessions
 from cps_auth.flask.stores.database import Database
 from cps_auth.flask.stores.ports import (
     CAPACITY,
+    STORE_VERSION,
     TOKEN_BYTES,
     Stores,
     check_taken,
@@ -54,19 +55,24 @@ def open_sqlite_stores(path: Path, *, form_lifetime: timedelta) -> Stores:
     """Open, or create, every store in one file.
 
     Args:
-        path: absolute.
+        path: absolute; `versioned` says how the file is called.
         form_lifetime: how long a form may wait.
 
     Raises:
         ConfigurationError: as `Database`.
     """
-    database = Database(path, sqlite_sessions.SCHEMA, SCHEMA)
+    database = Database(versioned(path), sqlite_sessions.SCHEMA, SCHEMA)
     return Stores(
         forms=SqliteFormTokens(database, lifetime=form_lifetime),
         challenges=SqliteChallenges(database),
         sessions=SqliteSessions(database),
         rates=SqliteRates(database),
     )
+
+
+def versioned(path: Path) -> Path:
+    """Return the file of this version's tables: `cps-auth-5.sqlite3` for `cps-auth.sqlite3`."""
+    return path.with_stem(f"{path.stem}-{STORE_VERSION}")
 
 
 class SqliteFormTokens:

@@ -80,13 +80,16 @@ class PscClient:
         self._credentials = credentials
         self._key = read_key(credentials)
 
-    def authorization_url(self, start: Start, *, redirect_uri: str, state: str) -> str:
+    def authorization_url(
+        self, start: Start, *, redirect_uri: str, state: str, language: str
+    ) -> str:
         """Return where the browser goes to log in.
 
         Args:
             start: kept until it is back.
             redirect_uri: as registered, to the letter.
             state: single use, of this browser.
+            language: of the provider's pages, as far as it has them: "fr" or "en".
 
         Raises:
             ProviderUnavailable
@@ -101,6 +104,7 @@ class PscClient:
             state=state,
             nonce=start.nonce,
             acr_values=ACR_VALUES,
+            ui_locales=language,
             code_challenge=create_s256_code_challenge(start.code_verifier),
             code_challenge_method="S256",
             **anew,

@@ -14,6 +14,7 @@ from flask.sessions import SecureCookieSession, SessionInterface
 
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask import EndReason, session_ended
+from cps_auth.flask.stores.sqlite_stores import versioned
 from webdemo.desk import READER, VirtualDesk
 
 
@@ -367,7 +368,7 @@ def test_the_database_is_private_and_holds_no_identifier(
     _logged_in(visitor, desk)
     with visitor.cookie() as cookie:
         session_id = cookie["cps_session"]
-    files = list(tmp_path.glob("practice.sqlite3*"))
+    files = list(tmp_path.glob("practice-*.sqlite3*"))
     assert files
     for file in files:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -377,7 +378,7 @@ def test_the_database_is_private_and_holds_no_identifier(
 def test_a_database_that_others_can_read_is_refused(make_app, tmp_path: Path) -> None:
     """Somebody else's eyes on the sessions are a reason not to start."""
     path = tmp_path / "open.sqlite3"
-    path.touch(mode=0o644)
+    versioned(path).touch(mode=0o644)
     with pytest.raises(ConfigurationError):
         make_app(config={"CPS_DATABASE": path})
 

@@ -18,9 +18,10 @@ from cps_auth.errors import StoreUnavailable
 from cps_auth.flask import EndReason, session_ended
 from cps_auth.flask.stores import ports
 from cps_auth.flask.stores.breaker import Breaker
+from cps_auth.flask.stores.sqlite_stores import versioned
 from tests.flask.conftest import RedisServer, RemoteVisitor
 
-OTHERS = ["not json", '{"version": 1}', '{"version": 99, "handle": "x"}', "[]", ""]
+OTHERS = ["not json", '{"handle": "x"}', "[]", ""]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.system)])
@@ -32,7 +33,7 @@ def kept(
         path = tmp_path / "kept.sqlite3"
 
         def replace(handle: str, record: str) -> None:
-            with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            with contextlib.closing(sqlite3.connect(versioned(path))) as connection, connection:
                 connection.execute(
                     "UPDATE cps_session SET record = ? WHERE handle = ?", (record, handle)
                 )
@@ -50,7 +51,7 @@ def kept(
 
 
 @pytest.mark.parametrize("record", OTHERS)
-def test_a_row_of_another_version_ends_that_session_alone(
+def test_a_row_that_cannot_be_read_ends_that_session_alone(
     kept: Any, remote_visit: Any, record: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its browser is led to the login, the neighbour stays, every command goes on, a line tells."""
@@ -175,8 +176,9 @@ def test_a_file_that_cannot_be_used_is_503_on_every_page(
     make_app: Any, remote_config: dict[str, Any], remote_visit: Any, tmp_path: Path, fault: str
 ) -> None:
     """The application's own pages, too: no traceback, nobody logged in, and back afterwards."""
-    path = tmp_path / "kept.sqlite3"
-    app = make_app("kept", {**remote_config, "CPS_DATABASE": path}, cards=None)
+    asked = tmp_path / "kept.sqlite3"
+    path = versioned(asked)
+    app = make_app("kept", {**remote_config, "CPS_DATABASE": asked}, cards=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     visitor, other = remote_visit(app), remote_visit(app)
     visitor.log_in()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from playwright.sync_api import Page, expect, sync_playwright
 
 from cps_auth.flask.sessions.model import EndReason, SessionRow
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.system
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-ENDED_WITHIN_S = 1.0
 DEADLINE_S = 20.0
 BUTTON = "Se connecter avec Pro Santé Connect"
 DOCTOR = re.compile("Camille LAVERGNE")
@@ -33,12 +32,17 @@ DOCTOR = re.compile("Camille LAVERGNE")
 
 @dataclass
 class Demo:
-    """The running demo, its provider and its virtual reader."""
+    """The running demo, its provider and its virtual reader.
+
+    Attributes:
+        left_open: sessions that were open when a back-channel logout had its answer.
+    """
 
     origin: str
     app: Flask
     provider: StandIn
     desk: VirtualDesk
+    left_open: list[int]
 
     def sessions(self) -> tuple[SessionRow, ...]:
         """Return the open sessions."""
@@ -63,8 +67,16 @@ def demo(
             app = create_app(
                 {**config, **provider.settings()}, cards=desk.cards, judge=judge, mock_panel=desk
             )
+            demo = Demo(origin, app, provider, desk, [])
+
+            def count(response: Response) -> Response:
+                if request.path == "/cps/psc/backchannel-logout":
+                    demo.left_open.append(len(demo.sessions()))
+                return response
+
+            app.after_request(count)
             with serving(listener, app, stop_app):
-                yield Demo(origin, app, provider, desk)
+                yield demo
 
 
 @pytest.fixture
@@ -112,8 +124,11 @@ def test_the_provider_gives_the_doctor_that_the_card_is(page: Page, demo: Demo) 
         assert getattr(by_card.holder.practitioner, name) == theirs
 
 
-def test_the_provider_ends_the_session_within_a_second(page: Page, demo: Demo) -> None:
-    """Logged out in another tab, at the provider itself: our row is over before a second is."""
+def test_the_provider_ends_the_session(page: Page, demo: Demo) -> None:
+    """Logged out in another tab, at the provider itself: our row is over when it has its answer.
+
+    So no second passes, on a machine that gives a request its time.
+    """
     row = come_in(page, demo)
     assert row.holder.psc is not None
     other = page.context.new_page()
@@ -122,15 +137,14 @@ def test_the_provider_ends_the_session_within_a_second(page: Page, demo: Demo) -
         f"?id_token_hint={row.holder.psc.id_token}"
     )
     other.get_by_role("button").click(no_wait_after=True)
-    begun = time.monotonic()
-    while demo.sessions():
-        assert time.monotonic() - begun < DEADLINE_S
+    give_up_s = time.monotonic() + DEADLINE_S
+    while not demo.left_open:
+        assert time.monotonic() < give_up_s
         other.wait_for_timeout(10)
-    took_s = time.monotonic() - begun
+    assert demo.left_open == [0]
     closed = page.context.new_page()  # the first tab may be on its way there by itself
     closed.goto(demo.origin + "/cps/closed")
     expect(closed.locator(f'[data-reason="{EndReason.PROVIDER_LOGOUT.value}"]')).to_be_visible()
-    assert took_s < ENDED_WITHIN_S
 
 
 def test_our_logout_leads_through_the_provider_and_back(page: Page, demo: Demo) -> None:

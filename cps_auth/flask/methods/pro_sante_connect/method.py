@@ -32,6 +32,7 @@ from cps_auth.flask import audit
 from cps_auth.flask.guards.rate_limit import check_rate
 from cps_auth.flask.guards.requests import check_document, check_own_page
 from cps_auth.flask.methods.method import LoginMethod
+from cps_auth.flask.methods.pro_sante_connect.exercice import exercice
 from cps_auth.flask.methods.pro_sante_connect.logout import end_at_provider_demand
 from cps_auth.flask.methods.pro_sante_connect.settings import (
     DEFAULTS,
@@ -44,6 +45,7 @@ from cps_auth.flask.sessions.browser import (
     TOKEN_FIELD,
     browser_id,
     check_form_token,
+    current_language,
     known_browser_id,
 )
 from cps_auth.flask.sessions.model import NewSession, SessionRow
@@ -97,9 +99,10 @@ class ProSanteConnect(LoginMethod):
         return self._psc.reauthenticates
 
     def add_routes(self, blueprint: Blueprint) -> None:
-        """Put the way there, the way back and the provider's own demands on the blueprint."""
+        """Put the way there, the way back, the choice and the provider's own demands on it."""
         blueprint.add_url_rule("/psc/start", "psc_start", self.start, methods=["POST"])
         blueprint.add_url_rule("/psc/callback", "psc_callback", self.callback)
+        blueprint.add_url_rule("/psc/exercice", "psc_exercice", exercice, methods=["GET", "POST"])
         blueprint.add_url_rule(
             "/psc/backchannel-logout", "psc_logout", self.backchannel_logout, methods=["POST"]
         )
@@ -145,7 +148,9 @@ class ProSanteConnect(LoginMethod):
         )
         kept = msgspec.json.encode(waiting).decode()
         token = state.stores.forms.issue(browser_id(), kept, at=at)
-        return self.client.authorization_url(start, redirect_uri=_redirect_uri(state), state=token)
+        return self.client.authorization_url(
+            start, redirect_uri=_redirect_uri(state), state=token, language=current_language()
+        )
 
     def callback(self) -> ResponseReturnValue:
         """Log in whoever comes back with a code that is theirs."""

@@ -102,6 +102,13 @@ def test_what_the_provider_is_asked(browser: PscBrowser) -> None:
     assert browser.authorization()["nonce"] != asked["nonce"]
 
 
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_the_provider_is_asked_in_the_pages_language(browser: PscBrowser, language: str) -> None:
+    """OpenID Connect's `ui_locales`; a provider that has no such pages ignores it."""
+    page = f"/cps/login?remote=1&lang={language}"
+    assert browser.authorization(page=page)["ui_locales"] == language
+
+
 def test_a_code_counts_once(
     browser: PscBrowser,
     psc_app: Flask,
