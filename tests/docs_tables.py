@@ -19,6 +19,7 @@ import msgspec
 
 from cps_auth import config, wording
 from cps_auth import errors as e
+from cps_auth.cli.doctor.remedies import REMEDIES
 from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.flask.http_errors import HTTP_STATUSES
 from cps_auth.flask.methods.local_reader import LocalReader
@@ -255,17 +256,90 @@ def _flask_default(value: object) -> str:
     return f"`{value!r}`"
 
 
+DOCTOR_HEADS = {
+    "en": """# Doctor: every cause, and what to type next
+
+Made from the product's tables by `python -m tests.docs_tables`; [en français](../fr/diagnostic.md).
+
+    cps-auth doctor                     # USB, pcscd, reader, authorities, lists, card; then this PC
+    sudo cps-auth doctor                # the same with what only root may see
+    cps-auth doctor --app wsgi:app      # a Flask application's login, too
+    cps-auth doctor --bundle help.zip   # a file for a support request
+
+Each link is tried for real: `settings`, `usb`, `pcscd`, `readers`, `trust`, `lists`, `card`; on a
+practice's PC `program`, `accounts`, `daemon`, `pam`, `logind`, `lockers` and `journal` (the lock
+itself: `sudo cps-auth pc check --lock ACCOUNT`); of an application `app`, `app-lists`,
+`app-store` and `login-page`. An application that reads no card at its own computer is looked at
+without a reader. No PIN attempt is spent. What is broken has its cause and, behind an arrow, what
+to type or do next; `--json` has both as `code` and `next`. The exit code is 0 only if everything
+works, otherwise that of the first cause ([errors](errors.md)).
+
+The file of `--bundle` holds causes, versions, numbers of USB devices and those settings that are no
+free text. No name, no PS_IdNat, no serial number of card or reader, no account, no PIN is in it.
+
+| code | cause | next |
+|---|---|---|
+""",
+    "fr": """# Diagnostic : chaque cause, et quoi taper ensuite
+
+Page tirée des tables du logiciel par `python -m tests.docs_tables` ;
+[in English](../reference/doctor.md).
+
+    cps-auth doctor                     # de l’USB à la carte, puis ce poste
+    sudo cps-auth doctor                # de même, avec ce que root seul peut voir
+    cps-auth doctor --app wsgi:app      # la connexion d’une application Flask aussi
+    cps-auth doctor --bundle aide.zip   # un fichier pour une demande d’assistance
+
+Chaque maillon est essayé pour de vrai : `settings` (réglages), `usb`, `pcscd`, `readers`
+(lecteurs), `trust` (autorités), `lists` (listes d’opposition), `card` (carte) ; au cabinet
+`program` (programme), `accounts` (comptes), `daemon` (service), `pam`, `logind`, `lockers` (verrous
+d’écran) et `journal` (le verrouillage même : `sudo cps-auth pc check --lock COMPTE`) ; pour une
+application `app`, `app-lists`, `app-store` et `login-page`. Aucun essai de code n’est consommé. Ce
+qui ne va pas porte sa cause et, derrière une flèche, quoi taper ou faire ensuite ; `--json` donne
+les deux (`code`, `next`). Le code de sortie n’est 0 que si tout va, sinon celui de la première
+cause ([codes d’erreur](erreurs.md)).
+
+Le fichier de `--bundle` contient les causes, les versions, les numéros des périphériques USB et les
+réglages qui ne sont pas du texte libre. Il n’y a ni nom, ni PS_IdNat, ni numéro de série de carte
+ou de lecteur, ni compte, ni code.
+
+| code | cause | à faire |
+|---|---|---|
+""",
+}
+
+
+def doctor_page(language: str) -> str:
+    """Return the table of every cause that `cps-auth doctor` names.
+
+    Args:
+        language: "fr" or "en".
+    """
+    translate = translations(language).gettext
+    rows = [
+        f"| `{cause}` | {translate(meaning)} | {translate(following)} |"
+        for cause, (meaning, following) in REMEDIES.items()
+    ]
+    return DOCTOR_HEADS[language] + "\n".join([*rows, ""])
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": lambda: errors_page("en"),
     "docs/fr/erreurs.md": lambda: errors_page("fr"),
     "docs/reference/pam-codes.md": pam_page,
     "docs/reference/settings.md": settings_page,
+    "docs/reference/doctor.md": lambda: doctor_page("en"),
+    "docs/fr/diagnostic.md": lambda: doctor_page("fr"),
 }
 
 
 def stale_pages() -> list[str]:
     """Return the generated pages that are not what the product's tables say."""
-    return [name for name, make in PAGES.items() if (ROOT / name).read_text() != make()]
+    return [
+        name
+        for name, make in PAGES.items()
+        if not (ROOT / name).exists() or (ROOT / name).read_text() != make()
+    ]
 
 
 def main() -> int:

@@ -7,9 +7,11 @@ is in it is chosen one by one; of a setting that is free text only that it is se
 from __future__ import annotations
 
 import platform
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
@@ -23,8 +25,7 @@ from cps_auth.errors import ConfigurationError
 
 _DISTRIBUTIONS = ("cps-auth", "cryptography", "pyscard", "python-pkcs11", "msgspec", "Flask")
 _OS_FACTS = ("ID", "VERSION_ID", "PRETTY_NAME")
-_FACTS = ("status_word_hex", "attempts_left", "trust", "why", "cause")
-"""Of an error, beside its code; nothing that says who."""
+_STATUS_WORD = re.compile(r"[0-9A-Fa-f]{4,8}")
 
 _KNOWN_WORDS = frozenset(
     ("fr", "en", "logind", "screensaver", "command", "hide", "end", "lock-again", "accept")
@@ -65,8 +66,15 @@ def _finding(finding: Finding) -> dict[str, object]:
     error = finding.error
     if error is None:
         return {"link": finding.link, "ok": True}
-    facts = {name: value for name, value in error.data().items() if name in _FACTS}
+    facts = {name: value for name, value in error.data().items() if _is_no_word(name, value)}
     return {"link": finding.link, "ok": False, "code": cause_of(error), **facts}
+
+
+def _is_no_word(name: str, value: object) -> bool:
+    """Return whether what an error knows is a number, one of a few, or a status word."""
+    if name == "status_word_hex":
+        return isinstance(value, str) and _STATUS_WORD.fullmatch(value) is not None
+    return isinstance(value, StrEnum) or (name == "attempts_left" and isinstance(value, int))
 
 
 def _without_words(value: object) -> object:

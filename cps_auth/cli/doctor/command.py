@@ -22,7 +22,7 @@ from cps_auth.cli.diagnostics import (
 )
 from cps_auth.cli.doctor.bundle import write_bundle
 from cps_auth.cli.doctor.remedies import REMEDIES, cause_of
-from cps_auth.cli.doctor.web import web_links
+from cps_auth.cli.doctor.web import reads_cards_here, web_links
 from cps_auth.cli.errors import now, surface
 from cps_auth.cli.options import Options, card_options_despite_settings
 from cps_auth.config import CONFIG_PATH, Settings
@@ -107,10 +107,18 @@ def _surroundings(options: Options, app: str | None) -> Surroundings:
 
 def doctor_links(around: Surroundings) -> Links:
     """Return by name what looks at each link, in their order."""
-    language = around.language
-    reader = around.reader
-    links = {
-        "settings": lambda: _settings(around),
+    settings = {"settings": lambda: _settings(around)}
+    if around.app is None:
+        return {**settings, **_card_links(around), **_pc_links(around)}
+    app = web_links(around.app, around.language, around.clock)
+    if reads_cards_here(around.app):
+        return {**settings, **_card_links(around), **_pc_links(around), **app}
+    return {**settings, **app}  # a server without a reader
+
+
+def _card_links(around: Surroundings) -> Links:
+    language, reader = around.language, around.reader
+    return {
         "usb": lambda: find_usb(language, around.usb, around.drivers),
         "pcscd": lambda: find_pcscd(around.cards(), language),
         "readers": lambda: find_readers(
@@ -122,8 +130,6 @@ def doctor_links(around: Surroundings) -> Links:
             around.cards(), reader, around.judge(), language, at=around.clock()
         ),
     }
-    app = {} if around.app is None else web_links(around.app, language, around.clock)
-    return {**links, **_pc_links(around), **app}
 
 
 def _settings(around: Surroundings) -> str:

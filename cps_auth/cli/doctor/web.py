@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,28 @@ from cps_auth.cli.diagnostics import find_lists
 from cps_auth.errors import ConfigurationError, CpsAuthError
 from cps_auth.wording import translations
 
-_EXTENSION = "cps_login"
+_EXTENSION, _LOCAL_READER = "cps_login", "local-reader"
+
+
+@cache
+def load_app(name: str) -> Any:
+    """Import an application once, from the working folder as `flask --app` does.
+
+    Args:
+        name: `module:name` of it, or of a function without arguments that makes it.
+
+    Raises:
+        ConfigurationError: it cannot be imported, or CpsLogin refused its settings.
+    """
+    return _load(name)
+
+
+def reads_cards_here(name: str) -> bool:
+    """Return whether an application's login reads cards at this computer; yes if it can't tell."""
+    try:
+        return _LOCAL_READER in _login_of(load_app(name)).methods
+    except CpsAuthError:
+        return True
 
 
 def web_links(
@@ -23,14 +44,11 @@ def web_links(
     """Return by name what looks at each link of an application's login.
 
     Args:
-        name: `module:name` of the application, or of a function without arguments that makes it.
+        name: see `load_app`.
         language: of the words.
         clock: tells the time, aware UTC.
     """
-
-    @cache
-    def load() -> Any:
-        return _load(name)
+    load = partial(load_app, name)
 
     def lists() -> str:
         judge = _login_of(load()).judge
@@ -45,11 +63,6 @@ def web_links(
 
 
 def _load(name: str) -> Any:
-    """Import the application, from the working folder as `flask --app` does.
-
-    Raises:
-        ConfigurationError: it cannot be imported, or CpsLogin refused its settings.
-    """
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
