@@ -224,6 +224,10 @@ class LockRound:
         self._jobs.after(AGAIN_S, lambda: self._followed.feed_now(LockEvent.DEADLINE_PASSED))
 
     def _hide(self) -> None:
-        if time.monotonic() - self._since_s >= HIDE_AFTER_S:
-            screens = self.attempts.unconfirmed(self._followed.ours_last_seen())
+        """Hide what nothing covers; a lock screen out of sight could not be answered any more."""
+        if time.monotonic() - self._since_s < HIDE_AFTER_S:
+            return
+        screens = self.attempts.unconfirmed(self._followed.ours_last_seen())
+        screens -= self.attempts.covered(screens) or _NOBODY
+        if screens:
             self._is_hidden = self._locking.desktop.hide(screens) or self._is_hidden

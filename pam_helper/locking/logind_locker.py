@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 from jeepney import HeaderFields, Message  # type: ignore[import-untyped]  # jeepney ships no types
@@ -25,6 +27,9 @@ OPENS_WITHIN_S = 1.0
 """A desktop is given this long to open by itself before it is told to lock whatever it says."""
 ACTS_WITHIN_S = 2.0
 """A desktop that was told to lock is not told again within this time."""
+GREETERS = ("kscreenlocker_g",)
+"""Programs of a lock screen that outlive the lock, as /proc/PID/comm names them: 15 letters."""
+GREETER_LEAVES_S, _LOOK_S = 2.0, 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -52,15 +57,23 @@ class LogindLocker:
     name = "logind"
     needs_logind = True
 
-    def __init__(self, patience_s: float = PATIENCE_S, follow: FollowHint | None = None) -> None:
+    def __init__(
+        self,
+        patience_s: float = PATIENCE_S,
+        follow: FollowHint | None = None,
+        greeter_runs: Callable[[int], bool] | None = None,
+    ) -> None:
         """Lock with logind.
 
         Args:
             patience_s: how long a desktop may take to set its LockedHint.
             follow: follows the hint of a session; over D-Bus by default.
+            greeter_runs: looks whether a user's lock screen has a program of its own that runs;
+                in /proc by default.
         """
         self._patience_s = patience_s
         self._follow = follow or _follow_on_bus
+        self._greeter_runs = greeter_runs or _greeter_runs
         self._asked_s: dict[str, float] = {}  # when a session was told to lock, monotonic
 
     def lock(self, session: DesktopSession, exited: LockerExit, *, opening: bool) -> LockProof:
@@ -73,13 +86,14 @@ class LogindLocker:
             return LockProof.NONE
         try:
             with self._follow(session) as hint:
-                locked = self._lock(session.session_id, hint, opening=opening)
+                locked = self._lock(session, hint, opening=opening)
         except Exception as error:  # jeepney raises many kinds, and all mean: not known
             _log.warning("logind does not answer: %s %s", type(error).__name__, error)
             return LockProof.NONE
         return LockProof.SEEN if locked else LockProof.NONE
 
-    def _lock(self, session_id: str, hint: LockedHint, *, opening: bool) -> bool:
+    def _lock(self, session: DesktopSession, hint: LockedHint, *, opening: bool) -> bool:
+        session_id = session.session_id
         deadline_s = time.monotonic() + self._patience_s
         if hint.is_locked:  # before it was asked, which proves nothing
             if opening and hint.becomes(False, OPENS_WITHIN_S):
@@ -92,8 +106,21 @@ class LogindLocker:
         since_s = self._since_asked_s(session_id)
         if since_s < ACTS_WITHIN_S and hint.becomes(True, ACTS_WITHIN_S - since_s):
             return True
+        if self._locks_before_its_greeter_leaves(session, hint):
+            return True
         self._ask(session_id, hint)
         return hint.becomes(True, deadline_s - time.monotonic())
+
+    def _locks_before_its_greeter_leaves(self, session: DesktopSession, hint: LockedHint) -> bool:
+        """Wait for the end of the old lock's greeter: KDE cannot start a new one before.
+
+        Or it is the one of a lock that somebody else has asked for: then the hint comes true.
+        """
+        until_s = time.monotonic() + GREETER_LEAVES_S
+        while self._greeter_runs(session.uid) and time.monotonic() < until_s:
+            if hint.becomes(True, _LOOK_S):
+                return True
+        return False
 
     def _since_asked_s(self, session_id: str) -> float:
         return time.monotonic() - self._asked_s.get(session_id, float("-inf"))
@@ -101,6 +128,17 @@ class LogindLocker:
     def _ask(self, session_id: str, hint: LockedHint) -> None:
         self._asked_s[session_id] = time.monotonic()
         hint.ask()
+
+
+def _greeter_runs(uid: int) -> bool:
+    """Return whether the user has one of `GREETERS`, one that nobody has waited for included."""
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                is_theirs = entry.name.isdecimal() and entry.stat().st_uid == uid
+                if is_theirs and Path(entry.path, "comm").read_text().strip() in GREETERS:
+                    return True
+    return False
 
 
 @contextlib.contextmanager

@@ -1,173 +1,120 @@
-"""Pulls the card at random moments after its code, on a booted desk: `./dev test desk`.
-
-`python -m tests.desk.pulls ROOT gnome|kde`. ROOT is a practice PC of `../shared/tools/desk`, made
-and booted. This installs the checkout on it, enrols a virtual CPS, opens a session, and then again
-and again: lock, insert, type the code, pull within half a second, look. A screen that is not
-covered in the end, a session that was ended or a window manager that died is a failure. It prints
-one row for docs/pam.md.
-"""
+"""Pulls the card at random moments of the first half second after its code."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import signal
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
-CHECKOUT = Path(__file__).parents[2]
-DESK = CHECKOUT.parent / "shared/tools/desk"
-PULL_WITHIN_S, COVERED_WITHIN_S, STAYS_S = 0.5, 12.0, 2.0
-PYTHON = "/opt/cps-auth/bin/python3"
-_INSTALL = f"""set -e
-test -x {PYTHON} || python3 -m venv /opt/cps-auth
-/opt/cps-auth/bin/pip install -q --force-reinstall --no-deps /srv/main
-/opt/cps-auth/bin/pip install -q "/srv/main[cabinet]"
-cd /srv/main/pam_helper/share/pam_cps
-gcc -O2 -fPIC -shared -fvisibility=hidden -o $(echo /usr/lib/*/security)/pam_cps.so *.c -lpam
-cp /srv/main/pam_helper/share/pam-configs/cps-auth /usr/share/pam-configs/
-for unit in cps-auth.socket cps-auth.service; do
-  sed "s|@PYTHON@|{PYTHON}|" /srv/main/pam_helper/share/systemd/$unit >/etc/systemd/system/$unit
-done
-mkdir -p /etc/cps-auth
-printf '[trust]\\nfolder = "/opt/igc"\\n' >/etc/cps-auth/config.toml
-pam-auth-update --enable cps-auth
-systemctl daemon-reload
-systemctl start pcscd
-"""
+from tests.desk.booted import Desk, Table, load, wait_for
+
+PULL_WITHIN_S, STAYS_S, GREETER_S = 0.5, 1.0, 1.0
+COVERED_WITHIN_S = 12.0
 
 
-class Desk:
-    """A booted desk and the card in its reader."""
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What one pull did; seconds are counted from the removal as the card's side made it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._card: subprocess.Popen[bytes] | None = None
+    after_code_s: float
+    is_verified: bool
+    open_s: float  # how long the screen was still to be seen, 0 if it never opened
+    lock_s: float  # from the daemon's hearing of it to the confirmed lock, 0 if it never opened
 
-    def call(self, verb: str, *words: str, check: bool = True) -> str:
-        """Return what a verb of the desk prints."""
-        done = subprocess.run(
-            [str(DESK), verb, str(self.root), *words],
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        if check and done.returncode:
-            raise RuntimeError(f"{verb} {words}: {done.stdout}{done.stderr}")
-        return done.stdout.strip()
 
-    def run(self, *words: str, check: bool = True) -> str:
-        """Return what a command prints that root runs on the desk."""
-        return self.call("run", *words, check=check)
+class PullFailed(Exception):
+    """A screen that was not covered, or a session that is another one now."""
 
-    def install(self, igc: Path) -> None:
-        """Put the checkout and the fake authorities on it, and enrol the card."""
-        source = self.root / "srv/main"
-        copy = (
-            f"rm -rf {source} && mkdir -p {source} && git ls-files -z cps_auth pam_helper"
-            f" hardware_mocks pyproject.toml README.md | xargs -0 cp --parents -t {source}"
-        )
-        subprocess.run(["sh", "-c", copy], cwd=CHECKOUT, check=True)
-        mocks = [sys.executable, "-m", "hardware_mocks"]
-        if not igc.exists():
-            subprocess.run([*mocks, "pki", str(igc)], cwd=CHECKOUT, check=True)
-        subprocess.run(["cp", "-rT", str(igc), str(self.root / "opt/igc")], check=True)
-        self.call("run", "--online", "sh", "-c", _INSTALL)
-        pid = Path(f"{self.root}.pid").read_text().strip()
-        serve = ["nsenter", f"--net=/proc/{pid}/ns/net", *mocks, "serve", "--pki", str(igc)]
-        self._card = subprocess.Popen(serve, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
-        time.sleep(3)
-        enrol = f"echo 1234 | {PYTHON} -m cps_auth pc enrol camille --pin-stdin"
-        self.run("sh", "-c", enrol)
-        self.run("systemctl", "restart", "cps-auth.socket", "cps-auth.service")
+
+class Pulls:
+    """One desk's pulls, the screen locked and the card out before and after each."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._chance = random.Random()  # noqa: S311 - moments, no secrets
+        self._before = (desk.drawn_by(), desk.leader)
+        self.done: list[Pull] = []
+        self.failures = 0
 
     def pull(self) -> None:
-        """Take the card out."""
-        assert self._card is not None
-        self._card.send_signal(signal.SIGUSR1)
+        """Insert, type the code, pull, look.
 
-    def insert(self) -> None:
-        """Put it in."""
-        assert self._card is not None
-        self._card.send_signal(signal.SIGUSR2)
+        Raises:
+            PullFailed: with its evidence.
+        """
+        desk, started_s = self._desk, time.time()
+        if not desk.is_covered():
+            self._fail("uncovered after the pull before", started_s - 10)
+        if not desk.heard(desk.insert(), "card-inserted"):
+            self._fail("the insertion was not heard", started_s)
+        if desk.desktop == "kde":  # shows nothing that says that it listens
+            time.sleep(GREETER_S)
+        desk.wake()
+        typed_s = desk.type_code()
+        after_code_s = self._chance.uniform(0, PULL_WITHIN_S)
+        time.sleep(max(0, typed_s + after_code_s - time.time()))
+        pulled_s = desk.pull()
+        heard_s = desk.heard(pulled_s - 0.01, "card-removed")
+        if heard_s is None:
+            self._fail("the removal was not heard", started_s)
+            return
+        covered = wait_for(desk.is_covered, COVERED_WITHIN_S)
+        time.sleep(STAYS_S)
+        if not covered or not wait_for(desk.is_covered, COVERED_WITHIN_S):
+            self._fail(f"not covered {after_code_s:.3f} s after the code", started_s)
+        if not desk.is_covered() or (desk.drawn_by(), desk.leader) != self._before:
+            self._fail(f"another session than {self._before}", started_s)
+        lines = desk.log(started_s)
+        locked = [at_s for at_s, hint in desk.hints(typed_s - 1) if hint]
+        self.done.append(
+            Pull(
+                after_code_s,
+                any("outcome=verified" in line for _at_s, line in lines),
+                max([0.0, *(at_s - pulled_s for at_s in locked)]),
+                max([0.0, *(at_s - heard_s for at_s in locked)]),
+            )
+        )
 
-    def is_covered(self) -> bool:
-        """Return whether the session says so, and its own locker does."""
-        return self.call("lock-state", check=False).startswith("yes")
+    def _fail(self, why: str, since_s: float) -> None:
+        self.failures += 1
+        evidence = self._desk.evidence(since_s)
+        path = self._desk.scratch / f"failure-{len(self.done)}-{self.failures}"
+        path.write_text(f"{why}\n{evidence}\n")
+        raise PullFailed(f"{why}: {path}")
 
-    def sessions(self) -> str:
-        """Return camille's sessions and the process that draws them."""
-        listed = self.run("sh", "-c", "loginctl list-sessions --no-legend | grep seat0; true")
-        drawn = self.run("sh", "-c", "pgrep -x 'kwin_wayland|gnome-shell' | sort | head -n 1")
-        return f"{' '.join(listed.split()[:1])} {drawn}"
+    def row(self) -> list[str]:
+        """Return the row of the table."""
+        opened = [pull for pull in self.done if pull.open_s]
+        locks = [pull.lock_s for pull in opened] or [0.0]
+        shown = [pull.open_s for pull in opened] or [0.0]
+        return [
+            self._desk.name,
+            str(len(self.done) + self.failures),
+            str(sum(pull.is_verified for pull in self.done)),
+            str(len(opened)),
+            str(self.failures),
+            f"{statistics.median(locks):.2f} / {max(locks):.2f}",
+            f"{statistics.median(shown):.2f} / {max(shown):.2f}",
+            load(),
+        ]
 
-    def journal(self, since_s: float) -> str:
-        """Return the daemon's log of late."""
-        return self.run("journalctl", "-u", "cps-auth", "--since", f"@{since_s:.0f}", "-o", "cat")
 
-    def close(self) -> None:
-        """Let go of the card."""
-        if self._card is not None:
-            self._card.terminate()
-            self._card.wait(20)
-
-
-def main() -> int:
-    """Run, print the row; exit code 0 only if every screen was covered."""
-    parser = argparse.ArgumentParser(prog="python -m tests.desk.pulls", description=__doc__)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("desktop", choices=("gnome", "kde"))
-    parser.add_argument("--pulls", type=int, default=20)
-    parser.add_argument("--igc", type=Path, default=Path("/tmp/desk-igc"))  # noqa: S108 - fakes
-    arguments = parser.parse_args()
-    chance, desk = random.Random(), Desk(arguments.root)  # noqa: S311 - moments, no secrets
-    open_before, failures, took = 0, [], list[float]()
-    try:
-        desk.install(arguments.igc)
-        desk.call("session", arguments.desktop)
-        before = desk.sessions()
-        for number in range(arguments.pulls):
-            started_s = time.time()
-            desk.insert()
-            desk.run("loginctl", "lock-sessions")
-            _await(desk.is_covered)
-            time.sleep(1.5)
-            desk.call("type", "1234")
-            time.sleep(chance.uniform(0, PULL_WITHIN_S))
+def run(desk: Desk, table: Table, count: int) -> int:
+    """Pull so many times; returns how many were missed."""
+    pulls = Pulls(desk)
+    desk.pull()
+    desk.run("loginctl", "lock-session", desk.session_id)
+    wait_for(desk.is_covered)
+    for number in range(count):
+        try:
+            pulls.pull()
+        except PullFailed as failed:
+            print(failed, flush=True)
             desk.pull()
-            pulled_s = time.monotonic()
-            time.sleep(1)
-            open_before += not desk.is_covered()
-            if _await(desk.is_covered):
-                took.append(time.monotonic() - pulled_s)
-            time.sleep(STAYS_S)
-            log = desk.journal(started_s)
-            if not desk.is_covered() or desk.sessions() != before:
-                failures.append(f"pull {number}: {desk.sessions()} was {before}\n{log}")
-            print(number, "verified" in log, f"{took[-1] if took else 0:.1f}", flush=True)
-    finally:
-        desk.close()
-    print("\n".join(failures))
-    worst = max(took, default=0.0), statistics.median(took) if took else 0.0
-    print(
-        f"| {arguments.root.name} | {arguments.pulls} | {arguments.pulls - len(failures)} |"
-        f" {open_before} | {worst[1]:.1f} | {worst[0]:.1f} |"
-    )
-    return 1 if failures else 0
-
-
-def _await(condition: object) -> bool:
-    deadline_s = time.monotonic() + COVERED_WITHIN_S
-    while time.monotonic() < deadline_s:
-        if callable(condition) and condition():
-            return True
-    return False
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            desk.run("loginctl", "lock-session", desk.session_id)
+            wait_for(desk.is_covered)
+        if number % 10 == 9 or number == count - 1:
+            table.write(pulls.row())
+            print(*pulls.row(), sep=" | ", flush=True)
+    return pulls.failures

@@ -16,16 +16,17 @@ class SlowDesktop:
     """A logind with one graphical session, whose locker is slow to come and slow to go.
 
     Attributes:
-        state: "open", "acquiring" (asked to lock), "locked", "opening" (still looks locked).
+        state: "open", "acquiring" (asked to lock), "locked", "opening" (still looks locked),
+            "leaving" (looks open, and swallows `Lock`: Plasma 6 until its greeter has ended).
         has_died: it was asked to lock while it was acting on that: KDE's window manager dies so.
-        lock_s, open_s: how long it takes.
+        lock_s, open_s, leave_s: how long it takes.
         changed: told of every change of the LockedHint.
     """
 
     def __init__(self) -> None:
         self.state = "open"
         self.has_died = False
-        self.lock_s = self.open_s = 0.0
+        self.lock_s = self.open_s = self.leave_s = 0.0
         self.changed: Callable[[], None] = lambda: None
         self.is_there = True
         self._condition = threading.Condition()
@@ -46,7 +47,12 @@ class SlowDesktop:
             if self.state != "locked":
                 return
             self._turn("opening")
-        self._later(self.open_s, "opening", "open")
+        self._later(self.open_s, "opening", "leaving")
+
+    def greeter_runs(self, uid: int) -> bool:
+        """Return whether the lock screen's own program is there."""
+        with self._condition:
+            return uid == SESSION.uid and self.state != "open"
 
     def _later(self, seconds: float, before: str, after: str) -> None:
         def turn() -> None:
@@ -54,6 +60,8 @@ class SlowDesktop:
                 if self.state != before:
                     return
                 self._turn(after)
+            if after == "leaving":
+                self._later(self.leave_s, "leaving", "open")
             self.changed()
 
         timer = threading.Timer(seconds, turn)

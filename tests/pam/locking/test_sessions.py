@@ -219,14 +219,18 @@ def test_a_lock_that_nobody_confirms_hides_the_screen(
 def test_where_the_settings_say_so_what_nobody_locks_is_ended(
     pc: CabinetPc, session: DesktopSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the time of the settings, and not while something says that it covers the screen."""
+    """After the time of the settings, and not while something says that it covers the screen.
+
+    Nor is it hidden then: nobody could type a code at a lock screen that is out of sight.
+    """
     monkeypatch.setattr(lock_round, "AGAIN_S", 0.01)
+    monkeypatch.setattr(lock_round, "HIDE_AFTER_S", 0.0)
     _lock_with(pc, next_after_s=0.01, end_after_s=0.05)
     pc.desktop.locks = False
     pc.desktop.locked.add(session)  # by somebody else, before
     pc.readers.remove(READER)
     time.sleep(0.2)
-    assert _phase(pc) is LockPhase.LOCKING
+    assert (_phase(pc), pc.desktop.hidden) == (LockPhase.LOCKING, set())
     pc.desktop.locked.clear()
     _await(lambda: _phase(pc) is LockPhase.ENDED)
     assert pc.desktop.there["root"] == frozenset()

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from cps_auth.errors import CardBusy
 from cps_auth.model import CardEvent, CardEventKind
 from cps_auth.session_lock import LockEvent, LockPhase
-from pam_helper.locking.lockers import Locking
+from pam_helper.locking.lockers import Locking, LockProof
 from pam_helper.locking.logind_locker import LogindLocker
 from pam_helper.locking.session_owners import Login, SessionOwners
 from pam_helper.locking.sessions import BoundSessions
@@ -57,7 +57,7 @@ class Desk(RuleBasedStateMachine):
         self.desktop.changed = self._look
 
     def _start(self) -> None:
-        locker = LogindLocker(1.0, self.desktop.follow)
+        locker = LogindLocker(1.0, self.desktop.follow, self.desktop.greeter_runs)
         locking = Locking(self.desktop, (locker,), not self.accepts, next_after_s=0.02)
         owners = SessionOwners(Path(self._folder.name, "sessions.json"))
         self.sessions = BoundSessions(locking, owners)
@@ -72,10 +72,11 @@ class Desk(RuleBasedStateMachine):
         bound = self.sessions._bound.get(ACCOUNT)
         return LockPhase.ENDED if bound is None else bound.phase
 
-    @rule(lock_s=DELAYS, open_s=DELAYS)
-    def slow_down(self, lock_s: float, open_s: float) -> None:
+    @rule(lock_s=DELAYS, open_s=DELAYS, leave_s=DELAYS)
+    def slow_down(self, lock_s: float, open_s: float, leave_s: float) -> None:
         """The PC is busy, or is not."""
         self.desktop.lock_s, self.desktop.open_s = lock_s, open_s
+        self.desktop.leave_s = leave_s
 
     @rule(seconds=st.sampled_from((0.0, 0.003, 0.03)))
     def pass_time(self, seconds: float) -> None:
@@ -189,3 +190,21 @@ AcceptingDesk.TestCase.settings = Desk.TestCase.settings
 TestDesk = Desk.TestCase
 TestAcceptingDesk = AcceptingDesk.TestCase
 TestDesk.__doc__ = TestAcceptingDesk.__doc__ = "No pull at any moment leaves the screen open."
+
+
+def test_lock_waits_for_the_greeter_of_the_lock_before() -> None:
+    """Plasma 6 looks open while its greeter ends, and swallows `Lock` until then."""
+    desktop = SlowDesktop()
+    desktop.state, desktop.leave_s = "leaving", WITHIN_S
+    looks: list[str] = []
+
+    def greeter_runs(uid: int) -> bool:
+        looks.append(desktop.state)
+        if len(looks) == 3:
+            desktop.state = "open"
+        return desktop.greeter_runs(uid)
+
+    locker = LogindLocker(WITHIN_S, desktop.follow, greeter_runs)
+    assert locker.lock(SESSION, lambda _by_somebody: None, opening=False) is LockProof.SEEN
+    assert looks == ["leaving", "leaving", "leaving"]
+    assert desktop.state == "locked"
