@@ -41,6 +41,7 @@ EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {
     e.PukMalformed: 36,
     e.LastPukAttempt: 37,
     e.PukBlocked: 38,
+    e.NewPinsDiffer: 39,
     e.CertificateMalformed: 40,
     e.CertificateExpired: 41,
     e.CertificateNotYetValid: 42,

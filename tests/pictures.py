@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cps_auth import errors
 from cps_auth.flask.pages.refuse import answer_refusal
+from cps_auth.flask.sessions.removal import RemovalWatch
 from cps_auth.pki.judge import Judge, folder_judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from webdemo.application import create_app, stop_app
@@ -46,6 +48,8 @@ ALL_METHODS = {
     "CPS_PSC_CLIENT_ID": "practice",
     "CPS_PSC_CLIENT_SECRET": "a secret of nobody",
 }
+WATCHERS_SEE_WITHIN_S = 20.0
+SECOND = "Second lecteur 00 00"
 REFUSALS: Mapping[str, errors.CpsAuthError] = {
     "too-many": errors.TooManyRequests(42.0),
     "store": errors.StoreUnavailable("sessions"),
@@ -64,6 +68,7 @@ class Walk:
     practice: str  # the demo without its panel: what an application has
     panel: str  # the demo with its panel
     everything: str  # with every login method
+    watches: list[RemovalWatch]
 
     def begin(self) -> None:
         """Start over: new cards, no card in, nobody logged in."""
@@ -74,6 +79,11 @@ class Walk:
         if not self.desk.service_is_up:
             self.desk.start_service()
         self.desk.renew_cards()
+        self.desk.readers.remove(SECOND)
+        deadline = time.monotonic() + WATCHERS_SEE_WITHIN_S
+        while any(watch._visits for watch in self.watches):  # a session would end by the last pull
+            assert time.monotonic() < deadline, "the watchers did not see that the card left"
+            time.sleep(0.005)
 
     def open(self, path: str, *, at: str | None = None) -> None:
         """Open a page of an application; the practice's unless another is named."""
@@ -145,6 +155,42 @@ def _wrong_pin(walk: Walk) -> None:
     walk.open("/cps/login")
     walk.type_pin("0000")
     expect(walk.page.get_by_role("alert")).to_be_visible()
+
+
+def _type_puk(page: Page, puk: str) -> None:
+    for name, code in (("puk", puk), ("new_pin", "4711"), ("new_pin_again", "4711")):
+        page.locator(f"#cps-{name}").fill(code)
+    page.locator("form:has(#cps-puk) button").click()
+
+
+@scene("login-wrong-puk")
+def _wrong_puk(walk: Walk) -> None:
+    walk.desk.insert("pin-blocked")
+    walk.open("/cps/login")
+    _type_puk(walk.page, "87654321")
+    expect(walk.page.locator(".cps-note-refused")).to_be_visible()
+
+
+@scene("login-unblocked")
+def _unblocked(walk: Walk) -> None:
+    walk.desk.insert("pin-blocked")
+    walk.open("/cps/login")
+    _type_puk(walk.page, "12345678")
+    expect(walk.page.locator("#cps-pin")).to_be_visible()
+
+
+@scene("login-several-cards")
+def _several(walk: Walk) -> None:
+    walk.desk.insert("doctor")
+    walk.desk.readers.insert(SECOND, walk.desk.card("nurse"))
+    walk.open("/cps/login")
+
+
+@scene("login-chosen-card")
+def _chosen(walk: Walk) -> None:
+    _several(walk)
+    walk.page.locator("a.cps-choice").last.click()
+    expect(walk.page.locator("#cps-pin")).to_be_visible()
 
 
 @scene("login-reader-lost")
@@ -248,6 +294,7 @@ def walks(igc: FakeIgcSante, judge: Judge) -> Iterator[list[Walk]]:
         judge: trusts them.
     """
     desk = VirtualDesk(igc)
+    desk.readers.add_reader(SECOND)
     kinds: Mapping[str, dict[str, Any]] = {
         "practice": {},
         "panel": {"mock_panel": desk},
@@ -255,17 +302,18 @@ def walks(igc: FakeIgcSante, judge: Judge) -> Iterator[list[Walk]]:
     }
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pictures-")))
-        origins = {}
+        origins, watches = {}, []
         for name, more in kinds.items():
             listener = stack.enter_context(bind_loopback(0))
             origins[name] = origin_of(listener)
             app = _application(folder, name, origins[name], judge, desk=desk, **more)
+            watches.append(app.extensions["cps_login"].methods["local-reader"].removal)
             stack.enter_context(serving(listener, app, stop_app))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
         stack.callback(browser.close)
         yield [
-            Walk(_page(browser, locale), language, desk, **origins)
+            Walk(_page(browser, locale), language, desk, watches=watches, **origins)
             for language, locale in LOCALES.items()
         ]
 

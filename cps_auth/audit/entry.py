@@ -25,6 +25,7 @@ class AuditEvent(StrEnum):
     UNLOCKED = "unlocked"
     CODE_ISSUED = "one-time-code-issued"
     CODE_USED = "one-time-code-used"
+    PIN_UNBLOCKED = "pin-unblocked"
     ACCOUNT_CHANGED = "account-changed"
     SETTINGS_CHANGED = "settings-changed"
     JOURNAL_SEALED = "journal-sealed"  # from here on, with another key

@@ -38,6 +38,7 @@ EVENTS = {
     AuditEvent.UNLOCKED: _("screen unlocked"),
     AuditEvent.CODE_ISSUED: _("one-time code issued"),
     AuditEvent.CODE_USED: _("one-time code used"),
+    AuditEvent.PIN_UNBLOCKED: _("PIN unblocked"),
     AuditEvent.ACCOUNT_CHANGED: _("account changed"),
     AuditEvent.SETTINGS_CHANGED: _("settings changed"),
     AuditEvent.JOURNAL_SEALED: _("sealed with a new key from here on"),

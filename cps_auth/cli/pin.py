@@ -11,7 +11,7 @@ from cps_auth.card.port import Card
 from cps_auth.cli.errors import surface
 from cps_auth.cli.options import Options, card_options
 from cps_auth.cli.report import pin_lines
-from cps_auth.errors import ContactlessNotEnough, PinEntryCancelled
+from cps_auth.errors import ContactlessNotEnough, NewPinsDiffer
 from cps_auth.pin_entry import pin_from_pipe, pin_from_terminal
 from cps_auth.wording import translations
 
@@ -102,14 +102,15 @@ def _new_pin(options: Options, from_pipe: bool) -> Iterator[bytearray]:
     """Ask for the new PIN, twice where a person may mistype it unseen.
 
     Raises:
-        PinEntryCancelled: the two differ, or nothing came.
+        NewPinsDiffer
+        PinEntryCancelled: nothing came.
     """
     tr = translations(options.language)
     with _typed(from_pipe, tr.gettext("New PIN (4 digits): ")) as new:
         if not from_pipe:
             with _typed(from_pipe, tr.gettext("New PIN again: ")) as again:
                 if new != again:
-                    raise PinEntryCancelled
+                    raise NewPinsDiffer
         yield new
 
 

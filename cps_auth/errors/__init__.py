@@ -28,6 +28,11 @@ from cps_auth.errors.root import ProofRefused as ProofRefused
 from cps_auth.errors.root import ReaderServiceUnavailable as ReaderServiceUnavailable
 from cps_auth.errors.root import RequestRefused as RequestRefused
 from cps_auth.errors.root import leaves as leaves
+from cps_auth.errors.unblocking import LastPukAttempt as LastPukAttempt
+from cps_auth.errors.unblocking import NewPinsDiffer as NewPinsDiffer
+from cps_auth.errors.unblocking import PukBlocked as PukBlocked
+from cps_auth.errors.unblocking import PukMalformed as PukMalformed
+from cps_auth.errors.unblocking import WrongPuk as WrongPuk
 
 
 class ReaderServiceLost(ReaderServiceUnavailable):
@@ -123,32 +128,6 @@ class PinBlocked(PinRefused):
     """No attempt is left. Nothing was sent, or the card refused to compare."""
 
     code = "pin-blocked"
-
-
-class WrongPuk(PinRefused):
-    """The card compared the unblocking code (PUK) and said no: an attempt was spent."""
-
-    code = "wrong-puk"
-    attempts_left: int | None  # attempts before it is useless, None when the card did not say
-
-
-class PukMalformed(PinRefused):
-    """Not eight digits. It never reached the card: no attempt was spent."""
-
-    code = "puk-malformed"
-
-
-class LastPukAttempt(PinRefused):
-    """One PUK attempt left, or unknown, and the caller did not say to use it. Nothing was sent."""
-
-    code = "last-puk-attempt"
-    attempts_left: int | None = 1  # 1, or None when the card did not say
-
-
-class PukBlocked(PinRefused):
-    """No PUK attempt is left: the PIN can never be unblocked again."""
-
-    code = "puk-blocked"
 
 
 class PinEntryCancelled(PinRefused):

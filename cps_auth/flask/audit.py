@@ -16,6 +16,7 @@ from cps_auth.audit.entry import AuditEntry, AuditEvent, entry_of_login
 from cps_auth.audit.handler import LOGGER_NAME, carry
 from cps_auth.errors import CpsAuthError
 from cps_auth.flask.sessions.model import NewSession, SessionRow
+from cps_auth.model import Practitioner
 
 _log = logging.getLogger(LOGGER_NAME)
 
@@ -53,6 +54,27 @@ def card_linked(new: NewSession) -> None:
                 card=None if new.holder.card is None else new.holder.card.serial,
                 method=new.method,
                 reason="card-linked",
+            )
+        ),
+    )
+
+
+def pin_unblocked(practitioner: Practitioner, card_serial: str, method: str) -> None:
+    """Write that a card's PIN was unblocked with its PUK, and replaced."""
+    _log.info(
+        "pin unblocked holder=%s card=%s method=%s %s",
+        practitioner.ps_idnat,
+        card_serial,
+        method,
+        _origin(),
+        extra=carry(
+            AuditEntry(
+                event=AuditEvent.PIN_UNBLOCKED,
+                surface="web",
+                holder=practitioner.ps_idnat,
+                card=card_serial,
+                method=method,
+                peer=_client(),
             )
         ),
     )

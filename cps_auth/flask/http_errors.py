@@ -33,6 +33,7 @@ HTTP_STATUSES: Mapping[type[e.CpsAuthError], int] = {
     e.PukMalformed: 400,
     e.LastPukAttempt: 409,
     e.PukBlocked: 403,
+    e.NewPinsDiffer: 400,
     e.CertificateMalformed: 403,
     e.CertificateExpired: 403,
     e.CertificateNotYetValid: 403,

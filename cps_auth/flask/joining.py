@@ -71,7 +71,7 @@ def _begin(app: Flask) -> None:
     _join_login_manager(app)
     if not current_state().is_serving:
         _begin_serving(app, current_state())
-    if request.endpoint == "cps.submit" and request.method == "POST":
+    if request.endpoint in ("cps.submit", "cps.unblock") and request.method == "POST":
         hold_login_form()  # before a hook of the application reads it, PIN and all
 
 

@@ -126,6 +126,10 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
         _("No attempt at the unblocking code is left: this card cannot be unblocked."),
         _SUPPORT,
     ),
+    e.NewPinsDiffer: (
+        _("The two new codes are not the same. Nothing was sent to the card."),
+        _("Type the new code twice, the same both times."),
+    ),
     e.PinEntryCancelled: (
         _("The PIN entry was cancelled."),
         _TRY_AGAIN,

@@ -53,6 +53,7 @@ PAM_RESULTS: Mapping[type[e.CpsAuthError], PamResult] = {
     e.PukMalformed: "PAM_AUTH_ERR",
     e.LastPukAttempt: "PAM_MAXTRIES",
     e.PukBlocked: "PAM_MAXTRIES",
+    e.NewPinsDiffer: "PAM_AUTH_ERR",
     e.CertificateMalformed: "PAM_AUTH_ERR",
     e.CertificateExpired: "PAM_CRED_EXPIRED",
     e.CertificateNotYetValid: "PAM_CRED_UNAVAIL",

@@ -1,4 +1,4 @@
-"""Reads the login form so that the PIN only ever exists in one buffer, which is wiped.
+"""Reads the forms with a card's codes so that each code only ever exists in one wiped buffer.
 
 Flask's own form parser would leave the PIN in `request.form`, from where error reporters and
 debug pages copy it. So the body is read here, and nothing of it stays on the request.
@@ -7,7 +7,7 @@ debug pages copy it. So the body is read here, and nothing of it stays on the re
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -21,15 +21,14 @@ MAX_BODY_BYTES = 16 * 1024
 
 _log = logging.getLogger(__name__)
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
-_PIN_FIELD = b"pin="
 _MAX_FIELDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class LoginForm:
-    """The login form that a person sent."""
+    """The form that a person sent: the login's, or the one that unblocks a card."""
 
-    pin: bytearray = field(repr=False)
+    codes: Mapping[str, bytearray] = field(repr=False)  # by field name
     unverified_token: str
     unverified_next: str | None
     last_attempt_confirmed: bool
@@ -55,8 +54,11 @@ def wipe_login_form() -> None:
 
 
 @contextmanager
-def login_form() -> Iterator[LoginForm]:
-    """Give the form of this request; the PIN is wiped when the block ends.
+def login_form(*codes: str) -> Iterator[LoginForm]:
+    """Give the form of this request; its codes are wiped when the block ends.
+
+    Args:
+        codes: names of the fields that hold a card's code.
 
     Raises:
         RequestMalformed: not this form, too long, or read by somebody else before.
@@ -64,19 +66,21 @@ def login_form() -> Iterator[LoginForm]:
     body: bytearray | None = g.pop("cps_login_body", None)
     if body is None:
         raise g.pop("cps_login_refusal", RequestMalformed("no-body"))
-    pin = bytearray()
+    cut = {name: bytearray() for name in codes}
     try:
-        _cut_pin(body, pin)
+        for name, code in cut.items():
+            _cut_code(body, name.encode("ascii") + b"=", code)
         fields = _other_fields(body)
         yield LoginForm(
-            pin=pin,
+            codes=cut,
             unverified_token=fields.get("token", ""),
             unverified_next=fields.get("next"),
             last_attempt_confirmed=fields.get("last_attempt") == "yes",
         )
     finally:
         _wipe(body)
-        _wipe(pin)
+        for code in cut.values():
+            _wipe(code)
 
 
 def _read_body(request: Request) -> bytearray:
@@ -107,16 +111,16 @@ def _fill(body: bytearray, stream: IO[bytes]) -> None:
         body[index] = byte[0]
 
 
-def _cut_pin(body: bytearray, pin: bytearray) -> None:
-    """Move the first PIN field's bytes into `pin`, zeroing them where they were."""
-    start = 0 if body.startswith(_PIN_FIELD) else body.find(b"&" + _PIN_FIELD) + 1
-    if start == 0 and not body.startswith(_PIN_FIELD):
+def _cut_code(body: bytearray, field: bytes, code: bytearray) -> None:
+    """Move the first such field's bytes into `code`, zeroing them where they were."""
+    start = 0 if body.startswith(field) else body.find(b"&" + field) + 1
+    if start == 0 and not body.startswith(field):
         raise RequestMalformed("no-pin-field")
-    first = start + len(_PIN_FIELD)
+    first = start + len(field)
     end = body.find(b"&", first)
     end = len(body) if end < 0 else end
     with memoryview(body) as view:
-        pin += view[first:end]
+        code += view[first:end]
         view[first:end] = bytes(end - first)
 
 

@@ -41,7 +41,7 @@ def render_page(template: str, **context: Any) -> str:
         purpose=purpose.value,
         purpose_text=purpose_text(purpose),
         same_purpose=same_purpose(),
-        has_logged_out=session.pop(SAID, None) == "logged-out",
+        said=session.pop(SAID, None),
         **context,
     )
 

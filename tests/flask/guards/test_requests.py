@@ -208,7 +208,7 @@ def test_what_is_not_the_form_is_malformed(app, body: bytes, content_type: str) 
     """T39, T40: anything but one clean form is refused before the card is looked at."""
     with app.test_request_context("/", method="POST", data=body, content_type=content_type):
         hold_login_form()
-        with pytest.raises(RequestMalformed), login_form():
+        with pytest.raises(RequestMalformed), login_form("pin"):
             raise AssertionError("the form was read")
 
 
@@ -219,10 +219,10 @@ def test_the_pin_is_wiped_and_never_in_the_parsed_form(app) -> None:
         from flask import request
 
         hold_login_form()
-        with login_form() as form:
-            assert bytes(form.pin) == b"1234"
+        with login_form("pin") as form:
+            assert bytes(form.codes["pin"]) == b"1234"
             assert (form.unverified_token, form.unverified_next) == ("t", "/a")
             assert "1234" not in repr(form)
-        assert bytes(form.pin) == b"\0\0\0\0"
+        assert bytes(form.codes["pin"]) == b"\0\0\0\0"
         assert not request.form
         assert request.get_data() == b""

@@ -255,16 +255,6 @@ def test_signals_tell_of_logins_and_refusals(app, visitor, desk: VirtualDesk) ->
     assert heard == ["wrong-pin", f"LAVERGNE in {READER}"]
 
 
-def test_two_cards_need_a_choice(visitor, desk: VirtualDesk) -> None:
-    """With two CPS inserted nobody is shown; the configured reader would decide."""
-    desk.readers.add_reader("Second reader")
-    desk.insert("doctor")
-    desk.readers.insert("Second reader", desk.card("pharmacist"))
-    page = visitor.get("/cps/login")
-    assert "Plusieurs cartes" in page.text
-    assert "LAVERGNE" not in page.text
-
-
 def test_the_configured_reader_decides(make_app, visit, desk: VirtualDesk) -> None:
     """CPS_READER names the one reader that counts."""
     desk.readers.add_reader("Second reader")

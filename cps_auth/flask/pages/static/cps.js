@@ -30,7 +30,7 @@
     location.replace(url);
   };
 
-  const pinIsEmpty = () => !document.getElementById("cps-pin")?.value;
+  const pinIsEmpty = () => [...document.querySelectorAll(".cps-pin")].every((code) => !code.value);
 
   const rules = {
     session(answer) {
