@@ -222,6 +222,25 @@ def test_card_or_password_is_one_question(
         assert (seen["authenticate"] == SUCCESS) is right
 
 
+def test_a_display_manager_that_asks_again_at_once_waits_for_its_person(
+    pc: InstalledPc, private_pcscd: PrivatePcscd
+) -> None:
+    """GDM, card required, no card: one request for each answer, so as many a minute as are typed.
+
+    GNOME 43's asked some 2,400 times a minute where a module refused before it had asked, and was
+    told to wait a minute when the card was back.
+    """
+    pc.allow("doctor")
+    pc.start_daemon()
+    rounds = 65  # more than a minute's questions
+    seen = pc.pam(*[""] * rounds, calls=",".join(["authenticate"] * rounds))
+    assert seen["said"].count(["prompt", "Card code: "]) == rounds
+    assert pc.log().count(" verb=require ") == rounds
+    assert seen["authenticate"] == AUTH_ERR
+    private_pcscd.insert()
+    assert pc.pam("1234")["authenticate"] == SUCCESS, "nobody waits for what a program has asked"
+
+
 def test_a_service_in_which_no_password_counts(enrolled: InstalledPc) -> None:
     """The daemon's settings say so: the same line of the profile hands nothing on."""
     enrolled.end_daemon()
