@@ -14,7 +14,8 @@ import logging
 import os
 import threading
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from jeepney import MatchRule, Message, new_method_call  # type: ignore[import-untyped]  # jeepney ships no types
 from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]  # as above
@@ -30,6 +31,7 @@ from pam_helper.locking.logind import (
     list_sessions,
     properties,
 )
+from pam_helper.locking.sessions import BoundSessions
 
 LOCKED_BEFORE_SLEEP_WITHIN_S = 4.0
 """logind waits InhibitDelayMaxSec for a delay inhibitor: 5 s by default (logind.conf(5))."""
@@ -39,26 +41,12 @@ AGAIN_AFTER_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-class Sessions(Protocol):
-    """What hears of it: `pam_helper.locking.sessions.BoundSessions`."""
-
-    def feed_all(self, event: LockEvent) -> None:
-        """Tell every session; returns at once."""
-
-    def feed(self, account: str, event: LockEvent) -> None:
-        """Tell one account's session."""
-
-    def await_locked(self, within_s: float) -> None:
-        """Wait until no session is being locked."""
-
-    def look_again(self) -> None:
-        """Have every session look whether its sessions are there, and still covered."""
-
-
 class DesktopEvents:
     """Feeds the sessions with what logind tells, until it is stopped."""
 
-    def __init__(self, sessions: Sessions, restart_watcher: Any, *, lock_on_idle: bool) -> None:
+    def __init__(
+        self, sessions: BoundSessions, restart_watcher: Callable[[], None], *, lock_on_idle: bool
+    ) -> None:
         """Start to listen.
 
         Args:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from cps_auth.session_lock import LockAction, LockEvent, LockPhase
 from pam_helper.locking.attempts import Attempt, Attempts
 from pam_helper.locking.job_thread import JobThread
 from pam_helper.locking.lockers import DesktopSession, Locker, Locking, LogindSessions
+
+if TYPE_CHECKING:
+    from pam_helper.locking.session import BoundSession
 
 AGAIN_S = 0.5
 """Wait between two tries, where there is nothing to lock yet or a session does not end."""
@@ -21,36 +24,6 @@ HIDE_AFTER_S = 2.0
 
 _NOBODY: LogindSessions = frozenset()
 _log = logging.getLogger(__name__)
-
-
-class Followed(Protocol):
-    """The sessions that are locked: `pam_helper.locking.session.BoundSession`."""
-
-    @property
-    def account(self) -> str:
-        """Return the Unix account."""
-
-    @property
-    def phase(self) -> LockPhase:
-        """Return where the session stands now."""
-
-    def feed_now(self, event: LockEvent) -> None:
-        """Take a step of the table, in this thread."""
-
-    def look(self) -> None:
-        """Compare what logind says with what is known."""
-
-    def opened(self) -> None:
-        """Feed that a screen has opened."""
-
-    def ours(self) -> LogindSessions | None:
-        """Return the sessions that are followed, claimed anew; None when nobody can tell."""
-
-    def ours_last_seen(self) -> LogindSessions:
-        """Return the sessions that are followed; those last seen when nobody can tell."""
-
-    def awaits_login(self) -> bool:
-        """Return whether the session of a login is still to come."""
 
 
 class LockRound:
@@ -65,7 +38,7 @@ class LockRound:
             has not come yet, or says that it is covered and cannot prove it.
     """
 
-    def __init__(self, locking: Locking, jobs: JobThread, followed: Followed) -> None:
+    def __init__(self, locking: Locking, jobs: JobThread, followed: BoundSession) -> None:
         """Lock nothing yet.
 
         Args:
@@ -115,18 +88,21 @@ class LockRound:
             self._locking.desktop.show(self._followed.ours_last_seen())
 
     def _ask_first(self) -> None:
-        ours = self._followed.ours()
+        known = self._followed.ours()
         # Without logind nobody waits for those who could only wait for it.
         lockers = self._locking.lockers
-        self._lockers_left = [one for one in lockers if ours is not None or not one.needs_logind]
+        self._lockers_left = [one for one in lockers if known is not None or not one.needs_logind]
         self.attempts.start_round()
         self._since_s = self._since_s or time.monotonic()
-        self.covered = self.attempts.covered(self._followed.ours_last_seen()) or _NOBODY
-        self._ask_next()
+        ours = self._followed.ours_last_seen() if known is None else known
+        self.covered = self.attempts.covered(ours) or _NOBODY
+        self._ask(ours)
 
     def _ask_next(self) -> None:
+        self._ask(self._followed.ours_last_seen())
+
+    def _ask(self, ours: LogindSessions) -> None:
         """Ask the next locker for every screen that is not confirmed; end text consoles."""
-        ours = self._followed.ours_last_seen()
         consoles = frozenset(session for session in ours if not session.is_graphical)
         over = self._locking.desktop.terminate(consoles) if consoles else _NOBODY
         screens = self.attempts.unconfirmed(ours - consoles)

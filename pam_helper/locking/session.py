@@ -152,17 +152,18 @@ class BoundSession:
         """Take a step of the table, in the session's thread."""
         if self._lock is None:
             return
-        before = self.phase
+        before = self._lock.phase
         self._lock.feed(event)
-        if self.phase is not before:
-            entry = of_phase(self.account, self._ps_idnat, self.phase, event)
+        phase = self._lock.phase
+        if phase is not before:
+            entry = of_phase(self.account, self._ps_idnat, phase, event)
             text = "session of %s: %s, %s"
-            _log.info(text, self.account, event.value, self.phase.value, extra=entry)
-        if self.phase is LockPhase.LOCKED:
+            _log.info(text, self.account, event.value, phase.value, extra=entry)
+        if phase is LockPhase.LOCKED:
             self._round.is_opening = False
-        if self.phase in _QUIET:
+        if phase in _QUIET:
             self._round.finish()
-        if self.phase is LockPhase.ENDED:
+        if phase is LockPhase.ENDED:
             self._jobs.cancel_due()
             self._note()
 
@@ -217,9 +218,7 @@ class BoundSession:
         elif (ours := self._claims.of(known)) and self.phase is not LockPhase.ENDING:
             self._look_at_screens(ours)
         elif self.phase is LockPhase.OPENING:
-            self._jobs.after(
-                AGAIN_S, self.look
-            )  # the session that the login opens is still to come
+            self._jobs.after(AGAIN_S, self.look)  # what the login opens is still to come
 
     def _look_at_screens(self, ours: LogindSessions) -> None:
         covered = self._round.attempts.covered(ours)
