@@ -17,7 +17,7 @@ from cps_auth.wording import pin_prompt
 from pam_helper.accounts.accounts import add_holder
 
 ORIGIN = "cps-auth:enrol"
-"""What the card signs for when it is enrolled; no website can have this origin."""
+"""Origin in what the card signs when it is enrolled; no website can have it."""
 
 
 def check_account(account: str) -> None:

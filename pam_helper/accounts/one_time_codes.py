@@ -41,11 +41,11 @@ class StoredCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: datetime
 
     def is_live(self, at: datetime) -> bool:
-        """Whether it counts now; a clock that was set back before its issue makes it void."""
+        """Return whether it counts now; a clock set back before its issue makes it void."""
         return self.issued_at <= at < self.expires_at
 
     def is_of(self, code: bytearray) -> bool:
-        """Whether this is the code that was typed."""
+        """Return whether this is the code that was typed."""
         try:
             Argon2id.verify_phc_encoded(code, self.argon2)  # type: ignore[arg-type]  # see _hash
         except InvalidKey:

@@ -29,7 +29,7 @@ _audit = logging.getLogger("cps_auth.audit")
 
 @dataclass(slots=True)
 class _Case:
-    """One connection, and what becomes known of it for its audit line. Answered once."""
+    """State of one connection, for its audit line. Answered once."""
 
     connection: socket.socket
     authority: Authority

@@ -37,7 +37,7 @@ from pam_helper.locking.session_owners import Login
 from pam_helper.locking.sessions import BoundSessions
 
 ORIGIN = "cps-auth:pam"
-"""What the card signs for when PAM asks; no website can have this origin."""
+"""Origin in what the card signs when PAM asks; no website can have it."""
 
 CARD_TURN_WITHIN_S = 5.0
 CARD_DONE_WITHIN_S = 15.0
@@ -158,7 +158,7 @@ class Authority:
         return decide(request, secret, role, asker, program)
 
     def _question(self, request: Request, role: ServiceRole | None, asker: Asker) -> Answer:
-        """Return what to ask the person for; a card that cannot be used now changes nothing."""
+        """Return the question for the person; a card that cannot be used now changes nothing."""
         is_required = request.verb == "require" or request.service in self._services.card_required
         if not is_required:
             accounts.check_enrolled(request.account, self._accounts_path)
@@ -229,7 +229,7 @@ class Authority:
         return holder, card
 
     def _may_use_last(self, request: Request, peer: Peer) -> bool:
-        """Return whether the person said so, where a person is asked: at a login or a lock."""
+        """Return whether the last attempt may be used: the person said so, at a login or a lock."""
         if request.verb != "last":
             return False
         return peer.uid == 0 or self._sessions.is_covered(request.account)

@@ -51,7 +51,7 @@ SECRET_LENGTHS: dict[Verb, int] = {
     "last": PIN_DIGITS,
     "code": CODE_CHARACTERS,
 }
-"""How long a secret is, for the verbs that have one."""
+"""Lengths of secrets, for the verbs that have one."""
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")]
@@ -69,7 +69,7 @@ class Peer:
     uid: int
 
     def executable(self) -> tuple[int, int]:
-        """Return which file it runs, by device and inode; zeros when nobody can tell."""
+        """Return the file that it runs, by device and inode; zeros when nobody can tell."""
         with suppress(OSError):
             status = os.stat(f"/proc/{self.pid}/exe")  # noqa: PTH116 - the kernel's, followed
             return status.st_dev, status.st_ino
@@ -77,7 +77,7 @@ class Peer:
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """Return who is at the other end, as the kernel says.
+    """Return the process at the other end, as the kernel says.
 
     Raises:
         PeerNotAllowed: the kernel does not say.
@@ -92,7 +92,7 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def ping(path: str, within_s: float) -> Peer | None:
-    """Return who answers on the daemon's socket, by the way that clients take; None for nobody.
+    """Return the process that answers on the daemon's socket, asked as by clients; None for none.
 
     Args:
         path: of the socket.

@@ -80,7 +80,7 @@ def _code(answer: Answer, language: str) -> Reply:
 
 
 def refusal(error: CpsAuthError, language: str) -> Reply:
-    """Return what is answered for an error.
+    """Return the reply for an error.
 
     Args:
         error: any leaf.

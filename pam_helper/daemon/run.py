@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
-    """Where the daemon finds what it needs; the defaults are those of an installed one."""
+    """Paths of what the daemon needs; the defaults are those of an installed one."""
 
     config: Path = CONFIG_PATH
     accounts: Path = ACCOUNTS_PATH
@@ -193,7 +193,7 @@ def _gives_way(upgraded: Path, sessions: BoundSessions) -> bool:
 
 
 def _is_well(parts: Mapping[str, Callable[[], bool]]) -> bool:
-    """Whether requests are answered, and everything that locks is there."""
+    """Return whether requests are answered, and everything that locks is there."""
     works = {part: is_there() for part, is_there in parts.items()}
     for part in (part for part, is_there in works.items() if not is_there):
         _log.critical("not well: %s", part)

@@ -12,7 +12,7 @@ from cps_auth.config import PamSettings
 
 
 class ServiceRole(enum.Enum):
-    """What a yes to a service does besides the yes."""
+    """Roles of services: the effect of a yes, besides the yes."""
 
     CONSOLE = "console"  # opens a session of its own
     SCREEN = "screen"  # opens one, or a screen that is locked: display managers and lockers
@@ -41,7 +41,7 @@ _ROLES = {
 
 
 def role_of(service: str, settings: PamSettings) -> ServiceRole | None:
-    """Return what a service does with a yes; None for one that is not answered."""
+    """Return the role of a service, None for one that is not answered."""
     if service in settings.lockers:
         return ServiceRole.SCREEN
     return ServiceRole.STEP_UP if service in settings.others else _ROLES.get(service)

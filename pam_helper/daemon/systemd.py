@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def notify(state: str) -> None:
-    """Tell the service manager, if there is one.
+    """Send a state to the service manager, if there is one.
 
     Args:
         state: such as "READY=1".
@@ -36,7 +36,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_s() -> float | None:
-    """Return within how many seconds the service manager wants to hear of us; None for never."""
+    """Return the watchdog's timeout in seconds, None where there is no watchdog."""
     with contextlib.suppress(ValueError, KeyError):
         if int(os.environ.get("WATCHDOG_PID", os.getpid())) == os.getpid():
             return int(os.environ["WATCHDOG_USEC"]) / 1e6

@@ -186,7 +186,7 @@ class _Attempt:
         os.close(self._alive)
 
     def _outlive(self, exited: LockerExit) -> None:
-        """Say when the locker is gone; of one in the background nobody learns how it ended."""
+        """Report the end of the locker; of one in the background nobody learns how it ended."""
         if self._process.poll() is None:
             exited(self._process.wait() == 0)
         else:

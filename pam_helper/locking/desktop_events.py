@@ -1,4 +1,4 @@
-"""What logind tells by itself: sleep, idle sessions, sessions that end, screens that open.
+"""Events of logind: sleep, idle sessions, sessions that end, screens that open.
 
 One thread, one D-Bus connection. It holds a delay inhibitor, so that the PC sleeps only after
 its sessions are locked. When the bus or logind is lost everything is locked, because nobody
@@ -65,7 +65,7 @@ class DesktopEvents:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """Return whether its thread runs."""
         return self._thread.is_alive()
 
     def wait_until_connected(self, within_s: float) -> None:
@@ -185,6 +185,6 @@ def _rules() -> tuple[MatchRule, ...]:
 
 
 def _all_idle(bus: DBusConnection, account: str) -> bool:
-    """Whether every session of the account says that nobody uses it."""
+    """Return whether every session of the account says that nobody uses it."""
     rows = [row for row in list_sessions(bus) if row[2] == account]
     return bool(rows) and all(properties(bus, row[4]).get("IdleHint") is True for row in rows)

@@ -1,4 +1,4 @@
-"""Lockers, the sessions that they lock, and what a locker promises: it reports what it saw."""
+"""Ports of locking: lockers, the sessions that they lock, the desktop that lists these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DesktopSession:
 
     @property
     def is_graphical(self) -> bool:
-        """Whether a screen locker can cover it: not a text console."""
+        """Return whether a screen locker can cover it: not a text console."""
         return bool(self.display) or self.kind in ("x11", "wayland", "mir")
 
 
@@ -36,7 +36,7 @@ does that has let somebody in, False if it died or that cannot be told."""
 
 
 class LockProof(enum.Enum):
-    """What a locker has seen after it was asked."""
+    """Proofs of a lock, seen after it was asked for."""
 
     NONE = "none"  # counts as open
     SEEN = "seen"  # the screen is covered; its end is told by logind, or by nobody
@@ -89,7 +89,7 @@ class Desktop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Locking:
-    """How this machine locks: the lockers in the order of the settings, and its logind.
+    """Configuration of locking: the lockers in the order of the settings, and logind.
 
     Attributes:
         locks_again: a screen that a password opens is locked again.

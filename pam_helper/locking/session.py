@@ -201,7 +201,7 @@ class BoundSession:
             self._record(self._claims.owner(self._ps_idnat, is_followed=is_followed))
 
     def look(self) -> None:
-        """Compare what logind says with what is claimed and confirmed, and feed what follows."""
+        """Compare logind's sessions with the claims and confirmations, and feed what follows."""
         known = self._known()
         if known is None:
             if self.phase is not LockPhase.ENDED:

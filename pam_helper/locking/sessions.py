@@ -16,7 +16,7 @@ from pam_helper.locking.session import BoundSession, lock_unwatched
 from pam_helper.locking.session_owners import Claims, Login, SessionOwners
 
 REOPEN_WITHIN_S = 8.0
-"""What is still being done to a session is waited for this long before a login is refused."""
+"""Wait for what is still being done to a session, before a login is refused."""
 
 _QUIET = (LockPhase.LOCKED, LockPhase.ENDED)
 
@@ -107,19 +107,19 @@ class BoundSessions:
         return bound is not None and bound.phase in (LockPhase.LOCKING, LockPhase.LOCKED)
 
     def feed_card_event(self, event: CardEvent) -> None:
-        """Tell every session; returns at once."""
+        """Queue an event for every session; returns at once."""
         for session in self._all():
             session.feed_card_event(event)
 
     def feed(self, account: str, event: LockEvent) -> None:
-        """Tell one account's session, if there is one; returns at once."""
+        """Queue an event for one account's session, if there is one; returns at once."""
         with self._mutex:
             session = self._bound.get(account)
         if session is not None:
             session.feed(event)
 
     def feed_all(self, event: LockEvent) -> None:
-        """Tell every session; returns at once."""
+        """Queue an event for every session; returns at once."""
         for session in self._all():
             session.feed(event)
 

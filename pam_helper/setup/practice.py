@@ -1,4 +1,4 @@
-"""Writes what an administrator answered about this PC to where it counts, logins last."""
+"""Answers about this PC, written to settings, unit and polkit; logins change last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FIRST_UID, _LAST_UID = 1000, 59999
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What only the practice knows.
+    """Answers that only the practice knows.
 
     Attributes:
         language: of what people read, "fr" or "en".

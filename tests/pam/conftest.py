@@ -43,6 +43,8 @@ class CabinetPc:
     igc: FakeIgcSante
     authority: Authority
     sessions: BoundSessions
+    owners: SessionOwners
+    codes: OneTimeCodes
     socket_path: Path
 
     def insert(self, persona: str) -> VirtualCard:
@@ -102,23 +104,27 @@ def running_pc(pc_folder: Path, igc: FakeIgcSante, judge: Judge) -> Iterator[Cab
     """A running cabinet PC: the doctor may open root, and has no session yet."""
     readers, desktop = VirtualReaders(READER), ObedientDesktop()
     cards = NativeCards(readers.service)
-    sessions = BoundSessions(
-        Locking(desktop, (desktop,)), SessionOwners(pc_folder / "sessions.json")
+    owners, codes = (
+        SessionOwners(pc_folder / "sessions.json"),
+        OneTimeCodes(pc_folder / "codes.json"),
     )
+    sessions = BoundSessions(Locking(desktop, (desktop,)), owners)
     authority = Authority(
         cards,
         None,
         lambda: judge,
         pc_folder / "accounts.toml",
         sessions,
-        OneTimeCodes(pc_folder / "codes.json"),
+        codes,
         lambda: datetime.now(UTC),
     )
     socket_path = pc_folder / "auth.sock"
     watching = RestartingWatcher(cards, sessions.feed_card_event)
     watching.wait_until_heard(DEADLINE_S)
     server = Server(listen(socket_path), lambda conn, peer: answer(conn, peer, authority, "en"))
-    pc = CabinetPc(readers, desktop, pc_folder, igc, authority, sessions, socket_path)
+    pc = CabinetPc(
+        readers, desktop, pc_folder, igc, authority, sessions, owners, codes, socket_path
+    )
     pc.allow("doctor", "root")
     try:
         yield pc

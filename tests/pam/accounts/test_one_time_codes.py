@@ -110,7 +110,7 @@ def test_a_forgotten_card_offers_the_code_and_it_lets_in(
 ) -> None:
     """The question says that a code may come; its use is answered, shown and shouted."""
     assert pc.ask("ask")["next"] == "any"
-    code = pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))
+    code = pc.codes.issue("root", LIFETIME, at=datetime.now(UTC))
     assert pc.ask("ask")["next"] == "any+code"
     with caplog.at_level(logging.INFO):
         reply = pc.ask("code", pin=bytes(_typed(code)))
@@ -125,7 +125,7 @@ def test_a_forgotten_card_offers_the_code_and_it_lets_in(
 
 def test_wrong_codes_are_rate_limited(pc: CabinetPc) -> None:
     """The sixth try of a minute is refused, the right code or not; at another service it counts."""
-    code = pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))
+    code = pc.codes.issue("root", LIFETIME, at=datetime.now(UTC))
     for _ in range(5):
         assert pc.ask("code", pin=b"A" * 12)["code"] == "code-refused"
     assert pc.ask("code", pin=bytes(_typed(code)))["code"] == "too-many-requests"
@@ -142,7 +142,7 @@ def test_what_is_not_a_code_is_refused(pc: CabinetPc, typed: bytes) -> None:
 
 def test_a_full_disk_lets_nobody_in(pc: CabinetPc, monkeypatch: pytest.MonkeyPatch) -> None:
     """A code that cannot be struck off on disk is not believed."""
-    code = pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))
+    code = pc.codes.issue("root", LIFETIME, at=datetime.now(UTC))
 
     def no_space(*_: object) -> None:
         raise ConfigurationError("No space left on device")
@@ -158,14 +158,14 @@ def test_a_full_disk_lets_nobody_in(pc: CabinetPc, monkeypatch: pytest.MonkeyPat
 )
 def test_a_code_is_for_who_is_here(pc: CabinetPc, asked: dict[str, str]) -> None:
     """What would not be asked for a PIN is not asked for a code, and strikes none off."""
-    code = bytes(_typed(pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    code = bytes(_typed(pc.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
     assert pc.ask("code", pin=code, **asked)["code"] == "peer-not-allowed"
     assert pc.ask("code", pin=code)["code"] == "code-accepted"
 
 
 def test_an_asker_who_has_gone_keeps_the_code(pc: CabinetPc) -> None:
     """Nobody hears the answer, so there is none, and the code is good for another try."""
-    code = bytes(_typed(pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    code = bytes(_typed(pc.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
     asker, daemon = socket.socketpair()
     with asker:
         asker.sendall(b"cps1 code root login\n\x0c" + code)
@@ -184,9 +184,9 @@ def test_which_codes_release_the_session_from_its_card(
     pc.insert("doctor")
     pc.desktop.log_in("root")
     assert pc.ask("verify", pin=b"1234")["code"] == "verified"
-    code = bytes(_typed(pc.authority._codes.issue("root", LIFETIME, at=datetime.now(UTC))))
+    code = bytes(_typed(pc.codes.issue("root", LIFETIME, at=datetime.now(UTC))))
     assert pc.ask("code", pin=code, service=service)["code"] == "code-accepted"
     assert (pc.sessions._bound["root"].phase is not LockPhase.ENDED) is is_followed
-    owner = pc.sessions._owners.owner_of("root")
+    owner = pc.owners.owner_of("root")
     assert owner is not None
     assert owner.is_followed is is_followed, "it stays its holder's own"

@@ -96,7 +96,7 @@ def test_the_whole_daemon_in_process(pc: CabinetPc, monkeypatch: pytest.MonkeyPa
         assert b"unforeseen" not in reply
     assert card.pin_attempts_left == 3
     assert pc.readers.apdu_count == 0
-    assert pc.sessions._bound == {}
+    assert pc.owners.all() == {}
 
 
 def test_concurrent_rubbish_through_the_real_socket(pc: CabinetPc) -> None:
@@ -194,7 +194,7 @@ def test_a_strangers_processes_at_the_real_socket(pc: CabinetPc) -> None:
     assert sum(int(answered) for _, answered in told) > CONNECTIONS // 10
     assert card.pin_attempts_left == 3
     assert pc.readers.apdu_count == asked
-    assert pc.sessions._bound == {}
+    assert pc.owners.all() == {}
     deadline_s = time.monotonic() + 10
     while _open_descriptors() > descriptors + 4:
         assert time.monotonic() < deadline_s, "descriptors stay open"

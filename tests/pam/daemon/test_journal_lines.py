@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from pam_helper.accounts.one_time_codes import OneTimeCodes
 from pam_helper.daemon.systemd import JournalHandler
 
 CabinetPc = Any  # the fixture's class lives in conftest.py, which is no module to import
@@ -75,9 +74,7 @@ def journald(pc_folder: Path) -> Iterator[Journald]:
 
 def test_a_one_time_code_that_is_used_is_critical(journald: Journald, pc: CabinetPc) -> None:
     """`journalctl -p crit` shows it, with account and service as fields, and without the code."""
-    code = OneTimeCodes(pc.folder / "codes.json").issue(
-        "root", timedelta(hours=1), at=datetime.now(UTC)
-    )
+    code = pc.codes.issue("root", timedelta(hours=1), at=datetime.now(UTC))
     typed = code.replace("-", "").encode()
     assert pc.ask("code", pin=typed, service="gdm-password")["result"] == "PAM_SUCCESS"
     line = journald.line("ONE-TIME CODE USED")

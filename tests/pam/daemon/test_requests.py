@@ -170,7 +170,7 @@ def test_the_question_is_asked_whatever_the_reader_holds(
 
 def test_a_question_offers_the_code_that_the_account_has(pc: CabinetPc) -> None:
     """The client learns that what looks like one may be one."""
-    pc.authority._codes.issue("root", timedelta(hours=1), at=datetime.now(UTC))
+    pc.codes.issue("root", timedelta(hours=1), at=datetime.now(UTC))
     assert pc.ask("ask")["next"] == "any+code"
     assert pc.ask("require")["next"] == "card+code"
 
@@ -208,9 +208,9 @@ def test_the_administrator_names_services(pc: CabinetPc) -> None:
     pc.desktop.log_in("root")
     pc.authority._services = PamSettings(lockers=("my-locker",), others=("smtp",))
     assert pc.ask("verify", pin=PIN, service="smtp")["code"] == "verified"
-    assert pc.sessions._bound == {}
+    assert pc.owners.all() == {}
     assert pc.ask("verify", pin=PIN, service="my-locker")["code"] == "verified"
-    assert "root" in pc.sessions._bound
+    assert "root" in pc.owners.all()
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_the_client_is_told_while_the_card_is_stuck(
     audit = [one.getMessage() for one in caplog.records if one.name == "cps_auth.audit"]
     assert len(audit) == 1
     assert "outcome=card-busy" in audit[0]
-    assert pc.sessions._bound == {}
+    assert pc.owners.all() == {}
 
 
 def test_the_next_request_is_served_while_one_is_stuck(
@@ -119,7 +119,7 @@ def test_the_next_request_is_served_while_one_is_stuck(
         worker._done_within_s = DEADLINE_S  # on a busy machine too
         with _asked(well, b"cps1 verify root login\n\x041234") as (other, _):
             assert other.makefile("rb").read() == b"PAM_SUCCESS verified - -\n"
-        assert "root" in pc.sessions._bound
+        assert "root" in pc.owners.all()
         assert card.pin_attempts_left == 3
         slow.go_on.set()
     assert card.pin_attempts_left == 3
