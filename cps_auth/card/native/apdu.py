@@ -184,14 +184,19 @@ def exchange(transport: Transport, command: Command) -> Response:
 def exchange_chained(transport: Transport, command: Command) -> Response:
     """Send a command whose data is longer than one APDU (ISO/IEC 7816-4:2005 section 5.1.1.1).
 
+    Returns:
+        The answer to its last part, or to the one that the card refused.
+
     Raises:
-        CardMisbehaved: as `exchange`, or the card refuses a part before the last.
+        CardMisbehaved: as `exchange`.
         CardRemoved, ReaderServiceLost: from the transport.
     """
     data = command.data
     while len(data) > _MAX_COMMAND_BYTES:
         part = replace(command, cla=command.cla | _CHAINED, data=data[:_MAX_COMMAND_BYTES], le=None)
-        exchange(transport, part).require_ok("command chaining")
+        answer = exchange(transport, part)
+        if answer.status != OK:
+            return answer
         data = data[_MAX_COMMAND_BYTES:]
     return exchange(transport, replace(command, data=data))
 

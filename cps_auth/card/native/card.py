@@ -137,7 +137,7 @@ class NativeCard:
                 self._driver.verify(password, pin, PIN)
             elif pad is not None:
                 self._driver.verify_on_pad(password, pad)
-            signature = self._sign(challenge)
+            signature = self._driver.sign(self._layout.key, challenge)
         if not self._memory.is_proven and self._certificate_der is not None:
             self._learn_from(signature, challenge, self._certificate_der)
         return signature
@@ -241,30 +241,27 @@ class NativeCard:
         and PC/SC counts insertions: that is seen without reading the certificate's end.
         """
         directory = self._layout.key_directory
-        left = self._driver.attempts_left(password, directory)
-        if not self._memory.is_proven and self._certificate_der is not None:
-            path = resolve(self._layout.application, self._layout.certificate.path)
-            self._driver.select(path)
-            self._require_certificate(self._certificate_der)
-            if path[:-2] == directory:
-                return left
-        self._driver.select(directory)
+        if self._driver.counts_in_directory:  # where the comparison leaves the card
+            self._require_same_card()
+            left = self._driver.attempts_left(password, directory)
+        else:
+            left = self._driver.attempts_left(password, directory)
+            self._require_same_card()
+        self._driver.enter(directory)
         return left
 
-    def _require_certificate(self, der: bytes) -> None:
+    def _require_same_card(self) -> None:
+        """Compare the end of the certificate, unless a signature proved it since the insertion."""
+        der = self._certificate_der
+        if self._memory.is_proven or der is None:
+            return
         reference = self._layout.certificate
+        self._driver.select(resolve(self._layout.application, reference.path))
         tail = der[-_TAIL_BYTES:]
         at = reference.offset + len(der) - len(tail)
         if read_current(self._driver, at, len(tail)) != tail:
             self._memory.forget()
             raise CardRemoved  # another card, or not what was known of this one
-
-    def _sign(self, challenge: Challenge) -> CardSignature:
-        try:
-            return self._driver.sign(self._layout.key, challenge)
-        finally:
-            if self._driver.refuses_pss and not self._memory.refuses_pss:
-                self._memory.learn_refusal_of_pss()
 
     def _learn_from(self, signature: CardSignature, challenge: Challenge, der: bytes) -> None:
         """Keep what the signature proved; forget what it did not.

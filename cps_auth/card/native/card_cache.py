@@ -34,7 +34,6 @@ class CardEntry:
 
     card: CachedCard | None = None
     proven_in: ReaderState | None = None  # the insertion in which a signature proved it
-    refuses_pss: bool = False
 
 
 class CardCache:
@@ -65,7 +64,6 @@ class CardMemory:
     Attributes:
         card: what it says of itself, None for a card not known.
         is_proven: whether a signature proved that since the card was inserted.
-        refuses_pss: whether it ever refused to sign by PSS.
     """
 
     def __init__(
@@ -84,16 +82,10 @@ class CardMemory:
         entry = cache.get(kind, serial)
         self.card = entry.card
         self.is_proven = entry.card is not None and entry.proven_in == insertion
-        self.refuses_pss = entry.refuses_pss
 
     def learn(self, card: CachedCard) -> None:
         """Keep what a signature of the card just proved."""
         self.card, self.is_proven = card, True
-        self._keep()
-
-    def learn_refusal_of_pss(self) -> None:
-        """Keep that this card refuses PSS, whatever else is forgotten of it."""
-        self.refuses_pss = True
         self._keep()
 
     def forget(self) -> None:
@@ -103,4 +95,4 @@ class CardMemory:
 
     def _keep(self) -> None:
         proven_in = self._insertion if self.is_proven else None
-        self._cache.put(*self._key, CardEntry(self.card, proven_in, self.refuses_pss))
+        self._cache.put(*self._key, CardEntry(self.card, proven_in))

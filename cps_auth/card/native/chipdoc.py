@@ -52,6 +52,8 @@ class ChipDoc(CardDriver):
         ),
     )
 
+    counts_in_directory: ClassVar[bool] = True
+
     def attempts_left(self, password: Password, directory: bytes) -> int | None:
         """Return the counter by an empty VERIFY, as ANS's module does: the CPS4 has no GET DATA."""
         return self.attempts_by_verify(password, directory)
@@ -68,41 +70,34 @@ class ChipDoc(CardDriver):
         self._set_pin(password, new)
 
     def sign(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
-        """Sign by PSS where the card lets this key, else by raw RSA: RSASSA-PKCS1-v1_5.
+        """Sign by raw RSA, RSASSA-PKCS1-v1_5; by PSS where the card refuses that for this key.
 
-        A card says that it has no PSS for the key by refusing the algorithm or the operation,
-        with whatever status word; neither costs a PIN attempt. It is not asked again: a refused
-        operation may have made it forget the PIN.
+        As ANS's own module does unless it is asked for PSS, which there are cards that refuse: a
+        refused operation may make a card forget the PIN, and no PIN is sent twice.
         """
-        signature = None if self.refuses_pss else self._sign_pss(key, challenge)
-        if signature is None:
-            self.refuses_pss = True
-            signature = self._sign_raw(key, challenge)
-        return signature
+        return self._sign_raw(key, challenge) or self._sign_pss(key, challenge)
 
-    def _sign_pss(self, key: PrivateKey, challenge: Challenge) -> CardSignature | None:
-        environment = bytes((0x91, 0x02, _SHA256_PSS, key.reference | _LOCAL))
-        mse = self.command(MANAGE_SECURITY_ENVIRONMENT, *_FOR_SIGNATURE, environment)
-        if self.send(mse).status != OK:
-            return None
-        pso = self.command(
-            PERFORM_SECURITY_OPERATION, *_COMPUTE_SIGNATURE, digest_of(challenge), le=256
-        )
-        response = self.send(pso)
-        if response.status != OK:
-            return None
-        value = response.require_data("PSO COMPUTE DIGITAL SIGNATURE")
-        return CardSignature(SignatureAlgorithm.PS256, value)
-
-    def _sign_raw(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
+    def _sign_raw(self, key: PrivateKey, challenge: Challenge) -> CardSignature | None:
         environment = bytes((0x83, 0x01, key.reference))
         mse = self.command(MANAGE_SECURITY_ENVIRONMENT, *_FOR_DECIPHERMENT, environment)
-        self.send(mse).require_ok("MANAGE SECURITY ENVIRONMENT")
+        if self.send(mse).status != OK:
+            return None
         block = _padded(SHA256_DIGEST_INFO + digest_of(challenge), key.modulus_bytes)
         pso = self.command(PERFORM_SECURITY_OPERATION, *_DECIPHER, block, le=256)
         response = exchange_chained(self.transport, pso)
+        if response.status != OK:
+            return None
         value = response.require_data("PSO DECIPHER")
         return CardSignature(SignatureAlgorithm.RS256, value)
+
+    def _sign_pss(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
+        environment = bytes((0x91, 0x02, _SHA256_PSS, key.reference | _LOCAL))
+        mse = self.command(MANAGE_SECURITY_ENVIRONMENT, *_FOR_SIGNATURE, environment)
+        self.send(mse).require_ok("MANAGE SECURITY ENVIRONMENT")
+        digest = digest_of(challenge)
+        pso = self.command(PERFORM_SECURITY_OPERATION, *_COMPUTE_SIGNATURE, digest, le=256)
+        value = self.send(pso).require_data("PSO COMPUTE DIGITAL SIGNATURE")
+        return CardSignature(SignatureAlgorithm.PS256, value)
 
     def _set_pin(self, password: Password, new: bytearray) -> None:
         padded = padded_pin(password, new)

@@ -40,7 +40,6 @@ _END_OF_FILE: Final = 0x6282  # end reached before the bytes asked for
 _COMPARED: Final = 0x6300  # compared and different; the card does not count
 _SHORT_IDENTIFIER: Final = 0x80  # P1 of READ BINARY: the low bits are a short EF identifier
 
-
 _T = TypeVar("_T")
 
 
@@ -51,6 +50,7 @@ class CardDriver(ABC):
     """
 
     dialect: ClassVar[Dialect]
+    counts_in_directory: ClassVar[bool] = False  # a PIN's attempts: in the directory of its key
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
@@ -114,6 +114,11 @@ class CardDriver(ABC):
         if status != OK:
             raise CardMisbehaved(f"SELECT {path.hex().upper()}", str(status))
         self._selected = path
+
+    def enter(self, directory: bytes) -> None:
+        """Make a DF current, unless the current EF lies in it: then it is; raises as `select`."""
+        if self._selected[:-2] != directory:
+            self.select(directory)
 
     def describe(self, path: bytes) -> Response:
         """Select as `select` does, and return the file's control parameters, unverified."""
@@ -190,7 +195,7 @@ class CardDriver(ABC):
         Without data it compares nothing and costs nothing (ISO/IEC 7816-4:2005 section 7.5.6).
         A card on which the PIN is verified already answers 9000, which tells no number.
         """
-        self.select(directory)
+        self.enter(directory)
         status = self.send(self.command(VERIFY, 0x00, password.reference)).status
         self.is_verified_already = status == OK
         return 0 if status == BLOCKED else attempts_in(status)
@@ -243,10 +248,7 @@ class CardDriver(ABC):
             CardMisbehaved, CardRemoved, ReaderServiceLost
         """
 
-    # --- Signing -----------------------------------------------------------------
-
-    refuses_pss: bool = False
-    """Return whether the card refused PSS, ever; for a family that has it."""
+    # --- Signing, sending --------------------------------------------------------
 
     @abstractmethod
     def sign(self, key: PrivateKey, challenge: Challenge) -> CardSignature:
@@ -255,8 +257,6 @@ class CardDriver(ABC):
         Raises:
             CardMisbehaved, CardRemoved, ReaderServiceLost
         """
-
-    # --- Sending -----------------------------------------------------------------
 
     def command(
         self, ins: int, p1: int, p2: int, data: bytes = b"", le: int | None = None

@@ -227,7 +227,6 @@ def open_native(
 
     with transport.exclusive():
         serial, is_sound, memory, layout, der = driver.run(read)
-    driver.refuses_pss = memory.refuses_pss
     atr_hex = (insertion.atr or b"").hex().upper()
     return NativeCard(
         driver,

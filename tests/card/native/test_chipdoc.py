@@ -106,54 +106,47 @@ def _attempts(left: int, reference: int = 1) -> tuple[tuple[str, str], ...]:
     return WAKE, ENTER, (f"012000{reference:02X}", f"63C{left}")
 
 
-def test_pss() -> None:
-    """Where the card signs by PSS, it is asked to: application, PIN, algorithm, digest."""
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000"))
+PSS_TOO = (SET_PSS, (PSS, SIGNATURE + "9000"))
+
+
+def test_raw() -> None:
+    """The card does raw RSA over a block padded here: application, PIN, key, block."""
+    card, script = _card(*_attempts(3), (VERIFY, "9000"), *RAW)
     signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
-    assert signature.algorithm is SignatureAlgorithm.PS256
+    assert signature.algorithm is SignatureAlgorithm.RS256
     assert signature.value == bytes.fromhex(SIGNATURE)
     script.finish()
 
 
-@pytest.mark.parametrize("status", ["6A80", "6A88", "6985", "6D00", "6A86"])
-def test_no_pss_algorithm(status: str) -> None:
-    """A card that refuses the algorithm does raw RSA over a block padded here, with no new PIN."""
-    refused = (SET_PSS[0], status)
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), refused, *RAW)
-    signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
-    assert signature.algorithm is SignatureAlgorithm.RS256
-    script.finish()
-
-
+@pytest.mark.parametrize("step", range(3))
 @pytest.mark.parametrize(
     "status", ["6985", "6A80", "6981", "6D00", "6982", "6983", "6984", "6700", "6900", "6F00"]
 )
-def test_no_pss_operation(status: str) -> None:
-    """So does one that takes the algorithm and refuses the operation, in whatever words.
+def test_no_raw(step: int, status: str) -> None:
+    """A card that refuses it for this key, at whichever command, signs by PSS; with no new PIN.
 
     6982 is what an access rule "never" of this key says (ISO/IEC 7816-4:2005 table 6).
     """
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, status), *RAW)
-    assert (
-        card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE).algorithm
-        is SignatureAlgorithm.RS256
-    )
+    refused = [*RAW[:step], (RAW[step][0], status)]
+    card, script = _card(*_attempts(3), (VERIFY, "9000"), *refused, *PSS_TOO)
+    signature = card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
+    assert signature.algorithm is SignatureAlgorithm.PS256
     script.finish()
 
 
 def test_signature_empty() -> None:
     """An answer without a signature ends it; the PIN is not sent again."""
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, "9000"))
+    card, script = _card(*_attempts(3), (VERIFY, "9000"), *RAW[:2], (RAW[2][0], "9000"))
     with pytest.raises(CardMisbehaved):
         card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.finish()
 
 
-@pytest.mark.parametrize("step", range(3))
-def test_raw_refused(step: int) -> None:
+@pytest.mark.parametrize("step", range(2))
+def test_both_refused(step: int) -> None:
     """Each command of the second way may be refused too."""
-    steps = [*RAW[:step], (RAW[step][0], "6A80")]
-    card, script = _card(*_attempts(3), (VERIFY, "9000"), (SET_PSS[0], "6A80"), *steps)
+    steps = [*PSS_TOO[:step], (PSS_TOO[step][0], "6A80")]
+    card, script = _card(*_attempts(3), (VERIFY, "9000"), (RAW[0][0], "6A80"), *steps)
     with pytest.raises(CardMisbehaved):
         card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.finish()
@@ -173,8 +166,7 @@ def test_verify_refused(status: str, error: type[CpsAuthError]) -> None:
 def test_verified_by_another_program() -> None:
     """A card that says "verified" instead of a number is reset first, then the PIN is shown."""
     said_verified = (WAKE, ENTER, ("01200001", "9000"))
-    proof = (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000")
-    card, script = _card(*said_verified, *_attempts(3), *proof)
+    card, script = _card(*said_verified, *_attempts(3), (VERIFY, "9000"), *RAW)
     card.verify_pin_and_sign(bytearray(b"1234"), CHALLENGE)
     script.resets -= 1
     script.finish()
@@ -290,10 +282,10 @@ class Forced(Script):
         return bytes.fromhex(self._answers.get(command.hex().upper(), "6D00"))
 
 
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", range(8))
 def test_every_status_word(step: int) -> None:
     """Every status word at every step of a proof: a typed error, and no PIN but in its place."""
-    whole = [*_attempts(3), (VERIFY, "9000"), SET_PSS, (PSS, SIGNATURE + "9000")]
+    whole = [*_attempts(3), (VERIFY, "9000"), *RAW]
     words = {w for w in range(0x6000, 0xA000) if w >> 8 in (0x61, 0x62, 0x63, 0x64, 0x65, 0x67,
              0x68, 0x69, 0x6A, 0x6B, 0x6C, 0x6D, 0x6E, 0x6F, 0x90, 0x9F)}  # fmt: skip
     chosen = random.Random(step).sample(sorted(words), 400)  # noqa: S311 - test data
