@@ -17,6 +17,8 @@ RESULT_LOST = 3
 """Standard output did not take the result: a full disk, a pipe that nobody reads."""
 JOURNAL_ALTERED = 4
 """The audit journal is no longer as it was written."""
+POSTURE_INCOMPLETE = 5
+"""A security measure of this PC is absent, or cannot be told."""
 INTERRUPTED = 130
 
 EXIT_CODES: Mapping[type[e.CpsAuthError], int] = {

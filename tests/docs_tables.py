@@ -56,7 +56,7 @@ stands for a detail of the moment: a date, a name. By symptom:
 
 Besides: 0 is yes, and nothing else is; 1 was not foreseen, please report it; 2 is a command line
 that is not understood; 3 is a result that could not be written; 4 is an audit journal that was
-altered; 130 is Ctrl-C.
+altered; 5 is a security measure that is absent or unknown (`cps-auth posture`); 130 is Ctrl-C.
 """,
     "fr": """# Codes d’erreur
 
@@ -70,7 +70,8 @@ symptôme : [dépannage](depannage.md).
 
 Par ailleurs : 0 veut dire oui, et rien d’autre ne le dit ; 1 est un cas imprévu, à signaler ;
 2, une ligne de commande incomprise ; 3, un résultat qui n’a pas pu être écrit ; 4, un journal
-d’audit altéré ; 130, un arrêt par Ctrl-C.
+d’audit altéré ; 5, une mesure de sécurité absente ou inconnue (`cps-auth posture`) ; 130, un arrêt
+par Ctrl-C.
 """,
 }
 COLUMNS = {

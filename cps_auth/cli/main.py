@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "login": ("login", "Log the holder in: card, certificate, PIN and a fresh signature."),
     "pc": ("pc.setup", "Set this computer up so that the CPS card opens and locks its sessions."),
     "pin": ("pin", "Show, change or unblock the PIN (code porteur)."),
+    "posture": ("pc.posture", "Look at the six security measures asked of a practice, on this PC."),
     "readers": ("readers", "List the readers and what is in them."),
     "show": ("login", "Show whose card it is and whether it would be accepted."),
     "trust": ("trust", "Show and renew the trusted authorities and their revocation lists."),

@@ -44,7 +44,10 @@ def services_that_use_us(root: Path = Path("/")) -> set[str]:
     for path in under(root, STACK_FOLDERS[0]).glob("*"):
         if path.name in _OWN_STACKS or not path.is_file():
             continue
-        lines = path.read_text(errors="replace").splitlines()
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:  # one that this user may not read
+            continue
         used = [line for line in lines if not line.lstrip().startswith("#")]
         if any("cps-auth" in line or MODULE in line for line in used):
             found.add(path.name)
