@@ -11,6 +11,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cps_auth.flask.guards import rate_limit as limits
+from cps_auth.flask.stores.sqlite_stores import versioned
 from webdemo.desk import VirtualDesk
 
 CROWDED = {"CPS_REQUESTS_PER_MINUTE_AND_ADDRESS": 12}
@@ -77,7 +78,7 @@ def test_one_visitor_has_one_count_whatever_address_of_theirs_asks(
         answers.append(remote.send(b"x" * 200, page_token).status_code)
     assert answers[:4] == [403] * 4
     assert set(answers[4:]) == {429}
-    with closing(sqlite3.connect(tmp_path / "low.sqlite3")) as database:
+    with closing(sqlite3.connect(versioned(tmp_path / "low.sqlite3"))) as database:
         assert database.execute("SELECT count(*) FROM rate").fetchone()[0] <= 4
     neighbour = remote_visit(app)
     neighbour.peer = "2001:db8:0:2::1"

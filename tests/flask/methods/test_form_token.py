@@ -112,12 +112,12 @@ def test_the_store_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "t.sqlite3"
     store = _store(path)
     tokens = [store.issue("b", "c", at=NOW + timedelta(seconds=i)) for i in range(5)]
-    with Database(stores.versioned(path)).connect() as connection:
+    with Database(path).connect() as connection:
         assert connection.execute("SELECT count(*) FROM form_token").fetchone()[0] == 3
     with pytest.raises(ChallengeUnknown):
         store.take(tokens[1], "b", at=NOW)
     store.issue("b", "c", at=NOW + timedelta(hours=1))
-    with Database(stores.versioned(path)).connect() as connection:
+    with Database(path).connect() as connection:
         assert connection.execute("SELECT count(*) FROM form_token").fetchone()[0] == 1
 
 
