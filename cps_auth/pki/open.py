@@ -8,7 +8,6 @@ from pathlib import Path
 from cps_auth.pki.chain.trust_store import PRODUCTION_FOLDERS
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
 from cps_auth.pki.revocation.policy import REQUIRE, RevocationPolicy
-from cps_auth.pki.upkeep.fetch import OnlineOcsp
 
 
 def open_judge(
@@ -35,7 +34,10 @@ def open_judge(
     policy = RevocationPolicy.grace(grace_hours) if grace_hours else REQUIRE
     policy = replace(policy, nonce_required=nonce_required)
     judge = folder_judge(folder, policy=policy) if folder else production_judge(policy=policy)
-    judge.ocsp = OnlineOcsp(judge.trust) if ask_responders else None
+    if ask_responders:  # 3 MB of HTTP and TLS that a daemon without responders never uses
+        from cps_auth.pki.upkeep.fetch import OnlineOcsp
+
+        judge.ocsp = OnlineOcsp(judge.trust)
     return judge
 
 

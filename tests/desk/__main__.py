@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.desk import pulls
+from tests.desk import promises, pulls, speed, week
 from tests.desk.booted import CHECKOUT, Desk, Table
 
 _PAGE = CHECKOUT / "docs/appendix/desks.md"
@@ -24,16 +24,29 @@ def main() -> int:
     parser.add_argument("desktop", choices=("gnome", "kde"))
     parser.add_argument("--deb", type=Path, required=True, help="made by ./dev deb on its release")
     parser.add_argument("--pulls", type=int, metavar="COUNT", help="only these")
+    parser.add_argument("--week", type=int, metavar="CYCLES", help="only a week, so many a day")
+    parser.add_argument("--speed", type=int, metavar="COUNT", help="only how long it takes")
+    parser.add_argument("--minutes", type=float, default=10, help="of a required card that is out")
+    parser.add_argument("--igc", type=Path, help="a fake IGC-Santé; a new one by default")
     parser.add_argument("--page", type=Path, default=_PAGE, help="where the rows are written")
     given = parser.parse_args()
-    with Desk(given.root.resolve(), given.desktop) as desk:
+    with Desk(given.root.resolve(), given.desktop, given.igc) as desk:
         desk.prepare()
         desk.install(given.deb)
         desk.put_card()
         desk.set_up()
         desk.follow()
-        table = Table(given.page, "## Pulls within half a second of the code")
-        return 1 if pulls.run(desk, table, given.pulls) else 0
+        if given.pulls is not None:
+            table = Table(given.page, "## Pulls within half a second of the code")
+            return 1 if pulls.run(desk, table, given.pulls) else 0
+        if given.speed is not None:
+            table = Table(given.page, "## How long it takes")
+            return 1 if speed.run(desk, table, given.speed) else 0
+        if given.week is not None:
+            table = Table(given.page, "## A week")
+            return 1 if week.run(desk, table, given.deb, given.week) else 0
+        table = Table(given.page, "## What is promised")
+        return 1 if promises.run(desk, table, given.deb, given.minutes) else 0
 
 
 if __name__ == "__main__":

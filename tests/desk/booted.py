@@ -40,6 +40,8 @@ int nanosleep(const struct timespec *wanted, struct timespec *left) {
 _WAKE = "(() => { Main.screenShield._dialog?._showPrompt(); return 1 })()"
 _ASKS = """(() => { const p = Main.screenShield._dialog?._authPrompt;
   return !!p && p._entry.visible && p._entry.reactive && p._entry.hint_text != '' })()"""
+_SAYS = """(() => { const p = Main.screenShield._dialog?._authPrompt;
+  return p ? [p._message.text, p._entry.hint_text] : [] })()"""
 _TYPE = """(() => { const b = global.stage.get_context?.()?.get_backend?.()
     ?? imports.gi.Clutter.get_default_backend();
   global.desk ??= b.get_default_seat().create_virtual_device(1);
@@ -62,11 +64,11 @@ systemctl restart pcscd
 class Desk:
     """A booted desk, the cards in its reader, and what logind says of its session."""
 
-    def __init__(self, root: Path, desktop: str) -> None:
+    def __init__(self, root: Path, desktop: str, igc: Path | None = None) -> None:
         self.root, self.desktop = root, desktop
         self.name = root.name
         self.scratch = Path(tempfile.mkdtemp(prefix=f"desk-{root.name}-"))
-        self.igc = self.scratch / "igc"
+        self.igc = igc or self.scratch / "igc"
         self._init = Path(f"{root}.pid").read_text().strip()
         self._card: subprocess.Popen[bytes] | None = None
         self._followers: list[subprocess.Popen[bytes]] = []
@@ -81,9 +83,7 @@ class Desk:
         _trace: TracebackType | None,
     ) -> None:
         self.take_card()
-        for process in self._followers:
-            process.terminate()
-            process.wait(20)
+        self._unfollow()
 
     # What runs on it
 
@@ -129,7 +129,8 @@ class Desk:
 
     def prepare(self) -> None:
         """Take away what an earlier run left; a reader as prompt as a USB one; authorities."""
-        self._mocks("pki", str(self.igc))
+        if not self.igc.exists():
+            self._mocks("pki", str(self.igc))
         subprocess.run(["rm", "-rf", f"{self.root}{IGC}"], check=True)
         subprocess.run(["cp", "-rT", str(self.igc), f"{self.root}{IGC}"], check=True)
         self.run("rm", "-rf", f"{IGC}/authorities", f"{IGC}/personas")
@@ -184,6 +185,7 @@ class Desk:
 
     def follow(self) -> None:
         """Open a session by password, and write down what the daemon and logind say from now."""
+        self._unfollow()
         self.verb("session", self.desktop)
         sessions = self.run("loginctl", "list-sessions", "--no-legend").splitlines()
         self.session_id = next(row.split()[0] for row in sessions if f"{USER} seat0" in row)
@@ -197,11 +199,17 @@ class Desk:
         self._follow("log", "journalctl", "-fn", "0", "-o", "json", "-u", "cps-auth")
         time.sleep(0.5)
 
+    def _unfollow(self) -> None:
+        for process in self._followers:
+            process.terminate()
+            process.wait(20)
+        self._followers.clear()
+
     def _busctl(self, verb: str, *words: str) -> str:
         return self.run("busctl", "--json=short", verb, "org.freedesktop.login1", *words)
 
     def _follow(self, name: str, *words: str) -> None:
-        with (self.scratch / name).open("wb") as out:
+        with (self.scratch / name).open("ab") as out:
             self._followers.append(subprocess.Popen(self.command(*words), stdout=out, stderr=out))
 
     def hints(self, since_s: float = 0) -> list[tuple[float, bool]]:
@@ -281,7 +289,7 @@ class Desk:
 
     def says(self) -> str:
         """Return what GNOME's dialog shows."""
-        return self.verb("lock-state", check=False)
+        return self.shell(_SAYS) if self.desktop == "gnome" else ""
 
     # What is known of it
 
