@@ -51,11 +51,12 @@ def _release(options: argparse.Namespace) -> int:
         if missing:
             raise NotReleasable("places are not filled in")
         _tag(changed, options.version)
+    commit = _git("rev-parse", "HEAD").strip()  # whatever else happens in the checkout meanwhile
     out: Path = options.out / options.version
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
-        first = _build(Path(folder) / "first", changed, epoch_s, options)
+        first = _build(Path(folder) / "first", commit, changed, epoch_s, options)
         if not options.once:
-            second = _build(Path(folder) / "second", changed, epoch_s, options)
+            second = _build(Path(folder) / "second", commit, changed, epoch_s, options)
             if unlike := differences(first, second):
                 raise NotReleasable(f"two builds differ: {', '.join(unlike)}")
             print("Built twice: byte for byte the same.")
@@ -72,13 +73,17 @@ def _release(options: argparse.Namespace) -> int:
 
 
 def _build(
-    folder: Path, changed: dict[str, str], epoch_s: int, options: argparse.Namespace
+    folder: Path,
+    commit: str,
+    changed: dict[str, str],
+    epoch_s: int,
+    options: argparse.Namespace,
 ) -> Path:
-    """Export what is committed, stamp it, build it; return where the archives are."""
+    """Export a commit, stamp it, build it; return where the archives are."""
     source, out = folder / "cps-auth", folder / "out"
     out.mkdir(parents=True)
     archive = subprocess.run(
-        ["git", "archive", "--format=tar", "HEAD"], cwd=ROOT, check=True, capture_output=True
+        ["git", "archive", "--format=tar", commit], cwd=ROOT, check=True, capture_output=True
     )
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
         tar.extractall(source, filter="data")
