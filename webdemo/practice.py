@@ -39,6 +39,7 @@ class Patient:
     born: date
     town: str
     phone: str
+    is_woman: bool
     allergies: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     treatments: tuple[Treatment, ...] = ()
@@ -89,6 +90,7 @@ _PATIENTS = (
         date(1948, 3, 14),
         "Saint-Aubin",
         "01 99 00 12 41",
+        is_woman=True,
         allergies=("Pénicilline",),
         conditions=("Hypertension artérielle", "Arthrose du genou droit"),
         treatments=(
@@ -99,14 +101,14 @@ _PATIENTS = (
             Visit(
                 34,
                 "Contrôle de la tension",
-                "136/82 au repos. Bien tolérée, pas d'œdème. Poursuite.",
+                "136/82 au repos. Bien tolérée, pas d’œdème. Poursuite.",
             ),
             Visit(
                 97,
                 "Gonalgie",
-                "Douleur mécanique, pas d'épanchement. Kinésithérapie, dix séances.",
+                "Douleur mécanique, pas d’épanchement. Kinésithérapie, dix séances.",
             ),
-            Visit(212, "Vaccination", "Grippe, bras gauche. Bien supportée."),
+            Visit(212, "Vaccination", "Rappel dTP, bras gauche. Bien supporté."),
         ),
         systolic=(158, 152, 149, 144, 141, 138, 136),
     ),
@@ -117,14 +119,15 @@ _PATIENTS = (
         date(1979, 11, 2),
         "Les Tilleuls",
         "01 99 00 45 07",
+        is_woman=False,
         conditions=("Diabète de type 2",),
         treatments=(
             Treatment("Metformine 850 mg", "1 matin et soir, au repas", "Glycémie"),
             Treatment("Atorvastatine 20 mg", "1 le soir", "Cholestérol"),
         ),
         visits=(
-            Visit(21, "Suivi du diabète", "HbA1c 6,8 %. Pieds sans lésion. Fond d'œil à prévoir."),
-            Visit(118, "Suivi du diabète", "HbA1c 7,4 %. Marche trois fois par semaine."),
+            Visit(21, "Suivi du diabète", "HbA1c 6,8 %. Pieds sans lésion. Fond d’œil à prévoir."),
+            Visit(118, "Suivi du diabète", "HbA1c 7,4 %. Marche trois fois par semaine."),
         ),
         systolic=(134, 131, 135, 130, 128, 127),
     ),
@@ -135,11 +138,12 @@ _PATIENTS = (
         date(2021, 6, 9),
         "Saint-Aubin",
         "01 99 00 33 18",
+        is_woman=True,
         conditions=("Eczéma atopique",),
         treatments=(Treatment("Émollient", "matin et soir", "Peau"),),
         visits=(
             Visit(9, "Fièvre", "38,4 °C, rhinopharyngite. Surveillance, revoir à 48 h."),
-            Visit(160, "Visite des 4 ans", "Croissance régulière, vue et audition normales."),
+            Visit(160, "Examen de suivi", "Croissance régulière, vue et audition normales."),
         ),
     ),
     Patient(
@@ -149,7 +153,8 @@ _PATIENTS = (
         date(1962, 1, 27),
         "Montreuil-le-Vieux",
         "01 99 00 70 70",
-        allergies=("Iode", "Latex"),
+        is_woman=False,
+        allergies=("Latex",),
         conditions=("Fibrillation auriculaire",),
         treatments=(
             Treatment("Apixaban 5 mg", "1 matin et soir", "Anticoagulant"),
@@ -157,7 +162,7 @@ _PATIENTS = (
         ),
         visits=(
             Visit(14, "Résultats", "Créatinine stable à 88 µmol/l. Même dose."),
-            Visit(76, "Palpitations", "ECG : fibrillation, 92/min. Avis cardiologique demandé."),
+            Visit(76, "Palpitations", "ECG : fibrillation, 92/min. Avis cardiologique demandé."),
         ),
         systolic=(142, 139, 145, 137, 133, 131, 132, 129),
     ),
@@ -168,7 +173,8 @@ _PATIENTS = (
         date(1994, 8, 19),
         "Les Tilleuls",
         "01 99 00 28 94",
-        visits=(Visit(45, "Certificat", "Examen normal. Apte à la course à pied."),),
+        is_woman=True,
+        visits=(Visit(45, "Certificat", "Examen normal. Pas de contre-indication à la course."),),
         systolic=(112, 115, 114),
     ),
     Patient(
@@ -178,10 +184,11 @@ _PATIENTS = (
         date(1937, 12, 5),
         "Saint-Aubin",
         "01 99 00 19 37",
+        is_woman=False,
         allergies=("Aspirine",),
         conditions=("Insuffisance cardiaque", "Surdité appareillée"),
         treatments=(
-            Treatment("Furosémide 40 mg", "1 le matin", "Rétention d'eau"),
+            Treatment("Furosémide 40 mg", "1 le matin", "Rétention d’eau"),
             Treatment("Ramipril 5 mg", "1 le soir", "Cœur"),
         ),
         visits=(Visit(6, "Visite à domicile", "Poids 71,2 kg, chevilles fines. Poursuite."),),
@@ -242,10 +249,18 @@ _MONTHS = {
 
 
 def long_date(day: date, language: str) -> str:
-    """Return a date as it is spoken, such as "jeudi 27 novembre"."""
-    return f"{_DAYS[language][day.weekday()]} {day.day} {_MONTHS[language][day.month - 1]}"
+    """Return a date as it is spoken, such as "mardi 1er décembre"."""
+    return f"{_DAYS[language][day.weekday()]} {_day(day, language)} {_month(day, language)}"
 
 
 def short_date(day: date, language: str) -> str:
-    """Return a date for a list, such as "24 oct. 2026"."""
-    return f"{day.day} {_MONTHS[language][day.month - 1]} {day.year}"
+    """Return a date for a list, such as "24 octobre 2026"."""
+    return f"{_day(day, language)} {_month(day, language)} {day.year}"
+
+
+def _day(day: date, language: str) -> str:
+    return "1er" if day.day == 1 and language == "fr" else str(day.day)
+
+
+def _month(day: date, language: str) -> str:
+    return _MONTHS[language][day.month - 1]

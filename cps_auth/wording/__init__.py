@@ -48,7 +48,7 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     **PROVIDER_WORDS,
     e.ReaderServiceLost: (
         _("The smart card service of this computer does not answer."),
-        _("Wait a few seconds; if nothing changes, restart the computer or start pcscd."),
+        _("Wait a few seconds; if nothing changes, restart the computer or call who runs it."),
     ),
     e.ReaderServiceRefused: (
         _("The smart card service of this computer does not let this program use the reader."),
@@ -148,7 +148,10 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     ),
     e.UntrustedIssuer: (
         _("The card was not issued by an authority that is trusted here."),
-        _("Use a real CPS card. A test card needs a computer that is set up for test cards."),
+        _(
+            "Use a real CPS card. If it is one, this computer may lack its authority: call the"
+            " person who looks after it (cps-auth trust update)."
+        ),
     ),
     e.WrongPurpose: (
         _("This card's certificate is not made for logging in here."),
@@ -179,7 +182,7 @@ _WORDS: Mapping[type[e.CpsAuthError], tuple[str, str]] = {
     ),
     e.HolderNotAllowed: (
         _("The card is valid, and its holder has no access here."),
-        _("Use your own card, or ask for an access."),
+        _("Use your own card, or ask for access."),
     ),
     e.PeerNotAllowed: (
         _("This program or computer is not allowed to ask for a login."),

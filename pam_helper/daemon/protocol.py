@@ -163,7 +163,8 @@ def decode_request(unverified_line: bytes) -> Request:
 
 def _printable(text: str) -> str:
     """Return text that is one line and moves nobody's cursor."""
-    return "".join(character for character in text if character.isprintable())
+    shown = (one for one in text if one.isprintable() or one == "\N{NO-BREAK SPACE}")
+    return "".join(shown)  # French has a no-break space before a colon
 
 
 @dataclass(slots=True)

@@ -116,7 +116,7 @@ def test_free_objects_are_shown_when_asked_for(run, readers, igc: FakeIgcSante) 
     shown = json.loads(run("show", "--json", "--objects").stdout)["objects"]
     assert {"label": "CPS_DATA", "unverified_hex": "00" * 128} in shown
     words = run("show", "--objects", language="fr_FR.UTF-8").stdout
-    assert "Objet de données : CPS_DATA, 128 octets" in words
+    assert "Objet de données : CPS_DATA, 128 octets" in words
 
 
 def test_a_watcher_that_ended_is_no_success(run, readers: VirtualReaders, monkeypatch) -> None:

@@ -106,7 +106,7 @@ def test_every_link_is_looked_at_and_nothing_is_said_twice() -> None:
         ("last", True),
     ]
     assert "cartes à puce" in findings[1].text
-    assert findings[2].text == "pour la même raison que : readers"
+    assert findings[2].text == "pour la même raison que : readers"
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def test_status_says_what_to_do(igc: FakeIgcSante, folder: Path) -> None:
     shown = _run("status", "--trust", str(folder), language="fr_FR.UTF-8")
     assert shown.exit_code == REVOCATION_UNKNOWN
     assert "trop ancienne, connectez le poste" in shown.output
-    assert "aucune liste d'opposition utilisable, no-crl" in shown.output
-    assert "valable jusqu'au" in shown.output
+    assert "aucune liste d’opposition utilisable, no-crl" in shown.output
+    assert "valable jusqu’au" in shown.output
 
 
 def test_import_of_lists_into_a_trust_folder(igc: FakeIgcSante, folder: Path) -> None:
