@@ -21,11 +21,13 @@ import pytest
 from cps_auth.audit.head import journal_files
 from cps_auth.audit.journal import AuditJournal
 from cps_auth.card.open import open_cards
+from cps_auth.card.port import Card
 from cps_auth.cli.diagnostics import Finding, look_at
 from cps_auth.cli.doctor.command import Surroundings, doctor_links
 from cps_auth.cli.doctor.remedies import REMEDIES, cause_of
 from cps_auth.config import PamSettings, Settings, read_settings
-from cps_auth.errors import CardMisbehaved, ConfigurationError
+from cps_auth.errors import CardMisbehaved, ConfigurationError, ReaderServiceLost
+from cps_auth.model import ReaderState
 from cps_auth.pki.judge import Judge
 from cps_auth.pki.open import open_judge
 from hardware_mocks.card.virtual_card import VirtualCard
@@ -542,3 +544,24 @@ def _assert_first(practice: Practice, link: str, cause: str) -> None:
     assert first.error is not None
     assert (first.link, cause_of(first.error)) == (link, cause)
     assert REMEDIES[cause].next
+
+
+def test_a_reader_service_that_hangs_is_waited_for_once(practice: Practice) -> None:
+    """Every link that needs it says so; only the first one waited for an answer."""
+    asked = []
+
+    class Hung:
+        """Readers whose service is stopped."""
+
+        def readers(self) -> tuple[ReaderState, ...]:
+            asked.append("readers")
+            raise ReaderServiceLost("pcscd does not answer", "no-answer")
+
+        def open_card(self, reader: str | None = None) -> Card:
+            asked.append(reader)
+            raise ReaderServiceLost("pcscd does not answer", "no-answer")
+
+    practice.change(cards=Hung)
+    broken = {found.link for found in practice.findings() if found.error}
+    assert {"pcscd", "readers", "card"} <= broken
+    assert asked == ["readers"]

@@ -26,7 +26,7 @@ from cps_auth.cli.doctor.web import reads_cards_here, web_links
 from cps_auth.cli.errors import now, surface
 from cps_auth.cli.options import Options, card_options_despite_settings
 from cps_auth.config import CONFIG_PATH, Settings
-from cps_auth.errors import ConfigurationError
+from cps_auth.errors import ConfigurationError, ReaderServiceLost
 from cps_auth.exit_codes import EXIT_CODES
 from cps_auth.pki.judge import Judge
 from cps_auth.wording import translations
@@ -117,18 +117,27 @@ def doctor_links(around: Surroundings) -> Links:
 
 
 def _card_links(around: Surroundings) -> Links:
-    language, reader = around.language, around.reader
+    language, reader, silent = around.language, around.reader, list[ReaderServiceLost]()
+
+    def look_at_pcscd() -> str:
+        try:
+            return find_pcscd(around.cards(), language)
+        except ReaderServiceLost as lost:
+            silent.extend([lost] if lost.cause == "no-answer" else [])
+            raise
+
+    def cards() -> CardSource:
+        if silent:  # asked again it would be waited for again
+            raise silent[0]
+        return around.cards()
+
     return {
         "usb": lambda: find_usb(language, around.usb, around.drivers),
-        "pcscd": lambda: find_pcscd(around.cards(), language),
-        "readers": lambda: find_readers(
-            around.cards(), reader, language, around.usb, around.drivers
-        ),
+        "pcscd": look_at_pcscd,
+        "readers": lambda: find_readers(cards(), reader, language, around.usb, around.drivers),
         "trust": lambda: around.judge().trust.name,
         "lists": lambda: find_lists(around.judge(), language, at=around.clock()),
-        "card": lambda: find_card(
-            around.cards(), reader, around.judge(), language, at=around.clock()
-        ),
+        "card": lambda: find_card(cards(), reader, around.judge(), language, at=around.clock()),
     }
 
 
