@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +19,13 @@ from cryptography.exceptions import InvalidKey, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from cps_auth.errors import ConfigurationError
-from cps_auth.files import locked_for_update, read_protected, write_protected
+from cps_auth.files import (
+    as_configuration_error,
+    locked_for_update,
+    make_folder,
+    read_protected,
+    write_protected,
+)
 from pam_helper.daemon.protocol import CODE_CHARACTERS
 
 CODES_PATH = Path("/var/lib/cps-auth/codes.json")
@@ -83,8 +91,7 @@ class OneTimeCodes:
             raise ConfigurationError(f"a one-time code lives for at most {MAX_LIFETIME}")
         code = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))
         hashed = _hash(bytearray(code, "ascii"))
-        self._make_folder()
-        with locked_for_update(self._path):
+        with self._locked():
             kept = [stored for stored in self._read() if stored.is_live(at)]
             if sum(stored.account == account for stored in kept) >= MAX_PER_ACCOUNT:
                 raise ConfigurationError(f"{account} has {MAX_PER_ACCOUNT} unused one-time codes")
@@ -110,8 +117,7 @@ class OneTimeCodes:
         Raises:
             ConfigurationError: the file cannot be read or written; the code is not accepted.
         """
-        self._make_folder()
-        with locked_for_update(self._path):
+        with self._locked():
             stored = self._read()
             live = [one for one in stored if one.account == account and one.is_live(at)]
             used = next((one for one in live if one.is_of(code)), None)
@@ -126,8 +132,7 @@ class OneTimeCodes:
         Raises:
             ConfigurationError
         """
-        self._make_folder()
-        with locked_for_update(self._path):
+        with self._locked():
             stored = self._read()
             kept = [one for one in stored if one.account != account]
             self._write(kept)
@@ -145,11 +150,12 @@ class OneTimeCodes:
     def _write(self, codes: list[StoredCode]) -> None:
         write_protected(self._path, msgspec.json.encode(codes))
 
-    def _make_folder(self) -> None:
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"{self._path}: {error.strerror}") from None
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with as_configuration_error(self._path):
+            make_folder(self._path.parent)  # the file in it is root's alone
+        with locked_for_update(self._path):
+            yield
 
 
 def _hash(code: bytearray) -> str:

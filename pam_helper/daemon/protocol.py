@@ -13,7 +13,7 @@ write a client; this module is what the daemon does.
 `ask` and `require` (no password counts) return the one question to put to the person; `verify`
 logs in with the PIN, `last` does so on the last attempt too, `code` with a one-time code of the
 administrator. NEXT says what an answer to the question is for. The one reply that opens a session
-is `VERIFIED_LINE`, byte for byte; a client compares it whole. A client keeps its side open until
+is `VERIFIED`, byte for byte; a client compares it whole. A client keeps its side open until
 it has the reply: one that has closed or half-closed is gone, and its PIN is dropped.
 `ask` and `require` are answered at once by the reply to `ping`, and by their own behind it.
 """
@@ -131,7 +131,6 @@ class Reply:
 
 
 VERIFIED = Reply("PAM_SUCCESS", "verified")
-VERIFIED_LINE = b"PAM_SUCCESS verified - -\n"
 ALIVE = Reply("PAM_AUTHINFO_UNAVAIL", "alive")
 """The answer to `ping`: whoever takes it for the answer to something else is refused."""
 

@@ -20,6 +20,7 @@ from cps_auth.card.open import open_cards
 from cps_auth.card.port import CardSource
 from cps_auth.config import CONFIG_PATH, Settings, read_settings
 from cps_auth.errors import ConfigurationError
+from cps_auth.files import as_configuration_error, make_folder
 from cps_auth.main_thread import MainThreadQueue
 from pam_helper.accounts.accounts import ACCOUNTS_PATH
 from pam_helper.accounts.one_time_codes import CODES_PATH, OneTimeCodes
@@ -86,7 +87,8 @@ def run(options: DaemonOptions) -> None:
     _forbid_core_dumps()
     with MainThreadQueue[str]() as stop, ExitStack() as closing:
         _stop_on_signals(stop)
-        _make_folder(options.state)
+        with as_configuration_error(options.state):
+            make_folder(options.state)
         upgraded = options.state / UPGRADED_FILE
         upgraded.unlink(missing_ok=True)  # this is the new one
         listening = _listening(options.socket, closing)
@@ -208,16 +210,8 @@ def _stop_on_signals(stop: MainThreadQueue[str]) -> None:
     signal.signal(signal.SIGINT, asked)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{folder}: {error.strerror}") from None
-
-
 def _forbid_core_dumps() -> None:
     """Keep a PIN that is in memory for a moment out of a file."""
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cps_auth.errors import ConfigurationError, PeerNotAllowed
-from cps_auth.files import ownership_fault
+from cps_auth.files import make_folder, ownership_fault
 from pam_helper.daemon.protocol import Peer, peer_of
 
 AT_ONCE_PER_USER = 4
@@ -38,8 +38,10 @@ def listen(path: Path) -> socket.socket:
         ConfigurationError: another daemon answers there, or the place is unusable.
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _check_folder(path.parent)
+        make_folder(path.parent)
+        # Nobody else may put a socket of their own there.
+        if fault := ownership_fault(path.parent.stat()):
+            raise ConfigurationError(f"{path.parent}: {fault}")
         _remove_stale(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listening.bind(str(path))
@@ -48,12 +50,6 @@ def listen(path: Path) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
     return listening
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder in which another user could put a socket of their own."""
-    if fault := ownership_fault(folder.stat()):
-        raise ConfigurationError(f"{folder}: {fault}")
 
 
 def _remove_stale(path: Path) -> None:

@@ -25,8 +25,8 @@ from cps_auth.session_lock import LockEvent
 from pam_helper.locking.logind import (
     BUS_NAME,
     MANAGER,
-    PROPERTIES,
     SESSION,
+    SESSION_CHANGES,
     call,
     list_sessions,
     properties,
@@ -173,13 +173,7 @@ def _rules() -> tuple[MatchRule, ...]:
         MatchRule(**manager, member="PrepareForSleep"),
         MatchRule(**manager, member="SessionNew"),
         MatchRule(**manager, member="SessionRemoved"),
-        MatchRule(
-            type="signal",
-            sender=BUS_NAME,
-            interface=PROPERTIES,
-            member="PropertiesChanged",
-            path_namespace="/org/freedesktop/login1/session",
-        ),
+        SESSION_CHANGES,
         MatchRule(type="signal", member="NameOwnerChanged", sender="org.freedesktop.DBus"),
     )
 

@@ -36,7 +36,15 @@ MANAGER = DBusAddress(
     "/org/freedesktop/login1", bus_name=BUS_NAME, interface="org.freedesktop.login1.Manager"
 )
 SESSION = "org.freedesktop.login1.Session"
-PROPERTIES = "org.freedesktop.DBus.Properties"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+SESSION_CHANGES = MatchRule(
+    type="signal",
+    sender=BUS_NAME,
+    interface=_PROPERTIES,
+    member="PropertiesChanged",
+    path_namespace="/org/freedesktop/login1/session",
+)
+"""Changes of properties of all sessions."""
 _CALL_TIMEOUT_S = 1.0
 LOOK_AGAIN_S = 0.25
 """A hint whose signal was missed is read again after this long."""
@@ -198,16 +206,9 @@ def _is_over(bus: DBusConnection, session: DesktopSession) -> bool:
 @contextlib.contextmanager
 def property_changes(bus: DBusConnection) -> Iterator[deque[Message]]:
     """Subscribe to the property changes of sessions, before anything is asked of them."""
-    rule = MatchRule(
-        type="signal",
-        sender=BUS_NAME,
-        interface=PROPERTIES,
-        member="PropertiesChanged",
-        path_namespace="/org/freedesktop/login1/session",
-    )
-    call(bus, message_bus.AddMatch(rule))
+    call(bus, message_bus.AddMatch(SESSION_CHANGES))
     # The sender of a signal is a unique name, so the local filter must not name it.
-    here = MatchRule(type="signal", interface=PROPERTIES, member="PropertiesChanged")
+    here = MatchRule(type="signal", interface=_PROPERTIES, member="PropertiesChanged")
     with bus.filter(here, queue=deque(maxlen=64)) as changes:
         yield changes
 

@@ -14,7 +14,7 @@ import pytest
 
 from cps_auth.config import PamSettings
 from hardware_mocks.igc.fake_igc import FakeIgcSante
-from pam_helper.daemon.protocol import VERIFIED_LINE
+from pam_helper.daemon.protocol import VERIFIED, encode_reply
 from pam_helper.daemon.server import Server, listen
 from tests.pin_traces import pin_traces
 
@@ -27,7 +27,7 @@ def test_the_right_pin_is_verified(pc: CabinetPc) -> None:
     """The one reply that means yes comes byte for byte as the protocol says."""
     pc.insert("doctor")
     reply = pc.ask("verify", pin=PIN)
-    assert reply["raw"] == VERIFIED_LINE
+    assert reply["raw"] == encode_reply(VERIFIED)
 
 
 def test_the_next_daemon_takes_over_the_socket(pc_folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_last_attempt_is_used_only_by_its_own_request(pc: CabinetPc) -> None
     assert (reply["result"], reply["code"]) == ("PAM_MAXTRIES", "last-attempt")
     assert "type ! and then the code" in str(reply["lines"])
     assert card.pin_attempts_left == 1
-    assert pc.ask("last", pin=PIN)["raw"] == VERIFIED_LINE
+    assert pc.ask("last", pin=PIN)["raw"] == encode_reply(VERIFIED)
     assert card.pin_attempts_left == 3
 
 

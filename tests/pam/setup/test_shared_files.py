@@ -96,8 +96,9 @@ def test_a_polkit_rule_speaks_of_pcscd_alone(name: str) -> None:
 def test_pam_cps_speaks_the_daemons_protocol() -> None:
     """The constants that stand in both programs, by necessity, are the same."""
     source = (SHARE / "pam_cps/pam_cps.c").read_text()
-    assert protocol.encode_reply(protocol.VERIFIED) == protocol.VERIFIED_LINE
-    assert f'"{protocol.VERIFIED_LINE.decode().rstrip()}\\n"' in source
+    verified = b"PAM_SUCCESS verified - -\n"
+    assert protocol.encode_reply(protocol.VERIFIED) == verified
+    assert f'"{verified.decode().rstrip()}\\n"' in source
     assert f'SOCKET_PATH "{protocol.SOCKET_PATH}"' in source
     assert f"CODE_CHARACTERS {protocol.CODE_CHARACTERS}\n" in source
     assert f"PIN_DIGITS {protocol.PIN_DIGITS}\n" in source
