@@ -8,6 +8,7 @@ promises of docs/pam.md are gone through; the rows of docs/appendix/desks.md are
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--igc", type=Path, help="a fake IGC-Santé; a new one by default")
     parser.add_argument("--page", type=Path, default=_PAGE, help="where the rows are written")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # the card goes, too
     with Desk(given.root.resolve(), given.desktop, given.igc) as desk:
         desk.prepare()
         desk.install(given.deb)

@@ -201,7 +201,7 @@ class Desk:
 
     def _unfollow(self) -> None:
         for process in self._followers:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # nsenter's child, too
             process.wait(20)
         self._followers.clear()
 
@@ -210,7 +210,10 @@ class Desk:
 
     def _follow(self, name: str, *words: str) -> None:
         with (self.scratch / name).open("ab") as out:
-            self._followers.append(subprocess.Popen(self.command(*words), stdout=out, stderr=out))
+            follower = subprocess.Popen(
+                self.command(*words), stdout=out, stderr=out, start_new_session=True
+            )
+            self._followers.append(follower)
 
     def hints(self, since_s: float = 0) -> list[tuple[float, bool]]:
         """Return when LockedHint changed, and to what."""
