@@ -1,83 +1,64 @@
 """Pictures of the book: python -m tests.docs.pictures [FOLDER], docs/pictures by default.
 
-A real Chromium plays what the page for doctor and secretary tells, on the demo's virtual reader.
-Each picture is taken only after the words that the book quotes were seen on the screen.
+A real Chromium plays what the page for doctor and secretary tells, on the demo's virtual reader, as
+`tests.pictures` does for every page. Each picture is taken only after the words that the book
+quotes were seen on the screen.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from cps_auth.pki.judge import folder_judge
 from tests.docs.markdown import ROOT
-from webdemo.application import create_app, stop_app
-from webdemo.desk import VirtualDesk
+from tests.pictures import Walk, walks
 from webdemo.fake_pki import default_folder, fake_pki
-from webdemo.serve import bind_loopback, origin_of, serving
 
 FOLDER = ROOT / "docs/pictures"
 MAX_BYTES = 100_000
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+WIDTH, HEIGHT = 900, 740
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A browser, the application that it looks at, and the reader beside it."""
-
-    page: Page
-    origin: str
-    desk: VirtualDesk
-
-    def see(self, words: str) -> None:
-        """Wait until some words are on the page."""
-        expect(self.page.get_by_text(words).first).to_be_visible()
-
-    def type_pin(self, digits: str) -> None:
-        """Type a PIN and send it."""
-        self.page.locator("#cps-pin").fill(digits)
-        self.page.locator("form:has(#cps-pin) button").click()
+def _see(walk: Walk, words: str) -> None:
+    expect(walk.page.get_by_text(words).first).to_be_visible()
 
 
-def no_card(stage: Stage) -> None:
+def no_card(walk: Walk) -> None:
     """The way in, before a card is in the reader."""
-    stage.page.goto(stage.origin + "/")
-    stage.see("Insérez votre carte")
+    walk.open("/")
+    _see(walk, "Insérez votre carte")
 
 
-def pin(stage: Stage) -> None:
+def pin(walk: Walk) -> None:
     """The card was read: its holder is named, the code is asked for."""
-    stage.desk.insert("doctor")
-    stage.see("Camille LAVERGNE")
+    walk.desk.insert("doctor")
+    _see(walk, "Camille LAVERGNE")
 
 
-def wrong_pin(stage: Stage) -> None:
+def wrong_pin(walk: Walk) -> None:
     """A wrong code, and the attempts that are left."""
-    stage.type_pin("0000")
-    stage.see("2 essais restants")
+    walk.type_pin("0000")
+    _see(walk, "2 essais restants")
 
 
-def logged_in(stage: Stage) -> None:
+def logged_in(walk: Walk) -> None:
     """The application, open."""
-    stage.type_pin("1234")
-    expect(stage.page.locator("#cps-pin")).to_have_count(0)
-    stage.see("Camille LAVERGNE")
+    walk.type_pin("1234")
+    expect(walk.page.locator("#cps-pin")).to_have_count(0)
+    _see(walk, "Camille LAVERGNE")
 
 
-def card_pulled(stage: Stage) -> None:
+def card_pulled(walk: Walk) -> None:
     """What is left on the screen when the card was pulled."""
-    stage.desk.pull()
-    stage.see("Carte retirée, session fermée")
+    walk.desk.pull()
+    _see(walk, "Carte retirée, session fermée")
 
 
-SCENES: Mapping[str, Callable[[Stage], None]] = {
+SCENES: Mapping[str, Callable[[Walk], None]] = {
     "no-card": no_card,
     "pin": pin,
     "wrong-pin": wrong_pin,
@@ -87,29 +68,18 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
 """By the name of the picture; played in this order, in one go."""
 
 
-@contextmanager
-def stage(igc_folder: Path) -> Iterator[Stage]:
-    """Serve the demo on a free port and open a French browser beside it."""
-    desk = VirtualDesk(fake_pki(igc_folder))
-    with tempfile.TemporaryDirectory() as folder, bind_loopback(0) as listener:
-        origin = origin_of(listener)
-        config = {"CPS_ORIGIN": origin, "CPS_DATABASE": Path(folder) / "sessions.sqlite3"}
-        app = create_app(config, cards=desk.cards, judge=folder_judge(igc_folder))
-        with serving(listener, app, stop_app), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
-            page = browser.new_page(locale="fr-FR", viewport={"width": 900, "height": 740})
-            yield Stage(page, origin, desk)
-            browser.close()
-
-
-def take_pictures(folder: Path, igc_folder: Path) -> None:
-    """Play every scene, and keep what is on the screen at its end."""
+def take_pictures(folder: Path) -> None:
+    """Play every scene in French, and keep what is on the screen at its end."""
     folder.mkdir(parents=True, exist_ok=True)
-    with stage(igc_folder) as played:
+    expect.set_options(timeout=20_000)
+    kept = default_folder()
+    with walks(fake_pki(kept), folder_judge(kept)) as (french, _english):
+        french.begin()
+        french.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         for name, scene in SCENES.items():
-            scene(played)
-            played.page.screenshot(path=folder / f"{name}.png", animations="disabled")
+            scene(french)
+            french.page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
 
 if __name__ == "__main__":
-    take_pictures(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER, default_folder())
+    take_pictures(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
