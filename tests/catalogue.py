@@ -1,12 +1,14 @@
 """Keeps the French catalogue in step with the sources: python -m tests.catalogue [--check].
 
-Without an option it merges new sentences into the .po file and compiles the .mo file.
+Without an option it merges new sentences into the .po file, sets the French ones as in print, and
+compiles the .mo file.
 With --check it changes nothing and fails if either is out of date.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,26 @@ FOLDER = ROOT / "cps_auth/locale/fr/LC_MESSAGES"
 PO, MO = FOLDER / "cps_auth.po", FOLDER / "cps_auth.mo"
 NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # so that the same sentences give the same file
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")]
+
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Before ; ! ? too: consoles and Latin-1 have no narrow one (U+202F)."""
+KEYS = ("tapez ! puis",)
+"""What names a key of the keyboard, and is no punctuation."""
+
+
+def is_prompt(source: str) -> bool:
+    """Return whether a program waits behind this text, which others compare with what they know."""
+    return source.rstrip().endswith(":")
+
+
+def as_in_print(text: str) -> str:
+    """Set a French sentence as a printer does: no-break spaces, apostrophes."""
+    if any(key in text for key in KEYS):
+        return text
+    text = re.sub(r"[ \N{NARROW NO-BREAK SPACE}](?=[:;!?»](?:\s|$|[).,]))", NO_BREAK, text)
+    text = text.replace("« ", f"«{NO_BREAK}").replace("n° ", f"n°{NO_BREAK}")
+    return re.sub(r"(?<=\w)'(?=\w)", "’", text)
 
 
 def extract() -> Catalog:
@@ -40,6 +62,11 @@ def updated(template: Catalog) -> Catalog:
         catalogue = read_po(file, locale="fr")
     catalogue.update(template, no_fuzzy_matching=True)
     catalogue.obsolete.clear()
+    for message in catalogue:
+        source = message.id if isinstance(message.id, str) else message.id[0]
+        if source and not is_prompt(source):
+            texts = tuple(map(as_in_print, _strings(message.string)))
+            message.string = texts[0] if isinstance(message.id, str) else texts
     catalogue.header_comment = ""
     catalogue.revision_date = NO_DATE
     catalogue.msgid_bugs_address = catalogue.last_translator = catalogue.language_team = "-"

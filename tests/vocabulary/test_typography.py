@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from tests.catalogue import PO, ROOT, extract
-
-NO_BREAK = "\N{NO-BREAK SPACE}"
-"""Before ; ! ? too: consoles and Latin-1 have no narrow one (U+202F)."""
+from tests.catalogue import KEYS, NO_BREAK, PO, ROOT, as_in_print, extract, is_prompt
 
 FAULTS = {
     "an ordinary space before : ; ! ? »": r" [:;!?»](?=\s|$|[).,])",
@@ -24,13 +21,8 @@ FAULTS = {
     "an ordinary space after n°": r"n° ",
     "two spaces after a full stop": r"\.  ",
 }
-EXCEPT = ("tapez ! puis", "(xn--)")
-"""A key of the keyboard, a prefix of host names."""
-
-
-def is_prompt(source: str) -> bool:
-    """Return whether a program waits behind this text, which others compare with what they know."""
-    return source.rstrip().endswith(":")
+EXCEPT = (*KEYS, "(xn--)")
+"""Keys of the keyboard, a prefix of host names."""
 
 
 def french() -> Iterator[tuple[str, str]]:
@@ -98,3 +90,9 @@ def test_english_has_no_french_spaces(fault: str) -> None:
     texts = (text for id_ in sources for text in ((id_,) if isinstance(id_, str) else id_))
     wrong = [text for text in texts if re.search(fault, text.replace("type ! and", ""))]
     assert wrong == []
+
+
+def test_the_catalogue_sets_what_is_written_plainly() -> None:
+    """Who translates types plain spaces; `python -m tests.catalogue` does the rest."""
+    typed = "L'essai n° 4 : « oui » ; pourquoi ? Ici (ou là ?)."
+    assert not any(re.search(pattern, as_in_print(typed)) for pattern in FAULTS.values())
