@@ -7,8 +7,8 @@ screen saver says that the screen is open again, with 1 when nobody says so any 
 
 Any program of the user may own a screen saver's name. So whoever is asked to lock is asked by the
 connection that it has then, and its word counts only if its program is a locker that root has
-installed. A program that gets into such a locker (by a debugger, by LD_PRELOAD) cannot be told
-from it.
+installed. A program that is made to look like one (by a debugger, LD_PRELOAD, Cinnamon's title)
+cannot be told from it.
 
 Source: the Idle Inhibition Service draft of freedesktop.org (org.freedesktop.ScreenSaver), and
 the same three calls under the names of GNOME, MATE, Cinnamon and Xfce.
@@ -51,9 +51,11 @@ SAVERS = (
 OBEY_LOGIND = ("org.kde.screensaver", "org.gnome.Shell.ScreenShield")
 """Desktops that lock when logind says so. They are not told twice: KDE would die of it."""
 
-LOCKERS = re.compile(r"screen-?saver|screen-?lock|locker|gnome-shell|ksmserver|kwin")
+LOCKERS = re.compile(r"screen-?saver|screen-?lock|locker|gnome-shell|cinnamon|ksmserver|kwin")
 """In the name of every program that owns one of these names by right."""
-_PYTHON = re.compile(r"python3[.0-9]*")  # Cinnamon's locker is a script
+_PYTHON = re.compile(r"python3[.0-9]*")
+_SCRIPTS_TITLE = b"cinnamon-screensaver"
+"""Cinnamon's locker is a Python program, and shows this title in place of its command line."""
 
 _CALL_WITHIN_S = 1.0
 _LOOK_AGAIN_S = 0.05
@@ -124,15 +126,13 @@ def is_locker(pid: int | None) -> bool:
     shown = Path(f"/proc/{pid}/exe")
     try:
         program, status = shown.readlink(), shown.stat()
-        if _PYTHON.fullmatch(program.name):
-            words = shown.with_name("cmdline").read_bytes().split(b"\0")
-            program = Path(os.fsdecode(words[1]))
-            status = program.stat()
-    except (OSError, IndexError, ValueError):  # it is over, or shows us nothing
+        title = shown.with_name("cmdline").read_bytes().partition(b"\0")[0]
+    except OSError:  # it is over, or shows us nothing
         return False
-    is_roots = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     name = program.name.removesuffix(" (deleted)")  # by an upgrade
-    return is_roots and program.is_absolute() and LOCKERS.search(name) is not None
+    is_lockers = LOCKERS.search(name) or (_PYTHON.fullmatch(name) and title == _SCRIPTS_TITLE)
+    is_roots = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_roots and bool(is_lockers)
 
 
 def _present(bus: DBusConnection) -> Iterator[DBusAddress]:

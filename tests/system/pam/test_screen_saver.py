@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -39,37 +40,28 @@ def bus(tmp_path: Path) -> Iterator[str]:
         daemon.communicate(timeout=DEADLINE_S)
 
 
-LOCKER = "mate-screensaver"
-"""A script of this name that is root's is a locker: Cinnamon's is one, too."""
-SCRIPT = "import runpy\nrunpy.run_module('dbusmock', run_name='__main__')\n"
+PYTHON = Path("/usr/bin/python3").resolve()
+CINNAMONS = "cinnamon-screensaver"
+"""The title that Cinnamon's locker, a Python program, gives itself."""
 
 
-def _program(folder: Path, name: str = LOCKER, *, owner: int = 0) -> Path:
-    """Install a screen saver."""
-    if os.geteuid() != 0:
-        pytest.skip("what root has installed can be told apart by root only")
-    program = folder / name
-    program.write_text(SCRIPT)
-    program.chmod(0o755)
-    os.chown(program, owner, owner)
-    return program
-
-
-def _start(bus: str, *program: str) -> subprocess.Popen[bytes]:
+def _start(bus: str, title: str, program: Path) -> subprocess.Popen[bytes]:
+    """Start a screen saver."""
     return subprocess.Popen(
-        ["/usr/bin/python3", *program, NAME, PLACE, NAME],
-        env={"PATH": "/usr/bin", "DBUS_SESSION_BUS_ADDRESS": bus},
+        [title, "-m", "dbusmock", NAME, PLACE, NAME],
+        executable=program,
+        env={"PATH": "/usr/bin", "PYTHONHOME": "/usr", "DBUS_SESSION_BUS_ADDRESS": bus},
         stdout=subprocess.DEVNULL,
     )
 
 
 @pytest.fixture
-def saver(bus: str, tmp_path: Path) -> Iterator[Any]:
-    """Start a screen saver; its caller says what Lock does, and may bring a program."""
+def saver(bus: str) -> Iterator[Any]:
+    """Start a screen saver; its caller says what Lock does, and may bring another program."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(on_lock: str, *program: str) -> Any:
-        started.append(mock := _start(bus, *(program or (str(_program(tmp_path)),))))
+    def start(on_lock: str, title: str = CINNAMONS, program: Path = PYTHON) -> Any:
+        started.append(mock := _start(bus, title, program))
         deadline_s = time.monotonic() + DEADLINE_S
         methods = (("Lock", "", "", on_lock), ("GetActive", "", "b", "ret = self.active"))
         address = DBusAddress(PLACE, NAME, "org.freedesktop.DBus.Mock")
@@ -183,21 +175,37 @@ def test_one_that_does_not_is_not(bus: str, saver: Any, on_lock: str) -> None:
     assert not _locks(bus)
 
 
-@pytest.mark.parametrize("impostor", ["its-own-file", "another-name", "no-file"])
-def test_a_program_of_the_users_own_is_no_screen_saver(
-    bus: str, saver: Any, tmp_path: Path, impostor: str
-) -> None:
-    """It may own the name and say that the screen is covered: nobody has installed it."""
-    program = {
-        "its-own-file": lambda: (str(_program(tmp_path, owner=1000)),),
-        "another-name": lambda: (str(_program(tmp_path, "game")),),
-        "no-file": lambda: ("-m", "dbusmock"),
-    }[impostor]()
-    saver("self.active = True", *program)
+def test_a_program_that_is_no_locker_is_no_screen_saver(bus: str, saver: Any) -> None:
+    """It may own the name and say that the screen is covered."""
+    saver("self.active = True", "python3")
     assert not _locks(bus)
 
 
-def test_the_word_of_who_was_not_asked_does_not_count(bus: str, saver: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [PYTHON.name, "mate-screensaver"])
+def test_a_program_of_the_users_own_is_no_screen_saver(
+    bus: str, saver: Any, tmp_path: Path, name: str
+) -> None:
+    """Whatever it is called: root has not installed it."""
+    own = tmp_path / name
+    shutil.copy(PYTHON, own)
+    if os.geteuid() == 0:
+        os.chown(own, 1000, 1000)
+    saver("self.active = True", CINNAMONS, own)
+    assert not _locks(bus)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what is installed is root's")
+def test_a_locker_that_root_has_installed_is_believed_by_its_name(
+    bus: str, saver: Any, tmp_path: Path
+) -> None:
+    """MATE's, Xfce's, GNOME's and KDE's are programs of their own."""
+    installed = tmp_path / "mate-screensaver"
+    shutil.copy(PYTHON, installed)
+    saver("self.active = True", str(installed), installed)
+    assert _locks(bus)
+
+
+def test_the_word_of_who_was_not_asked_does_not_count(bus: str, saver: Any) -> None:
     """The locker that was asked dies, and another program takes its name and says yes."""
     asked = saver("")
     with open_dbus_connection(bus) as connection:
@@ -205,7 +213,7 @@ def test_the_word_of_who_was_not_asked_does_not_count(bus: str, saver: Any, tmp_
         locking = Locking(bus, within_s=5.0, waits=False)
         asked.kill()
         asked.wait(DEADLINE_S)
-        saver("", str(_program(tmp_path, "game")))
+        saver("", "python3")
         _say_active(bus)
         assert connection.send_and_get_reply(message_bus.GetNameOwner(NAME)).body != before
     assert not locking.is_covered()
