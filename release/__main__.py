@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tarfile
 import tempfile
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 from release.archives import SUMS, build, differences, sums
@@ -85,8 +83,8 @@ def _build(
     archive = subprocess.run(
         ["git", "archive", "--format=tar", commit], cwd=ROOT, check=True, capture_output=True
     )
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
-        tar.extractall(source, filter="data")
+    source.mkdir()
+    subprocess.run(["tar", "-x", "-C", source], input=archive.stdout, check=True)
     for name, text in changed.items():
         (source / name).write_text(text)
     build(source, out, epoch_s=epoch_s, with_deb=not options.without_deb)
