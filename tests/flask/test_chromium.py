@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, render_template_string, request
 from flask_login import login_required
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import APIResponse, Page, Route, expect, sync_playwright
 
 from cps_auth.flask import CpsLogin
 from cps_auth.pki.judge import Judge
@@ -108,6 +108,29 @@ def test_a_wrong_pin_is_explained_and_the_next_one_is_typed_by_hand(
     page.reload()
     expect(page.get_by_role("main")).to_be_visible()
     assert desk.card("doctor").pin_attempts_left == 2
+
+
+def test_a_logout_leads_where_its_answer_says(page: Page, origin: str, desk: VirtualDesk) -> None:
+    """The page hears that its session is over before the logout's slow answer, and waits for it."""
+    desk.insert("doctor")
+    page.goto(origin)
+    page.get_by_label("Les quatre chiffres du code porteur").fill("1234")
+    page.get_by_role("button", name="Se connecter").click()
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        held.append((route, route.fetch(max_redirects=0)))
+
+    asked: list[str] = []
+    page.route("**/cps/logout", hold)
+    page.locator("form[action$=logout] button").click(no_wait_after=True)
+    page.on("request", lambda sent: asked.append(sent.url) if held else None)
+    while sum(url.endswith("/cps/status") for url in asked) < 3:  # two were answered since then
+        page.wait_for_timeout(20)
+    ((route, answer),) = held
+    route.fulfill(response=answer)
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Session fermée")
+    expect(page.get_by_label("Les quatre chiffres du code porteur")).to_be_visible()
 
 
 def test_another_tab_notices_too(page: Page, origin: str, desk: VirtualDesk) -> None:

@@ -8,6 +8,7 @@
   const UNKNOWN = "unknown";
   const FIRST_RETRY_MS = 250;
   const LONGEST_RETRY_MS = 30000;
+  const SENT_MS = 20000; // so long is the answer to a form that was sent left to lead away
   const {page, status, login, closed, presence, renew, unknown} = document.currentScript.dataset;
   const openedAt = Date.now();
   const name = `cps-status ${status}`;
@@ -22,6 +23,7 @@
   let doubt;
   let cover;
   let leaving = false;
+  let sentAt = 0;
 
   const go = (url) => {
     leaving = true;
@@ -34,7 +36,10 @@
 
   const rules = {
     session(answer) {
-      if (answer.session !== "open") go(closed);
+      if (answer.session === "open") return;
+      // A logout's own answer may lead elsewhere: to another provider's logout, for one
+      if (Date.now() - sentAt < SENT_MS) hide();
+      else go(closed);
     },
     login(answer) {
       const formIsOld = renew > 0 && Date.now() - openedAt > renew * 1000 && pinIsEmpty();
@@ -153,6 +158,7 @@
       wake();
     }
   });
+  addEventListener("submit", () => (sentAt = Date.now()));
   addEventListener("pagehide", () => release());
   addEventListener("pageshow", (event) => {
     if (event.persisted) {
