@@ -63,6 +63,7 @@ ALLOWED = {
         "cps_auth.wording",
         "cps_auth.login",
         "cps_auth.pki.judge",
+        "cps_auth.pki.certificate.nomenclature",
         "cps_auth.pki.open",
         "cps_auth.pki.revocation.policy",
         "cps_auth.card.port",

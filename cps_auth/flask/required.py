@@ -14,11 +14,14 @@ from flask_login import current_user
 from cps_auth.errors import HolderNotAllowed
 from cps_auth.flask import audit
 from cps_auth.flask.guards.requests import opens_a_page
+from cps_auth.flask.http_errors import http_status
+from cps_auth.flask.pages.missing_right import explain_missing_right
 from cps_auth.flask.pages.redirects import this_page
 from cps_auth.flask.pages.refuse import answer_program, answer_refusal
 from cps_auth.flask.state import current_state
 from cps_auth.flask.user import CpsUser, cps_user
 from cps_auth.model import CardType
+from cps_auth.wording import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +62,8 @@ def cps_required(
             if user.has_to_choose and (exercice or professions is not None):
                 return _ask_which(user, professions)
             if not _is_allowed(user, professions, card_types):
-                return _refuse(user, "profession-or-card")
+                words = explain_missing_right(user.holder.practitioner, professions, card_types)
+                return _refuse(user, "profession-or-card", words)
             if card and not user.holder.proof.is_of_card:
                 return _ask_for_card(user)
             if max_age is not None and not _is_fresh(user, max_age):
@@ -107,10 +111,12 @@ def _ask_which(user: CpsUser, professions: Collection[str] | None) -> ResponseRe
     return redirect(url_for("cps.psc_exercice", next=this_page()), code=303)
 
 
-def _refuse(user: CpsUser, reason: str) -> ResponseReturnValue:
+def _refuse(user: CpsUser, reason: str, words: Explanation | None = None) -> ResponseReturnValue:
     refusal = HolderNotAllowed(reason=reason)
     audit.access_refused(refusal, user.session)
-    return answer_refusal(refusal)
+    if opens_a_page(request):
+        return answer_refusal(refusal, words)
+    return {"error": refusal.code, "reason": reason}, http_status(refusal)
 
 
 def _lead_to_login(**demand: Any) -> ResponseReturnValue:

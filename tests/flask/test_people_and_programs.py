@@ -79,6 +79,11 @@ def test_a_refused_profession_has_a_way_back(visitor: Visitor, desk: VirtualDesk
     page = visitor.get("/doctors?lang=fr")
     assert page.status_code == 403
     assert ">Revenir</a>" in page.text
+    assert "réservée à\N{NO-BREAK SPACE}: Médecin." in page.text
+    assert "Votre carte indique\N{NO-BREAK SPACE}: Infirmier." in page.text
+    told = visitor.get("/doctors", Accept="application/json")
+    assert told.json == {"error": "holder-not-allowed", "reason": "profession-or-card"}
+    assert told.status_code == 403
     assert 'href="?lang=en"' in page.text
 
 

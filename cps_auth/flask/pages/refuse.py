@@ -66,13 +66,18 @@ def answer_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
     return {"error": error.code}, http_status(error), _headers(error)
 
 
-def answer_refusal(error: CpsAuthError) -> ResponseReturnValue:
-    """Answer a refusal: with the one public message, unless it may be explained."""
+def answer_refusal(error: CpsAuthError, words: Explanation | None = None) -> ResponseReturnValue:
+    """Answer a refusal: with the one public message, unless it may be explained.
+
+    Args:
+        error: the reason.
+        words: to explain it with, where they are more than the error's own.
+    """
     if isinstance(error, StoreUnavailable):
         have_nobody()
     is_told = may_be_explained(error)
-    explanation = explain(error, current_language()) if is_told else _advice(error)
-    return _page(explanation), http_status(error), _headers(error)
+    known = explain(error, current_language()) if is_told else _advice(error)
+    return _page(words or known), http_status(error), _headers(error)
 
 
 def _advice(error: CpsAuthError) -> Explanation | None:
