@@ -106,7 +106,10 @@ class PcLinks:
     def is_set_up(self) -> bool:
         """Return whether the card was ever meant to open this PC's sessions."""
         files = (self.options.accounts, self.options.socket)
-        return any(file.exists() for file in files) or bool(profile.services_that_use_us(self.root))
+        # os.access: Path.exists raises where this user may not look into the folder
+        return any(os.access(file, os.F_OK, effective_ids=True) for file in files) or bool(
+            profile.services_that_use_us(self.root)
+        )
 
     def card_links(self) -> dict[str, Callable[[], str]]:
         """Return by name what looks at the links to the card, as the daemon reads it."""
@@ -151,7 +154,7 @@ class PcLinks:
 
     def _accounts(self) -> str:
         path = self.options.accounts
-        if os.geteuid() != 0 and not os.access(path, os.R_OK):
+        if os.geteuid() != 0 and not os.access(path, os.R_OK, effective_ids=True):
             return self._text(_ROOT_ONLY)
         named = {account for row in read_accounts(path).holder for account in row.accounts}
         if not named:
@@ -208,7 +211,7 @@ class PcLinks:
     def _journal(self) -> str:
         """Verify the audit journal."""
         folder = under(self.root, self.settings.audit.path)
-        if os.geteuid() != 0 and not os.access(folder, os.R_OK | os.X_OK):
+        if os.geteuid() != 0 and not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
             return self._text(_ROOT_ONLY)
         with as_configuration_error(folder):
             verified = verify_journal(folder)

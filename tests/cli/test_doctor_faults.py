@@ -565,3 +565,13 @@ def test_a_reader_service_that_hangs_is_waited_for_once(practice: Practice) -> N
     broken = {found.link for found in practice.findings() if found.error}
     assert {"pcscd", "readers", "card"} <= broken
     assert asked == ["readers"]
+
+
+@as_root
+def test_a_closed_folder_of_settings_is_no_traceback(practice: Practice) -> None:
+    """As a practitioner who may not look into /etc/cps-auth at all."""
+    (practice.root / "etc/cps-auth").chmod(0o700)
+    with _nobody():
+        links = {found.link: found.ok for found in practice.findings()}
+    assert links["accounts"]
+    assert links["journal"]
