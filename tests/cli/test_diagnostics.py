@@ -115,7 +115,7 @@ def test_every_link_is_looked_at_and_nothing_is_said_twice() -> None:
         (timedelta(days=3, seconds=1), None),
         (timedelta(days=3), "encore 3 jours"),
         (timedelta(days=1, hours=23), "encore 1 jour\u00a0:"),
-        (timedelta(hours=23, minutes=59), "encore 23 h"),
+        (timedelta(hours=23, minutes=59), "encore 23\u00a0h"),
         (timedelta(0), "échues"),
         (timedelta(days=-9), "échues"),
     ],

@@ -39,9 +39,9 @@ _MARKS = {"present": "✓", "absent": "✗", "cannot-tell": "?"}
     help="Write one page in French, to be printed for the practice's file.",
 )
 def posture(as_json: bool, html: Path | None) -> None:
-    """Look at the six security measures asked of a practice, as far as this PC can tell.
+    """Look at the six security measures asked of a practice, on this PC.
 
-    Root sees more. Exit code 0 only if every measure is present.
+    What it cannot tell is no yes; root sees more. Exit code 0 only if every measure is present.
     """
     with surface(as_json), pc_side(as_json):
         from pam_helper.posture.facts import Facts, run_tool
