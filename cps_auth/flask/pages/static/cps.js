@@ -158,7 +158,9 @@
       wake();
     }
   });
-  addEventListener("submit", () => (sentAt = Date.now()));
+  addEventListener("submit", (event) => {
+    if (!event.defaultPrevented) sentAt = Date.now();
+  });
   addEventListener("pagehide", () => release());
   addEventListener("pageshow", (event) => {
     if (event.persisted) {
