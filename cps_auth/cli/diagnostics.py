@@ -17,7 +17,8 @@ from cps_auth.cli.report import reader_line
 from cps_auth.errors import CpsAuthError, LastAttempt, NoReader, PinBlocked, RevocationUnknown
 from cps_auth.login.verify import show_holder
 from cps_auth.pki.judge import Judge
-from cps_auth.pki.upkeep.status import ENDS_SOON, crls_status
+from cps_auth.pki.revocation.crl_header import CrlProblem
+from cps_auth.pki.upkeep.status import ENDS_SOON, CrlStatus, crls_status
 from cps_auth.wording import attempts_left_text, explain, translations
 
 
@@ -151,17 +152,24 @@ def find_lists(judge: Judge, language: str, *, at: datetime) -> str:
     """Describe the age of the oldest revocation list, and warn where one ends soon.
 
     Raises:
-        RevocationUnknown: an authority has no list that is current.
+        RevocationUnknown: an authority has no list that is current, or still accepted offline.
     """
     rows = crls_status(judge.trust, judge.crls, at=at)
     for row in rows:
-        if row.doubt is not None:
+        if row.doubt is not None and not _is_in_grace(row, judge, at):
             raise RevocationUnknown("", row.doubt, row.next_update, row.issuer)
     oldest_s = max((row.age_s or 0 for row in rows), default=0)
     text = translations(language).gettext("{count} lists, the oldest {age} h old")
     ends = min((row.next_update for row in rows if row.ends_soon and row.next_update), default=None)
     warning = None if ends is None else lists_end_text(ends, at, language)
     return " ".join(filter(None, (text.format(count=len(rows), age=oldest_s // 3600), warning)))
+
+
+def _is_in_grace(row: CrlStatus, judge: Judge, at: datetime) -> bool:
+    """Return whether a list is over, and the policy accepts it for some more hours."""
+    if row.doubt is not CrlProblem.STALE or row.next_update is None:
+        return False
+    return at - row.next_update <= judge.policy.grace_period
 
 
 def find_card(

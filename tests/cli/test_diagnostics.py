@@ -28,7 +28,8 @@ from cps_auth.errors import (
     RevocationUnknown,
 )
 from cps_auth.pki.judge import Judge, folder_judge
-from hardware_mocks.igc.fake_igc import FakeIgcSante
+from cps_auth.pki.revocation.policy import RevocationPolicy
+from hardware_mocks.igc.fake_igc import CRL_LIFETIME, FakeIgcSante
 from webdemo.desk import VirtualDesk
 
 
@@ -89,6 +90,16 @@ def test_lists(judge: Judge, igc: FakeIgcSante, igc_dir: Path, tmp_path: Path) -
     shutil.copytree(igc_dir, bare, ignore=shutil.ignore_patterns("*.crl", "index"))
     with pytest.raises(RevocationUnknown):
         find_lists(folder_judge(bare), "en", at=igc.made_at)
+
+
+def test_lists_that_are_over_and_still_accepted(igc: FakeIgcSante, igc_dir: Path) -> None:
+    """Within the grace of the settings no card is refused for them: told, and not broken."""
+    judge = folder_judge(igc_dir, policy=RevocationPolicy.grace(48))
+    ends = igc.made_at + CRL_LIFETIME
+    text = find_lists(judge, "en", at=ends + timedelta(hours=48))
+    assert "lists are over: connect this computer to the Internet" in text
+    with pytest.raises(RevocationUnknown):
+        find_lists(judge, "en", at=ends + timedelta(hours=49))
 
 
 def test_every_link_is_looked_at_and_nothing_is_said_twice() -> None:

@@ -179,9 +179,9 @@ class Week:
         answers = [line for _at, line in desk.log(since_s) if "verb=verify" in line]
         unknown = "outcome=revocation-unknown"
         self._expect(bool(answers) and all(unknown in line for line in answers), f"{answers}")
-        desk.set_up("--grace-hours", "264")
+        desk.set_up("--grace-hours", "264", check=False)  # it tells that the lists are over
         self._work("Thursday: ten days offline, grace of eleven", DOCTOR)
-        desk.set_up("--grace-hours", "0")
+        desk.set_up("--grace-hours", "0", check=False)
 
     def _renew_card(self, person: str) -> None:
         """The same holder's new card: another key, another certificate."""
