@@ -130,8 +130,7 @@ def run(options: DaemonOptions) -> None:
             "logind": lambda: events.is_alive,
             "sessions": sessions.are_watched,
         }
-        gives_way = partial(_gives_way, upgraded, sessions)
-        _run_until(stop, lambda: _is_well(parts), gives_way)
+        run_until(stop, lambda: _is_well(parts), partial(may_give_way, upgraded, sessions))
         service_manager.notify("STOPPING=1")
 
 
@@ -175,10 +174,16 @@ def _listening(path: Path, closing: ExitStack) -> socket.socket:
     return listening
 
 
-def _run_until(
+def run_until(
     stop: MainThreadQueue[str], is_well: Callable[[], bool], gives_way: Callable[[], bool]
 ) -> None:
-    """Wait; tell the watchdog twice in its time, and only while everything works."""
+    """Wait; tell the watchdog twice in its time, and only while everything works.
+
+    Args:
+        stop: gets the name of the signal that asks for the end.
+        is_well: looks whether everything works.
+        gives_way: looks whether the next version is to take over.
+    """
     within_s = service_manager.watchdog_s()
     while (signal_name := stop.get(None if within_s is None else within_s / 2)) is None:
         if gives_way():
@@ -189,7 +194,7 @@ def _run_until(
     _log.info("asked to stop by %s", signal_name)
 
 
-def _gives_way(upgraded: Path, sessions: BoundSessions) -> bool:
+def may_give_way(upgraded: Path, sessions: BoundSessions) -> bool:
     """Return whether the next version is to take over now: a restart locks what is open."""
     return upgraded.exists() and sessions.stop_if_quiet()
 

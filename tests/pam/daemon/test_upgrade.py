@@ -22,12 +22,12 @@ def test_the_daemon_waits_for_the_last_open_session(pc: CabinetPc) -> None:
     pc.insert("doctor")
     pc.desktop.log_in("root")
     assert pc.ask("verify", pin=b"1234")["code"] == "verified"
-    assert not daemon._gives_way(upgraded, pc.sessions), "nobody upgraded"
+    assert not daemon.may_give_way(upgraded, pc.sessions), "nobody upgraded"
     upgraded.touch()
-    assert not daemon._gives_way(upgraded, pc.sessions)
+    assert not daemon.may_give_way(upgraded, pc.sessions)
     pc.sessions.feed("root", LockEvent.CARD_OUT)
     pc.sessions.await_locked(10)
-    assert daemon._gives_way(upgraded, pc.sessions)
+    assert daemon.may_give_way(upgraded, pc.sessions)
     assert pc.ask("verify", pin=b"1234")["code"] == "card-busy", "the next one lets in"
 
 
@@ -35,7 +35,7 @@ def test_without_a_session_it_gives_way_at_once(pc: CabinetPc) -> None:
     """Nothing is locked by it: there is nothing that it follows."""
     upgraded = pc.folder / daemon.UPGRADED_FILE
     upgraded.touch()
-    assert daemon._gives_way(upgraded, pc.sessions)
+    assert daemon.may_give_way(upgraded, pc.sessions)
 
 
 def test_it_ends_in_order(
@@ -47,7 +47,7 @@ def test_it_ends_in_order(
     monkeypatch.setattr(systemd, "watchdog_s", lambda: 0.02)
     monkeypatch.setattr(systemd, "notify", told.append)
     with MainThreadQueue[str]() as stop, caplog.at_level(logging.INFO):
-        daemon._run_until(stop, lambda: True, lambda: next(answers))
+        daemon.run_until(stop, lambda: True, lambda: next(answers))
     assert told == ["WATCHDOG=1"] * 2
     assert "upgraded" in caplog.text
 
