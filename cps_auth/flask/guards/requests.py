@@ -83,6 +83,12 @@ def opens_a_page(request: Request) -> bool:
     return request.method == "GET" and accepted.accept_html
 
 
+def wants_json(request: Request) -> bool:
+    """Return whether a script asks, which reads JSON and shows no page of ours."""
+    accepted = request.accept_mimetypes.values()
+    return "application/json" in accepted and "text/html" not in accepted
+
+
 def is_phone(request: Request) -> bool:
     """Return whether the browser says that it runs on a phone; only an order rests on it."""
     hint = request.headers.get("Sec-CH-UA-Mobile")

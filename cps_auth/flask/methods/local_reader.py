@@ -20,12 +20,12 @@ from cps_auth.errors import (
     RequestMalformed,
 )
 from cps_auth.flask.guards.rate_limit import check_rate
-from cps_auth.flask.guards.requests import check_own_page, check_same_machine
-from cps_auth.flask.http_errors import may_be_explained
+from cps_auth.flask.guards.requests import check_own_page, check_same_machine, wants_json
+from cps_auth.flask.http_errors import http_status, may_be_explained
 from cps_auth.flask.methods.cards_here import CardsHere
 from cps_auth.flask.methods.login_form import LoginForm, login_form
 from cps_auth.flask.methods.method import LoginMethod
-from cps_auth.flask.methods.reader_page import ReaderView, look_at_readers, show_page
+from cps_auth.flask.methods.reader_page import ReaderView, look_at_readers, show_json, show_page
 from cps_auth.flask.methods.unblocking import FIELDS, UNBLOCK, split_content, unblock_card
 from cps_auth.flask.pages.redirects import asked_or_after_login
 from cps_auth.flask.pages.refuse import answer_refusal
@@ -80,6 +80,7 @@ class LocalReader(LoginMethod):
     def add_routes(self, blueprint: Blueprint) -> None:
         """Put the login form on the extension's blueprint."""
         blueprint.add_url_rule("/login", "submit", self.submit, methods=["POST"])
+        blueprint.add_url_rule("/card", "card", self.card)
         blueprint.add_url_rule("/unblock", "unblock", self.unblock, methods=["GET", "POST"])
 
     def begin_serving(self) -> None:
@@ -128,6 +129,13 @@ class LocalReader(LoginMethod):
         state, asked = current_state(), request.args.get("next")
         return show_page(state, self._look(state, None), asked, has_others=has_others)
 
+    def card(self) -> ResponseReturnValue:
+        """Tell a script of this origin who is on the card, with a token for `submit`."""
+        state = current_state()
+        self.check_usable()
+        check_own_page(request.environ, state.settings)
+        return show_json(state, self._look(state, None))
+
     def submit(self) -> ResponseReturnValue:
         """Log in: every check of the request first, then the card, then the session."""
         state = current_state()
@@ -139,7 +147,7 @@ class LocalReader(LoginMethod):
                 self._log_in(state, form)
         except CpsAuthError as refusal:
             return self._refuse(state, refusal, asked)
-        return redirect(asked_or_after_login(asked), code=303)
+        return _go_on(asked)
 
     def unblock(self) -> ResponseReturnValue:
         """Unblock the card with its PUK; then its login page asks for the new PIN."""
@@ -170,11 +178,15 @@ class LocalReader(LoginMethod):
         note_refusal(state, refusal, self.name)
         if isinstance(refusal, _FORM_IS_OLD):
             if _is_logged_in(state):  # in another tab
-                return redirect(asked_or_after_login(asked), code=303)
+                return _go_on(asked)
             refusal = ChallengeUnknown()
         elif not self.may_explain(refusal):
+            if wants_json(request):
+                return {"error": {"code": "refused"}}, http_status(refusal)
             return answer_refusal(refusal)
         view = self._look(state, refusal)
+        if wants_json(request):
+            return show_json(state, view)
         return show_page(state, view, asked, has_others=len(state.methods) > 1)
 
     def _look(self, state: LoginState, refusal: CpsAuthError | None) -> ReaderView:
@@ -209,6 +221,12 @@ class LocalReader(LoginMethod):
             purpose_text=purpose,
             is_still_there=lambda: self.removal.still_there(reader, visit),
         )
+
+
+def _go_on(asked: str | None) -> ResponseReturnValue:
+    """Lead a browser to the page that was asked for, or tell a script which one that is."""
+    page = asked_or_after_login(asked)
+    return {"next": page} if wants_json(request) else redirect(page, code=303)
 
 
 def _is_logged_in(state: LoginState) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
@@ -100,6 +101,34 @@ def show_page(
         renew_after_s=max(1, int(state.settings.form_lifetime.total_seconds() * 0.8)),
     )
     return page, _page_status(refusal, trouble)
+
+
+def show_json(state: LoginState, view: ReaderView) -> ResponseReturnValue:
+    """Answer a script of the application's own login page: what `show_page` shows, in JSON."""
+    language, card = current_language(), view.card
+    error = view.refusal or view.trouble
+    told: dict[str, Any] = {
+        "presence": view.presence,
+        "card": None,
+        "choices": [
+            {"reader": one.reader, "name": one.holder.display_name}
+            for one in view.choices
+            if one.holder is not None
+        ],
+        "token": _token(state, view),
+        "error": None,
+    }
+    if card is not None:
+        told["card"] = {
+            "name": card.holder.display_name,
+            "profession": card.holder.profession or card.holder.title,
+            "attempts_left": card.attempts_left,
+            "needs_confirmation": card.needs_confirmation,
+        }
+    if error is not None:
+        words = explain(error, language)
+        told["error"] = {"code": error.code, "happened": words.happened, "to_do": words.to_do}
+    return told, _page_status(view.refusal, view.trouble), {"Cache-Control": "no-store"}
 
 
 def _why_blocked(card: CardOnPage | None) -> CpsAuthError | None:
