@@ -16,9 +16,14 @@ def free_port() -> int:
 
 def free_pair_of_ports() -> int:
     """Return the first of two ports that follow each other, as vpcd takes them."""
+    return free_row_of_ports(2)
+
+
+def free_row_of_ports(count: int) -> int:
+    """Return the first of so many ports that follow each other."""
     while True:
-        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
-            port = secrets.randbelow(10_000) * 2 + 12_000  # below those of outgoing connections
-            first.bind(("", port))
-            second.bind(("", port + 1))
+        port = secrets.randbelow(10_000) * 2 + 12_000  # below those of outgoing connections
+        with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
+            for number in range(count):
+                taken.enter_context(socket.socket()).bind(("", port + number))
             return port

@@ -87,6 +87,7 @@ class UnsupportedCard(CardUnavailable):
 
     code = "unsupported-card"
     atr_hex: str = ""  # its answer to reset, upper-case hexadecimal
+    cause: str = ""  # stable: module, a CPS that the PKCS#11 module does not know
 
 
 class ContactlessNotEnough(CardUnavailable):
@@ -101,7 +102,7 @@ class CardMisbehaved(CpsAuthError):
     code = "card-misbehaved"
     what: str  # the operation, in technical words
     status_word_hex: str | None = None  # None when there was no status word
-    cause: str = ""  # stable: mute, unpowered, no-answer; empty for any other answer
+    cause: str = ""  # stable: mute, unpowered, no-answer, module; empty for any other answer
 
 
 class WrongPin(PinRefused):

@@ -44,6 +44,14 @@ CAUSE_WORDS: Mapping[tuple[type[e.CpsAuthError], str], tuple[str, str]] = {
         _("Another program is using the card, probably: {held_by}."),
         _("Wait a moment, or close the other program, then try again."),
     ),
+    (e.UnsupportedCard, "module"): (
+        _("The card software (PKCS#11 module) does not know this CPS card."),
+        _("Leave the module out to use the card directly, or name another one."),
+    ),
+    (e.CardMisbehaved, "module"): (
+        _("The card software (PKCS#11 module) failed, or the card gave it an unexpected answer."),
+        _("Insert the card again. If that does not help, leave the module out, or name another."),
+    ),
     (e.ModuleUnusable, "missing"): (
         _("There is no such card software (PKCS#11 module): {what}."),
         _(

@@ -19,6 +19,7 @@ from cps_auth.card.open import open_cards
 from cps_auth.card.pcsc.service import PcscService
 from cps_auth.card.pkcs11.source import Pkcs11Cards
 from cps_auth.errors import (
+    CardMisbehaved,
     CardRemoved,
     LastAttempt,
     ModuleCannotLogIn,
@@ -29,6 +30,7 @@ from cps_auth.errors import (
     PinBlocked,
     ReaderServiceLost,
     SeveralCards,
+    UnsupportedCard,
     WrongPin,
 )
 from cps_auth.model import CardEvent, CardEventKind, CardKind
@@ -101,6 +103,26 @@ def test_the_same_holder_as_natively(private_pcscd, challenge) -> None:
     key = x509.load_der_x509_certificate(expected).public_key()
     assert isinstance(key, RSAPublicKey)
     key.verify(signature.value, challenge.message(), PKCS1v15(), SHA256())
+
+
+def test_a_cps_that_the_module_does_not_know(private_pcscd) -> None:
+    """That is what is said of a CPS4, not that it is no CPS."""
+    private_pcscd.insert("cps4")
+    with pytest.raises(UnsupportedCard) as refused:
+        open_cards(OPENSC).open_card()
+    assert refused.value.cause == "module"
+
+
+@needs_login
+def test_a_module_that_fails_with_a_card_that_it_shows(private_pcscd, challenge) -> None:
+    """A CPS4 under T=0 is shown and cannot log in: the module is named, not a dirty chip."""
+    inserted = private_pcscd.insert("cps4-t0")
+    with open_cards(OPENSC).open_card() as card:
+        assert card.read_authentication_certificate()
+        with pytest.raises(CardMisbehaved) as refused:
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
+    assert refused.value.cause == "module"
+    assert inserted.card.pin_attempts_left == 3
 
 
 @pytest.mark.skipif(LOGS_IN, reason="this OpenSC logs in")

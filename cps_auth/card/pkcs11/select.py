@@ -162,6 +162,9 @@ def _unusable(
             return SeveralCards(tuple(alike))
     if all(kind_of(state.atr or b"").is_contactless for state in present):
         return ContactlessNotEnough()
+    for state in present:
+        if kind_of(state.atr or b"") is not CardKind.UNKNOWN:
+            return UnsupportedCard((state.atr or b"").hex().upper(), "module")
     return UnsupportedCard((present[0].atr or b"").hex().upper())
 
 

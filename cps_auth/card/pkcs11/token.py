@@ -196,7 +196,7 @@ class TokenSession:
             return ModuleCannotLogIn(failed.cannot_log_in)
         if failed.name == "FunctionNotSupported":
             return ModuleUnusable(f"{operation}: {failed.name}")
-        return CardMisbehaved(f"{operation}: {failed.name}")
+        return CardMisbehaved(f"{operation}: {failed.name}", cause="module")
 
     def _attempts_after_refusal(self, token: wire.TokenSeen | None, kind: PinKind) -> int | None:
         try:

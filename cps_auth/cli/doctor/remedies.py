@@ -68,6 +68,10 @@ REMEDIES: Mapping[str, Remedy] = {
         _("not a CPS, or one that this version does not know"),
         _("another card, or for support: cps-auth show --trace"),
     ),
+    "unsupported-card/module": Remedy(
+        _("a CPS that the PKCS#11 module does not know"),
+        _("the same without --module, or without [card] module in /etc/cps-auth/config.toml"),
+    ),
     "contactless-not-enough": Remedy(
         _("the card lies on a contactless reader"),
         _("insert it into the slot, then: cps-auth show"),
@@ -84,6 +88,10 @@ REMEDIES: Mapping[str, Remedy] = {
     "card-misbehaved/no-answer": Remedy(
         _("the card or the reader did not answer in time"),
         _("unplug the reader and plug it in, then: cps-auth show"),
+    ),
+    "card-misbehaved/module": Remedy(
+        _("the PKCS#11 module failed, or the card gave it an unexpected answer"),
+        _("the same without --module, or without [card] module in /etc/cps-auth/config.toml"),
     ),
     "no-authentication-certificate": Remedy(
         _("the card holds no certificate for logging in"), "cps-auth show --objects"

@@ -136,6 +136,31 @@ def test_more_readers_than_one_question_takes(odd_pcsc: Any) -> None:
     assert shown.returncode == EXIT_CODES[CardMisbehaved], shown.stdout
 
 
+@pytest.mark.parametrize("words", [("readers",), ("pin", "status"), ("doctor",)], ids=" ".join)
+def test_a_reader_that_was_counted_anew(
+    odd_pcsc: Any, igc_dir: Path, words: tuple[str, ...]
+) -> None:
+    """Every command finds the reader of the name that it had before."""
+    odd_pcsc.attach(b"Maker Model (5331) 05 00", states="p")
+    asked = ("--json", "--reader", "Maker Model (5331) 00 00", "--trust", str(igc_dir))
+    done = run(odd_pcsc, *words, *asked)
+    assert b"no-reader" not in done.stdout
+    assert done.returncode in (0, EXIT_CODES[CardMisbehaved]), done.stdout
+    odd_pcsc.attach(b"Maker Model (5331) 05 00", b"Maker Model (5331) 06 00", states="pe")
+    assert b"no-reader" in run(odd_pcsc, *words, *asked).stdout, "nobody can tell which"
+
+
+def test_watching_a_reader_that_was_counted_anew(odd_pcsc: Any) -> None:
+    """What happens in it is told."""
+    name = b"Maker Model (5331) 05 00"
+    odd_pcsc.attach(name)
+    command = ("-m", "cps_auth", "watch", "--json", "--reader", "Maker Model (5331) 00 00")
+    with running(odd_pcsc, *command) as next_line:
+        assert json.loads(next_line())["event"] == "reader-added"
+        odd_pcsc.attach(name, states="p")
+        assert json.loads(next_line())["event"] == "card-inserted"
+
+
 WATCHERS = {
     "watch": """
 from cps_auth.cli.main import main
