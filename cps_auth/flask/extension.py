@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -195,5 +196,21 @@ def _harden_cookie(app: Flask, settings: FlaskSettings) -> None:
     app.config["SESSION_COOKIE_HTTPONLY"] = True
     if app.config["SESSION_COOKIE_SAMESITE"] is None:
         app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
-    if settings.origin.startswith("https:"):
+    is_https = settings.origin.startswith("https:")
+    if is_https:
         app.config["SESSION_COOKIE_SECURE"] = True
+    if app.config["SESSION_COOKIE_NAME"] == app.default_config["SESSION_COOKIE_NAME"]:
+        app.config["SESSION_COOKIE_NAME"] = _cookie_name(app, settings, is_https=is_https)
+
+
+def _cookie_name(app: Flask, settings: FlaskSettings, *, is_https: bool) -> str:
+    """Return a cookie's name of this application's own.
+
+    Browsers tell cookies of one host apart by name and path alone, not by port: two applications
+    that call theirs "session" log each other's users out. `__Host-` keeps those out that a
+    neighbour under the same domain, or plain http, could plant.
+    """
+    digest = hashlib.sha256(f"{app.name} {settings.origin}".encode()).hexdigest()
+    path = app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"]
+    is_of_host = is_https and path == "/" and not app.config["SESSION_COOKIE_DOMAIN"]
+    return f"{'__Host-' if is_of_host else ''}cps-{digest[:8]}"

@@ -100,6 +100,11 @@ class Visitor:
         )
 
 
+def cookie_name(client: FlaskClient) -> str:
+    """Return how the application calls its session's cookie."""
+    return str(client.application.config["SESSION_COOKIE_NAME"])
+
+
 MakeApp = Callable[..., Flask]
 
 

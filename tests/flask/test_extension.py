@@ -10,6 +10,7 @@ from flask import Flask
 
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask import CpsLogin
+from tests.flask.conftest import cookie_name
 from webdemo.desk import VirtualDesk
 
 
@@ -107,8 +108,8 @@ def test_one_extension_serves_several_applications(
     desk.insert("doctor")
     first, second = (visit(app) for app in apps)
     assert first.log_in().status_code == 303
-    cookie = first.client.get_cookie("session", domain="127.0.0.1")
-    second.client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    cookie = first.client.get_cookie(cookie_name(first.client), domain="127.0.0.1")
+    second.client.set_cookie(cookie_name(second.client), cookie.value, domain="127.0.0.1")
     assert first.get("/cps/status").json["session"] == "open"
     assert second.get("/cps/status").json["session"] == "closed"
     for app in apps:

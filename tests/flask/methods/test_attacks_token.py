@@ -27,6 +27,7 @@ from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from tests.flask.conftest import cookie_name
 
 PUBLIC = b'{"refused":true}\n'
 
@@ -63,7 +64,7 @@ def test_t01_same_token_twice(remote, refused) -> None:
     """T01: the second use of a token opens nothing, in the same browser, right away."""
     token, page_token = _signed(remote)
     assert remote.send(token, page_token).status_code == 200
-    remote.client.delete_cookie("session", domain="practice.test")
+    remote.client.delete_cookie(cookie_name(remote.client), domain="practice.test")
     refused(token, "challenge-unknown")
 
 
@@ -127,8 +128,10 @@ def test_t08_the_origin_comes_from_the_configuration(remote, refused) -> None:
     forged = {"X-Forwarded-Host": "evil.test", "Forwarded": "host=evil.test;proto=https"}
     headers = {"Host": "evil.test", **forged}
     page_token = remote.page_token()
-    cookie = remote.client.get_cookie("session", domain="practice.test")
-    remote.client.set_cookie("session", cookie.value, domain="evil.test", secure=True)
+    cookie = remote.client.get_cookie(cookie_name(remote.client), domain="practice.test")
+    remote.client.set_cookie(
+        cookie_name(remote.client), cookie.value, domain="evil.test", secure=True
+    )
     asked = remote.open(
         "POST", "/cps/web-eid/challenge", headers={"X-CPS-Token": page_token, **headers}
     )

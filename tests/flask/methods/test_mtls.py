@@ -20,6 +20,7 @@ from cps_auth.errors import ConfigurationError
 from cps_auth.flask import login_refused
 from cps_auth.flask.methods.mtls.proxy_presets import PRESETS
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from tests.flask.conftest import cookie_name
 
 ORIGIN = "https://app.example.fr"
 MTLS_ORIGIN = "https://cps.example.fr"
@@ -300,7 +301,7 @@ def test_a_code_is_good_once(visitor: RemoteVisitor, refused, caplog) -> None:
     """T01 for this way in: the second visit of the same address is refused."""
     finish = visitor.prove().location
     assert visitor.open(finish).status_code == 303
-    visitor.client.delete_cookie("session", domain="app.example.fr")
+    visitor.client.delete_cookie(cookie_name(visitor.client), domain="app.example.fr")
     caplog.clear()
     refused(visitor, visitor.open(finish), "challenge-unknown")
 

@@ -25,6 +25,7 @@ from cps_auth.model import (
     VerifiedHolder,
 )
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from tests.flask.conftest import cookie_name
 
 
 class Messenger(LoginMethod):
@@ -121,9 +122,9 @@ def test_a_session_whose_method_is_gone_is_over(
     other = make_app(
         "other", {**remote_config, "CPS_DATABASE": tmp_path / "own.sqlite3"}, cards=None
     )
-    cookie = visitor.client.get_cookie("session", domain="practice.test")
+    cookie = visitor.client.get_cookie(cookie_name(visitor.client), domain="practice.test")
     elsewhere = remote_visit(other)
-    elsewhere.client.set_cookie("session", cookie.value, domain="practice.test")
+    elsewhere.client.set_cookie(cookie_name(elsewhere.client), cookie.value, domain="practice.test")
     assert not elsewhere.is_in()
     assert not visitor.is_in()
 

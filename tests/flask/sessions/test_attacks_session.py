@@ -19,6 +19,7 @@ from cps_auth.pki.judge import Judge
 from cps_auth.pki.revocation.crl_store import CrlStore
 from hardware_mocks.igc.crls import Revocation
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from tests.flask.conftest import cookie_name
 
 MTLS = {
     "CPS_ORIGIN": "https://practice.test",
@@ -116,12 +117,12 @@ def test_t42_session_fixation(remote) -> None:
 def test_t43_cookie_replay_after_logout(remote) -> None:
     """T43: the cookie of an ended session opens nothing."""
     remote.log_in()
-    cookie = remote.client.get_cookie("session", domain="practice.test").value
+    cookie = remote.client.get_cookie(cookie_name(remote.client), domain="practice.test").value
     found = re.search(r'cps_token" value="(\w+)"', remote.open("GET", "/form").text)
     assert found is not None
     token = found.group(1)
     remote.open("POST", "/cps/logout", data={"cps_token": token})
-    remote.client.set_cookie("session", cookie, domain="practice.test")
+    remote.client.set_cookie(cookie_name(remote.client), cookie, domain="practice.test")
     assert not remote.is_in()
 
 

@@ -15,11 +15,12 @@ from flask.sessions import SecureCookieSession, SessionInterface
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask import EndReason, session_ended
 from cps_auth.flask.stores.sqlite_stores import versioned
+from tests.flask.conftest import cookie_name
 from webdemo.desk import READER, VirtualDesk
 
 
 def _cookie(visitor) -> str:
-    cookie = visitor.client.get_cookie("session", domain="127.0.0.1")
+    cookie = visitor.client.get_cookie(cookie_name(visitor.client), domain="127.0.0.1")
     return "" if cookie is None else cookie.value
 
 
@@ -189,7 +190,7 @@ def test_a_session_does_not_survive_a_restart(make_app, visit, desk: VirtualDesk
     first = visit(make_app())
     _logged_in(first, desk)
     second = visit(make_app("practice"))
-    second.client.set_cookie("session", _cookie(first), domain="127.0.0.1")
+    second.client.set_cookie(cookie_name(second.client), _cookie(first), domain="127.0.0.1")
     assert not second.is_in()
 
 
@@ -197,7 +198,7 @@ def test_logout_kills_a_copied_cookie(app, visitor, visit, desk: VirtualDesk) ->
     """T43: what was copied before the logout opens nothing after it."""
     _logged_in(visitor, desk)
     thief = visit(app)
-    thief.client.set_cookie("session", _cookie(visitor), domain="127.0.0.1")
+    thief.client.set_cookie(cookie_name(thief.client), _cookie(visitor), domain="127.0.0.1")
     assert thief.is_in()
     _log_out(app, visitor)
     assert not visitor.is_in()
@@ -251,7 +252,7 @@ def test_a_planted_cookie_is_worth_nothing_after_the_login(
     """T42: nothing of the browser session from before the login outlives it."""
     attacker = visit(app)
     attacker.get("/cps/login")
-    visitor.client.set_cookie("session", _cookie(attacker), domain="127.0.0.1")
+    visitor.client.set_cookie(cookie_name(visitor.client), _cookie(attacker), domain="127.0.0.1")
     with visitor.cookie() as cookie:
         cookie["planted"] = "yes"
     _logged_in(visitor, desk)
@@ -268,15 +269,15 @@ class _ServerSide(SessionInterface):
         self.kept: dict[str, dict[str, Any]] = {}
         self.count = 0
 
-    def open_session(self, _app, request):
-        sid = request.cookies.get("session") or self._fresh()
+    def open_session(self, app, request):
+        sid = request.cookies.get(self.get_cookie_name(app)) or self._fresh()
         session = SecureCookieSession(self.kept.get(sid, {}))
         session.sid = sid
         return session
 
-    def save_session(self, _app, session, response) -> None:
+    def save_session(self, app, session, response) -> None:
         self.kept[session.sid] = dict(session)
-        response.set_cookie("session", session.sid)
+        response.set_cookie(self.get_cookie_name(app), session.sid)
 
     def regenerate(self, session) -> None:
         if session:  # as Flask-Session 0.8: nothing happens to an empty one
@@ -294,7 +295,7 @@ def test_server_side_sessions_get_a_new_identifier(make_app, visit, desk: Virtua
     app.session_interface = _ServerSide()
     visitor, attacker = visit(app), visit(app)
     attacker.get("/cps/login")
-    visitor.client.set_cookie("session", _cookie(attacker), domain="127.0.0.1")
+    visitor.client.set_cookie(cookie_name(visitor.client), _cookie(attacker), domain="127.0.0.1")
     desk.insert("doctor")
     assert visitor.log_in().status_code == 303
     assert visitor.is_in()
@@ -311,7 +312,7 @@ def test_the_next_login_of_a_browser_replaces_the_last(app, visitor, desk: Virtu
         visitor.post("/cps/login", {**form, "pin": "1234"})
     assert reasons == [EndReason.REPLACED]
     assert visitor.is_in()
-    visitor.client.set_cookie("session", old, domain="127.0.0.1")
+    visitor.client.set_cookie(cookie_name(visitor.client), old, domain="127.0.0.1")
     assert not visitor.is_in()
 
 

@@ -28,6 +28,7 @@ from cps_auth.login.verify import accept_tls_proof
 from cps_auth.model import TlsProof
 from cps_auth.pki.judge import Judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
+from tests.flask.conftest import cookie_name
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -368,7 +369,7 @@ def _prepare(config: dict[str, object], igc_dir: Path) -> tuple[str, str, bytes]
         "format": "web-eid:1.0",
         "appVersion": "https://cps-auth.test/1.0",
     }
-    cookie = client.get_cookie("session", domain="practice.test")
+    cookie = client.get_cookie(cookie_name(client), domain="practice.test")
     assert cookie is not None
     return cookie.value, found.group(1), json.dumps(token).encode()
 
@@ -387,7 +388,7 @@ def _shoot(shots) -> Counter[int]:
     codes: Counter[int] = Counter()
     for _ in range(count):
         client = app.test_client()
-        client.set_cookie("session", cookie, domain="practice.test", secure=True)
+        client.set_cookie(cookie_name(client), cookie, domain="practice.test", secure=True)
         answer = client.post("/cps/web-eid/login", base_url=origin, data=body, headers=headers)
         codes[answer.status_code] += 1
     return codes

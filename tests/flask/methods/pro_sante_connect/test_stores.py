@@ -9,6 +9,7 @@ import pytest
 
 from cps_auth.errors import ConfigurationError
 from cps_auth.flask.state import LoginState
+from tests.flask.conftest import cookie_name
 from tests.flask.methods.pro_sante_connect.conftest import BrowserOf, PscBrowser
 
 
@@ -35,9 +36,12 @@ def test_a_worker_without_the_method_ends_its_sessions_and_no_others(
     assert by_provider.log_in().status_code == 303
     assert by_card.visitor.log_in("pharmacist").status_code == 200
     for browser, stays in ((by_card, True), (by_provider, False)):
-        cookie = browser.visitor.client.get_cookie("session", domain="practice.test")
+        client = browser.visitor.client
+        cookie = client.get_cookie(cookie_name(client), domain="practice.test")
         elsewhere = browser_of(old)
-        elsewhere.visitor.client.set_cookie("session", cookie.value, domain="practice.test")
+        elsewhere.visitor.client.set_cookie(
+            cookie_name(elsewhere.visitor.client), cookie.value, domain="practice.test"
+        )
         assert elsewhere.visitor.is_in() is stays
         assert browser.visitor.is_in() is stays
     state: LoginState = old.extensions["cps_login"]
