@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from datetime import timedelta
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from flask import current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -27,6 +27,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class ViewDecorator(Protocol):
+    """The decorator's type: an `async` view is called as a plain one, as Flask does."""
+
+    @overload
+    def __call__(
+        self, view: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Callable[P, R | ResponseReturnValue]: ...
+    @overload
+    def __call__(self, view: Callable[P, R], /) -> Callable[P, R | ResponseReturnValue]: ...
+
+
 def cps_required(
     *,
     professions: Collection[str] | None = None,
@@ -34,7 +45,7 @@ def cps_required(
     max_age: timedelta | None = None,
     card: bool = False,
     exercice: bool = False,
-) -> Callable[[Callable[P, R]], Callable[P, R | ResponseReturnValue]]:
+) -> ViewDecorator:
     """Make a decorator for views that need more than a login.
 
     Args:
@@ -53,9 +64,9 @@ def cps_required(
         and is too old unless CPS_PSC_REAUTHENTICATES. Views may be `async`, as Flask's own.
     """
 
-    def decorate(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
+    def decorate(view: Callable[P, Any]) -> Callable[P, Any]:
         @wraps(view)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
+        def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
             user = cps_user()
             if user is None:
                 return _without_card()
@@ -68,8 +79,7 @@ def cps_required(
                 return _ask_for_card(user)
             if max_age is not None and not _is_fresh(user, max_age):
                 return _ask_again(user)
-            shown: R = current_app.ensure_sync(view)(*args, **kwargs)
-            return shown
+            return current_app.ensure_sync(view)(*args, **kwargs)
 
         return checked
 

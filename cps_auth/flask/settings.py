@@ -133,5 +133,8 @@ def read_flask_settings(app: Flask, reader: SettingReader) -> FlaskSettings:
 def _store(reader: SettingReader) -> str | None:
     value = reader.text_or_none("CPS_STORE")
     if value is not None and value.partition("://")[0] not in _STORE_SCHEMES:
-        reader.note("CPS_STORE must begin with redis://, rediss:// or unix://")
+        reader.note(
+            "CPS_STORE must begin with redis://, rediss:// or unix:// and name one server;"
+            " where Sentinel watches it, a proxy that follows the primary"
+        )
     return value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from flask import Flask
 
 from cps_auth.card.open import open_cards
 from cps_auth.card.port import Card, CardSource
 from cps_auth.errors import CpsAuthError, WrongPin
+from cps_auth.flask import cps_required, cps_user
 from cps_auth.login.verify import log_in, show_holder
 from cps_auth.model import CardEvent, Practitioner, VerifiedHolder
 from cps_auth.pki.judge import Judge, folder_judge, production_judge
@@ -58,3 +61,24 @@ def lock_on_removal(holder: VerifiedHolder, reader: str, cards: CardSource) -> N
         lock.feed_card_event(event)
 
     cards.watch(listen).stop()
+
+
+@cps_required(professions={"10"}, max_age=timedelta(minutes=10))
+async def prescriptions(number: int) -> str:
+    """Answer as Flask's own async views do."""
+    user = cps_user()
+    return "" if user is None else f"{number} {user.display_name}"
+
+
+@cps_required(exercice=True)
+def place() -> dict[str, str]:
+    """Answer in JSON."""
+    user = cps_user()
+    return {} if user is None or user.exercice is None else {"of": str(user.exercice.profession)}
+
+
+def add_views(app: Flask) -> None:
+    """Register both: Flask takes what the decorator returns."""
+    app.add_url_rule("/prescriptions/<int:number>", view_func=prescriptions)
+    app.add_url_rule("/place", view_func=place)
+    app.get("/again/<int:number>")(prescriptions)

@@ -22,6 +22,14 @@ local base = 'cps-auth:{STORE_VERSION}:' .. run .. ':'
 """Begins every script: keys of this version, which no other run of the server knows (run_id)."""
 
 
+_REFUSED = {
+    "cluster": "a Redis cluster, which keeps on several servers what has to change at once;"
+    " give it one server, with a replica",
+    "sentinel": "this is Sentinel, not the server that it watches;"
+    " give it the primary's address, or a proxy's that follows it",
+}
+
+
 class RedisServer:
     """Runs scripts on one server; every failure is a StoreUnavailable."""
 
@@ -53,6 +61,21 @@ class RedisServer:
         self._no_answer = (redis.TimeoutError, TimeoutError)
         self._scripts: dict[str, Callable[..., Any]] = {}
         self._breaker = Breaker(self._client.ping)
+
+    def check_kind(self) -> None:
+        """Refuse a server of a kind that cannot keep the rows; one that does not answer may.
+
+        Raises:
+            ConfigurationError: a cluster, or Sentinel.
+        """
+        try:
+            mode = self._client.info("server").get("redis_mode")
+        except (self._error, OSError):
+            return
+        finally:
+            self._client.close()  # a worker that is forked later opens its own
+        if mode in _REFUSED:
+            raise ConfigurationError(f"CPS_STORE: {_REFUSED[mode]}")
 
     def run(self, script: str, *keys: str, args: tuple[str | bytes | float, ...] = ()) -> Any:
         """Run a script, atomically.

@@ -54,16 +54,17 @@ _COUNT = "return redis.call('GET', base .. KEYS[1]) or 0"
 
 
 def open_redis_stores(url: str, *, form_lifetime: timedelta) -> Stores:
-    """Return every store on one Redis server; it is reached when it is needed.
+    """Return every store on one Redis server, which need not answer yet.
 
     Args:
         url: redis://, rediss:// or unix://.
         form_lifetime: how long a form may wait.
 
     Raises:
-        ConfigurationError: as `RedisServer`.
+        ConfigurationError: as `RedisServer`, and `check_kind`.
     """
     server = RedisServer(url)
+    server.check_kind()
     return Stores(
         forms=RedisFormTokens(server, lifetime=form_lifetime),
         challenges=RedisChallenges(server),

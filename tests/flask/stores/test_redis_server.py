@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from cps_auth.errors import ChallengeUnknown, StoreUnavailable
+from cps_auth.errors import ChallengeUnknown, ConfigurationError, StoreUnavailable
 from cps_auth.flask.stores.ports import Stores
 from cps_auth.flask.stores.redis_stores import open_redis_stores
 from cps_auth.login.challenge import issue_challenge
@@ -75,6 +76,46 @@ def test_refused(tls_port: int, tmp_path: Path, url: str) -> None:
     with pytest.raises(StoreUnavailable) as refused:
         _is_used(stores)
     assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_a_kind_that_cannot_keep_the_rows_is_refused_at_start(tmp_path: Path, kind: str) -> None:
+    """With the reason, by name; Redis itself says what it is."""
+    port = free_port()
+    where = ("--bind", "127.0.0.1", "--port", str(port))
+    if kind == "cluster":
+        server = RedisServer(tmp_path, *where, "--cluster-enabled", "yes")
+        server.start()
+        stop, url = server.stop, server.url
+    else:
+        (tmp_path / "sentinel.conf").touch()
+        command = ["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel", *where]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        stop, url = lambda: _end(process), f"redis://127.0.0.1:{port}"
+    try:
+        _await(url)
+        with pytest.raises(ConfigurationError, match=f"(?i){kind}"):
+            _stores(url)
+    finally:
+        stop()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait(20)
+
+
+def _await(url: str) -> None:
+    deadline = time.monotonic() + 30
+    with redis.Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            else:
+                return
 
 
 def test_another_server_takes_over(tmp_path: Path) -> None:
