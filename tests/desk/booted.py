@@ -37,7 +37,9 @@ int nanosleep(const struct timespec *wanted, struct timespec *left) {
   return real(wanted->tv_sec == 0 && wanted->tv_nsec > 10000000 ? &shorter : wanted, left);
 }
 """
-_WAKE = "(() => { Main.screenShield._dialog?._showPrompt(); return 1 })()"
+_WAKE = """(() => { const d = Main.screenShield._dialog; d?._showPrompt();
+  d?._authPrompt?._entry.grab_key_focus(); return 1 })()"""
+"""As a key does, and a click into the field: after a refusal GNOME 48 may leave it unfocused."""
 _ASKS = """(() => { const p = Main.screenShield._dialog?._authPrompt;
   return !!p && p._entry.visible && p._entry.reactive && p._entry.hint_text != '' })()"""
 _SAYS = """(() => { const p = Main.screenShield._dialog?._authPrompt;
