@@ -24,6 +24,7 @@ from benchmarks import (
     unlock,
     web,
     web_open_pages,
+    web_passwords,
     web_workers,
 )
 from benchmarks.cards import wire
@@ -113,6 +114,7 @@ FIGURES: tuple[Callable[[FakeIgcSante, Path], object], ...] = (
     *browser.FIGURES,
     *web_workers.FIGURES,
     *web_open_pages.FIGURES,
+    *web_passwords.FIGURES,
     *unlock.FIGURES,
     *removal.FIGURES,
     *hops.FIGURES,

@@ -31,6 +31,43 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return _wheel_names(ROOT, tmp_path_factory.mktemp("product"))
 
 
+def test_a_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
+    """Unpacked away from the sources, it starts and knows its words, pages and styles."""
+    (tmp_path / "wheel").mkdir()
+    _wheel_names(ROOT, tmp_path / "wheel")
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")  # noqa: S202 (our own)
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", _LOGIN_PAGE, tmp_path / "installed"],
+        cwd=tmp_path / "empty",
+        env={"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["200", "200"]
+
+
+_LOGIN_PAGE = """
+import sys, tempfile, unittest.mock
+from pathlib import Path
+from flask import Flask
+import cps_auth
+from cps_auth.flask import CpsLogin
+assert Path(cps_auth.__file__).is_relative_to(sys.argv[1]), cps_auth.__file__
+app = Flask("installed")
+app.config.update(SECRET_KEY="k", CPS_ORIGIN="https://a.test", CPS_WEB_EID=True)
+app.config["CPS_DATABASE"] = str(Path.cwd() / "sessions.sqlite3")
+CpsLogin(app, judge=unittest.mock.Mock())
+page = app.test_client().get("/cps/login?lang=fr", base_url="https://a.test")
+assert "carte" in page.text
+style = app.test_client().get("/cps/static/cps.css", base_url="https://a.test")
+print(page.status_code, style.status_code)
+"""
+
+
 def test_the_product_holds_no_mock(product: set[str]) -> None:
     """A production install has neither the mocks nor the demo on disk."""
     folders = {name.split("/")[0] for name in product if ".dist-info" not in name}

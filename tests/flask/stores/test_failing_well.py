@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,44 @@ def test_a_store_that_hangs_is_waited_for_once(
     assert (script.status_code, script.json) == (503, {"error": "store-unavailable"})
     server.resume()
     until(visitor.is_in)
+
+
+OPEN_PAGES = 100
+
+
+@pytest.mark.system
+def test_a_hundred_open_pages_hold_no_page_without_store(
+    hanging: tuple[RedisServer, RemoteVisitor],
+    remote_visit: Any,
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They ask at once while Redis hangs: each is told so; other pages never come near it."""
+    server, visitor = hanging
+    app = visitor.client.application
+    pages = [remote_visit(app) for _ in range(OPEN_PAGES)]
+    for page in pages:
+        page.client._cookies = dict(visitor.client._cookies)
+    asked: list[str] = []
+    ask = redis.commands.core.Script.__call__
+
+    def count(*arguments: Any, **more: Any) -> Any:
+        asked.append(threading.current_thread().name)
+        return ask(*arguments, **more)
+
+    monkeypatch.setattr(redis.commands.core.Script, "__call__", count)
+    server.pause()
+    with ThreadPoolExecutor(OPEN_PAGES) as pool:
+        answers = list(pool.map(lambda page: page.open("GET", "/cps/status").status_code, pages))
+    assert set(answers) == {503}
+    waited = len(asked)
+    assert visitor.open("GET", "/me").status_code == 503
+    for page in pages:
+        assert page.open("GET", "/nothing").status_code == 200
+    assert len(asked) == waited  # the breaker is open: nobody waits for Redis any more
+    server.resume()
+    until(visitor.is_in)
+    assert pages[0].is_in()
 
 
 def test_a_breaker_asks_by_one_thread_only(until: Callable[..., None]) -> None:
