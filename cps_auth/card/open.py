@@ -1,4 +1,4 @@
-"""The one place that picks an adapter. Only composition roots and the command line call it."""
+"""Selects the card adapter, in one place. Only composition roots and the command line call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reader a name from a setting means today: pcscd counts readers anew as they are plugged."""
+"""Reader names of settings, resolved today: pcscd counts readers anew as they are plugged."""
 
 from __future__ import annotations
 

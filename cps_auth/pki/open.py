@@ -1,4 +1,4 @@
-"""The one place that makes a judge of settings. Surfaces call it; tests make judges themselves."""
+"""Opens the judge that settings describe. Surfaces call it; tests make judges themselves."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def ocsp_target(igc: FakeIgcSante) -> Target:
     at = datetime.now(UTC).replace(microsecond=0)  # answers are dated by the library
     seeds = [_answer(igc, leaf, status, at) for status in ocsp.OCSPCertStatus]
     signed = {ocsp.load_der_ocsp_response(seed).tbs_response_bytes for seed in seeds}
-    policy = dataclasses.replace(RevocationPolicy.require(), nonce_required=False)
+    policy = dataclasses.replace(RevocationPolicy(), nonce_required=False)
 
     def feed(data: bytes) -> str:
         answer = Answer(data, None)

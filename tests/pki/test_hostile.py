@@ -218,7 +218,7 @@ def test_clock_that_is_wrong(
     igc: FakeIgcSante, at: datetime, error: type[CertificateRefused]
 ) -> None:
     """A clock at either end of time refuses everybody, under a policy of grace too."""
-    for policy in (RevocationPolicy.require(), RevocationPolicy.grace(100)):
+    for policy in (RevocationPolicy(), RevocationPolicy.grace(100)):
         judge = Judge(igc.trust_store(), CrlStore(igc.crls.values()), policy=policy)
         for card in igc.cards.values():
             with pytest.raises(CertificateRefused):

@@ -137,6 +137,7 @@ def _verdict(judge: Judge, der: bytes, at: datetime) -> object:
         Step("c", Listed("users", 2, frozenset(), 2), 0, 0),
     ],
 )
+@pytest.mark.timeout(600)  # a minute alone, and a busy machine is no defect
 def test_what_was_judged_before_changes_no_verdict(
     pki: Pki, first: Listed, steps: Iterable[Step]
 ) -> None:

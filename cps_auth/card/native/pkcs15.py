@@ -19,7 +19,7 @@ EF_TOKEN_INFO = bytes.fromhex("5032")  # section 5.5.8, under the application DF
 
 
 class Directory(enum.IntEnum):
-    """Which kind of objects an entry of the ODF points to: its tag in PKCS15Objects."""
+    """Kinds of objects that an entry of the ODF points to: its tag in PKCS15Objects."""
 
     PRIVATE_KEYS = 0xA0
     CERTIFICATES = 0xA4

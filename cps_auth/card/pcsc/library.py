@@ -1,4 +1,4 @@
-"""The one place that reaches PC/SC: pyscard's C-level wrapper, and three calls beside it.
+"""Calls PC/SC, and nothing else does: pyscard's C-level wrapper, and three calls beside it.
 
 pyscard's own monitors end silently when pcscd does, so they are not used. The three calls that take
 readers' names go to the library itself: pyscard's take only ASCII, or fail for all readers at once

@@ -1,4 +1,4 @@
-"""Which token, which certificate, and why none: pure decisions on what the child saw."""
+"""Selection of a token and its certificate, or why there is none: pure, on what the child saw."""
 
 from __future__ import annotations
 

@@ -120,15 +120,14 @@ def read_display_attributes(
         if oid in found:
             raise ValueError(f"{what}: twice")
         found[oid] = _display_text(value, what)
-    return found if all(found.values()) else {oid: text for oid, text in found.items() if text}
+    return {oid: text for oid, text in found.items() if text}
 
 
 def _display_text(value: str | bytes, what: str) -> str:
     # It ends on screens and in logs: nothing that moves a cursor or reorders letters.
     if isinstance(value, bytes):
         raise ValueError(f"{what}: not a text")  # noqa: TRY004
-    # str.isprintable is false for all of these, and for spaces other than the plain one
-    if not value.isprintable() and not all(map(_is_shown, value)):
+    if not all(map(_is_shown, value)):
         raise ValueError(f"{what}: control characters")
     return value.strip()
 

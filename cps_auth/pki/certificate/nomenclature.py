@@ -52,18 +52,3 @@ CARD_TYPES: Mapping[CardType, str] = MappingProxyType(
     }
 )
 """Card types (ANS, table G02)."""
-
-IDENTIFIER_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        "0": "ADELI",
-        "1": "Cabinet ADELI / numéro de registre",
-        "2": "DRASS",
-        "3": "FINESS / numéro de registre",
-        "4": "SIREN / numéro de registre",
-        "5": "SIRET / numéro de registre",
-        "6": "Cabinet RPPS / numéro de registre",
-        "8": "RPPS",
-        "9": "Numéro d'étudiant",
-    }
-)
-"""First digit of a PS_IdNat (ANS, table G08)."""

@@ -79,8 +79,11 @@ def parse_certificate(
             the part.
     """
     der = unverified_certificate_der
+    if len(der) > CERTIFICATE_MAX_BYTES:
+        too_long = f"longer than {CERTIFICATE_MAX_BYTES} bytes"
+        raise CertificateMalformed(fingerprint_hex(der), too_long)
     try:
-        certificate, is_repaired = _load_leaf(der)
+        certificate, is_repaired = _load(der, _PARTS_OF_A_LEAF)
         fields = read_fields(certificate)
         return CpsCertificate(
             **vars(fields),
@@ -162,12 +165,6 @@ def load_x509(unverified_certificate_der: bytes) -> x509.Certificate:
         ValueError: technical words for the part that cannot be read.
     """
     return _load(unverified_certificate_der, _PARTS_OF_A_CA)[0]
-
-
-def _load_leaf(der: bytes) -> tuple[x509.Certificate, bool]:
-    if len(der) > CERTIFICATE_MAX_BYTES:
-        raise ValueError(f"longer than {CERTIFICATE_MAX_BYTES} bytes")
-    return _load(der, _PARTS_OF_A_LEAF)
 
 
 def _load(der: bytes, parts: Sequence[_Part]) -> tuple[x509.Certificate, bool]:

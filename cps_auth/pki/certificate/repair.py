@@ -1,4 +1,4 @@
-"""A copy of a certificate that a strict parser can read, where real cards break the letter.
+"""Repairs a copy of a certificate for a strict parser, where real cards break the letter.
 
 Five faults, seen on cards in use, are repaired, and no other. The copy is only read: signatures
 and fingerprints are those of the bytes as they came.

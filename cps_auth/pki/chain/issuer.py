@@ -87,19 +87,6 @@ class Issuer(ParsedCertificate):
         )
 
 
-def names_issuer(child: x509.Certificate, parts: SignedParts | None, issuer: Issuer) -> bool:
-    """Return whether a certificate names this issuer. RFC 5280 section 6.1.3 (a) (4).
-
-    Args:
-        child: what was parsed.
-        parts: of the bytes that it was parsed from.
-        issuer: a CA.
-    """
-    if parts is None:
-        return False
-    return parts.issuer_der == issuer.name_der or issuer_key(child, parts) == issuer.name_key
-
-
 def issuer_key(child: x509.Certificate, parts: SignedParts | None) -> str | None:
     """Return the `name_key` of a certificate's issuer, None when it cannot be read."""
     if parts is None or len(parts.issuer_der) > NAME_MAX_BYTES:
@@ -113,9 +100,17 @@ def issuer_key(child: x509.Certificate, parts: SignedParts | None) -> str | None
 def is_issued_by(child: x509.Certificate, parts: SignedParts | None, issuer: Issuer) -> bool:
     """Return whether a certificate names this issuer and is signed with its key.
 
-    RFC 5280 section 6.1.3 (a) (1) and (4). Arguments as in `names_issuer`.
+    Args:
+        child: what was parsed.
+        parts: of the bytes that it was parsed from.
+        issuer: a CA.
+
+    Source: RFC 5280 section 6.1.3 (a) (1) and (4).
     """
-    return names_issuer(child, parts, issuer) and is_signed_with(child, parts, issuer.key)
+    if parts is None:
+        return False
+    is_named = parts.issuer_der == issuer.name_der or issuer_key(child, parts) == issuer.name_key
+    return is_named and is_signed_with(child, parts, issuer.key)
 
 
 def has_generalized_dates(der: bytes) -> bool:

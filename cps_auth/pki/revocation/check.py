@@ -1,4 +1,4 @@
-"""Revocation of a chain: what says that none of its certificates is revoked."""
+"""Checks the revocation of a chain: the evidence that none of its certificates is revoked."""
 
 from __future__ import annotations
 
@@ -92,17 +92,16 @@ class _Check:
         except NoEvidence as no_evidence:
             why = no_evidence.problem
         if listed is not None and self.at <= listed.next_update:
-            return self._from_crls(listed, issuer)
+            return self._evidence(listed, issuer)
         try:
             answered = self._ask_responders(child, issuer)
         except OcspRefused as refused:
             answered = None
             why = refused.problem if why is CrlProblem.NO_CRL else why
         if answered is not None:
-            dates = answered.this_update, answered.next_update
-            return self._evidence("ocsp", issuer, None, *dates)
+            return self._evidence(answered, issuer)
         if listed is not None and self.at - listed.next_update <= self.policy.grace_period:
-            return self._from_crls(listed, issuer)
+            return self._evidence(listed, issuer)
         until = listed.next_update if listed else None
         raise RevocationUnknown(self.leaf.sha256_hex, why, until, issuer.shown_name)
 
@@ -147,22 +146,12 @@ class _Check:
         if found.revoked is None and (listed is None or self.at > listed.next_update):
             raise OcspRefused(OcspProblem.RESPONDER_UNCHECKED)
 
-    def _from_crls(self, listed: CrlEvidence, issuer: Issuer) -> RevocationEvidence:
-        dates = listed.this_update, listed.next_update
-        return self._evidence("crl", issuer, listed.number, *dates)
-
-    def _evidence(
-        self,
-        source: str,
-        issuer: Issuer,
-        number: int | None,
-        this_update: datetime,
-        next_update: datetime,
-    ) -> RevocationEvidence:
-        age_s = int((self.at - this_update).total_seconds())
-        past_due = self.at > next_update
+    def _evidence(self, found: CrlEvidence | OcspEvidence, issuer: Issuer) -> RevocationEvidence:
+        source, number = ("crl", found.number) if isinstance(found, CrlEvidence) else ("ocsp", None)
+        since, until = found.this_update, found.next_update
+        age_s, past_due = int((self.at - since).total_seconds()), self.at > until
         name = issuer.shown_name
-        return RevocationEvidence(source, name, number, this_update, next_update, age_s, past_due)
+        return RevocationEvidence(source, name, number, since, until, age_s, past_due)
 
     def _revoked(self, revoked: Revoked, source: str, issuer: Issuer) -> CertificateRevoked:
         return CertificateRevoked(self.leaf.sha256_hex, *revoked, source, issuer.shown_name)

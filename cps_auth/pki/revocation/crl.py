@@ -1,8 +1,9 @@
-"""A CRL: who stands behind it, and whom it revokes."""
+"""A CRL: verifies its signature under an issuer, and looks a serial number up."""
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,23 +16,14 @@ from cps_auth.files import FileVersion
 from cps_auth.pki.certificate.signature import is_signed_with, signed_parts
 from cps_auth.pki.chain.issuer import Issuer
 from cps_auth.pki.revocation.crl_entries import DATE_WIDTH, REASONS, REMOVED, Entries, read_entries
-from cps_auth.pki.revocation.crl_header import (
-    CrlHeader,
-    CrlProblem,
-    read_header,
-    revoked_part,
-)
-from cps_auth.pki.revocation.crl_index import (
-    IndexHeader,
-    open_index,
-    write_index,
-)
+from cps_auth.pki.revocation.crl_header import CrlHeader, CrlProblem, read_header, revoked_part
+from cps_auth.pki.revocation.crl_index import IndexHeader, open_index, write_index
 
 CRL_MAX_BYTES = 100 * 1024 * 1024
 
 
 class Crl:
-    """A CRL as it says itself; `signature_problem` tells whether an issuer stands behind it.
+    """A parsed CRL; `signature_problem` verifies that an issuer signed it.
 
     Attributes:
         header: all that it says but its entries.
@@ -157,24 +149,17 @@ def _load(unverified_crl: bytes) -> tuple[x509.CertificateRevocationList, bytes]
 
 def find_entry(entries: Entries, serial: int) -> tuple[datetime, str] | None:
     """Search sorted entries by halves; see `Crl.find`."""
-    block, offset, width = entries.block, entries.offset, entries.serial_width
+    block, width = entries.block, entries.serial_width
     try:
         wanted = serial.to_bytes(width, "big")
     except OverflowError:  # wider than the widest of the CRL, or negative
         return None
-    record = width + DATE_WIDTH + 1
-    low, high = 0, entries.count
-    while low < high:
-        middle = (low + high) >> 1
-        at = offset + middle * record
-        if block[at : at + width] < wanted:
-            low = middle + 1
-        else:
-            high = middle
+    size = width + DATE_WIDTH + 1
+    starts = range(entries.offset, entries.offset + entries.count * size, size)
+    first = bisect_left(starts, wanted, key=lambda at: block[at : at + width])
     found = None
-    for index in range(low, entries.count):  # of several for one serial number, one that revokes
-        at = offset + index * record
-        line = bytes(block[at : at + record])
+    for at in starts[first:]:  # of several for one serial number, one that revokes
+        line = bytes(block[at : at + size])
         if line[:width] != wanted:
             break
         found = _date(line[width:-1]), REASONS.get(line[-1], REASONS[0])
@@ -190,4 +175,4 @@ def _date(padded: bytes) -> datetime:
         text = ("19" if text[:2] >= "50" else "20") + text  # RFC 5280 section 4.1.2.5.1
     if text.startswith("0000"):  # a year in GeneralizedTime, and none in Python
         return datetime.min.replace(tzinfo=UTC)
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")

@@ -44,8 +44,12 @@ class CrlNumbers:
         self._file = "" if folder is None else str(folder / _FILE)
         self.refresh()
 
-    def highest(self, key: ScopedKey) -> int | None:
-        """Return the highest number seen, None when there is none.
+    def is_rollback(self, key: ScopedKey, number: int | None) -> bool:
+        """Return whether a CRL is older than one that was seen.
+
+        Args:
+            key: see `ScopedKey`.
+            number: its CRLNumber, None when absent: older than any.
 
         Raises:
             ValueError: the file cannot be read, so nobody knows.
@@ -53,33 +57,27 @@ class CrlNumbers:
         with self._mutex:
             if self._unreadable:
                 raise ValueError("numbers: unreadable")
-            return self._known.get(key)
+            highest = self._known.get(key)
+        return highest is not None and (number is None or number < highest)
 
     def accept(self, key: ScopedKey, number: int | None) -> bool:
         """Return whether a verified CRL is no older than any that was seen; note its number then.
 
-        Args:
-            key: see `ScopedKey`.
-            number: its CRLNumber, None when absent: older than any.
-
-        Raises:
-            ValueError: as `highest`.
+        Arguments and errors as for `is_rollback`.
         """
-        highest = self.highest(key)
-        if highest is not None and (number is None or number < highest):
+        if self.is_rollback(key, number):
             return False
-        if number is not None and number != highest:
-            self.saw(key, number)
+        self.saw(key, number)
         return True
 
-    def saw(self, key: ScopedKey, number: int) -> None:
-        """Remember a number of a CRL that was verified; a lower one changes nothing.
+    def saw(self, key: ScopedKey, number: int | None) -> None:
+        """Remember the number of a CRL that was verified; none, or a lower one, changes nothing.
 
         Raises:
             ValueError: the file cannot be read.
         """
         with self._mutex:
-            if self._unreadable or number <= self._known.get(key, -1):
+            if self._unreadable or number is None or number <= self._known.get(key, -1):
                 return
             self._known[key] = number
             if self._folder is not None and is_protected(self._folder, writable=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,16 +29,14 @@ RESPONSE_MAX_BYTES = 64 * 1024
 NONCE_BYTES = 32  # RFC 8954 section 2.1
 
 _HASHES = ("sha1", "sha256", "sha384", "sha512")  # of a CertID: a name, not a proof
-_RSA = (
-    SignatureAlgorithmOID.RSA_WITH_SHA256,
-    SignatureAlgorithmOID.RSA_WITH_SHA384,
-    SignatureAlgorithmOID.RSA_WITH_SHA512,
-)
-_ECDSA = (
-    SignatureAlgorithmOID.ECDSA_WITH_SHA256,
-    SignatureAlgorithmOID.ECDSA_WITH_SHA384,
-    SignatureAlgorithmOID.ECDSA_WITH_SHA512,
-)
+_SCHEMES: Mapping[x509.ObjectIdentifier, Callable[[hashes.HashAlgorithm], object]] = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256: lambda _hash: padding.PKCS1v15(),
+    SignatureAlgorithmOID.RSA_WITH_SHA384: lambda _hash: padding.PKCS1v15(),
+    SignatureAlgorithmOID.RSA_WITH_SHA512: lambda _hash: padding.PKCS1v15(),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: ec.ECDSA,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: ec.ECDSA,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: ec.ECDSA,
+}
 
 
 class OcspProblem(enum.StrEnum):
@@ -253,16 +251,12 @@ def _delegated(
 
 
 def _is_signed(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
-    oid, algorithm = response.signature_algorithm_oid, response.signature_hash_algorithm
-    scheme: padding.PKCS1v15 | ec.ECDSA
-    if oid in _RSA:
-        scheme = padding.PKCS1v15()
-    elif oid in _ECDSA and algorithm is not None:
-        scheme = ec.ECDSA(algorithm)
-    else:
+    algorithm = response.signature_hash_algorithm
+    make_scheme = _SCHEMES.get(response.signature_algorithm_oid)
+    if make_scheme is None or algorithm is None:
         return False
     key, signed = signer.public_key(), response.tbs_response_bytes
-    return verify_signature(key, response.signature, signed, scheme, algorithm)
+    return verify_signature(key, response.signature, signed, make_scheme(algorithm), algorithm)
 
 
 def _check_extensions(

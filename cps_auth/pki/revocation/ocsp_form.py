@@ -1,4 +1,4 @@
-"""The form of an OCSP answer: what is measured, or looked for, where the library does not.
+"""Checks the form of an OCSP answer where the library does not: sizes, critical extensions.
 
 Source: RFC 6960 sections 4.2.1 and 4.4.
 """

@@ -26,11 +26,6 @@ class RevocationPolicy:
     nonce_required: bool = True
 
     @classmethod
-    def require(cls) -> RevocationPolicy:
-        """Return the default: evidence that is current."""
-        return cls()
-
-    @classmethod
     def grace(cls, hours: float) -> RevocationPolicy:
         """Return one that still takes evidence some hours after it should have been replaced.
 
@@ -45,4 +40,5 @@ class RevocationPolicy:
         return cls(grace_period=timedelta(hours=hours))
 
 
-REQUIRE = RevocationPolicy.require()
+REQUIRE = RevocationPolicy()
+"""The default: evidence that is current."""

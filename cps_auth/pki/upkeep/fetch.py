@@ -191,8 +191,7 @@ def _opener(sockets: list[socket.socket]) -> urllib.request.OpenerDirector:
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirects(),
-        _Http(sockets),
-        _Https(sockets),
+        _Connections(sockets),
     ):
         opener.add_handler(handler)
     return opener
@@ -215,19 +214,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, *more)
 
 
-class _Http(urllib.request.HTTPHandler):
+class _Connections(urllib.request.AbstractHTTPHandler):
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
     def __init__(self, sockets: list[socket.socket]) -> None:
         super().__init__()
         self._sockets = sockets
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(_told(http.client.HTTPConnection, self._sockets), req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, sockets: list[socket.socket]) -> None:
-        super().__init__()
-        self._sockets = sockets
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(_told(http.client.HTTPSConnection, self._sockets), req)

@@ -121,8 +121,7 @@ def _date_problem(crl: Crl, at: datetime) -> CrlProblem | None:
 
 def _rollback(crl: Crl, issuer: Issuer, crls: CrlSnapshot) -> CrlProblem | None:
     try:
-        highest = crls.numbers.highest(number_key(crl, issuer))
+        is_old = crls.numbers.is_rollback(number_key(crl, issuer), crl.header.number)
     except ValueError:
         return CrlProblem.NUMBERS_UNREADABLE
-    number = -1 if crl.header.number is None else crl.header.number
-    return CrlProblem.ROLLBACK if highest is not None and number < highest else None
+    return CrlProblem.ROLLBACK if is_old else None

@@ -173,14 +173,11 @@ def _place(content: bytes, crl: Crl, issuer: Issuer, folder: Path) -> str:
         file = folder / _file_name(crl, key)
         if file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content:
             return "unchanged"
-        highest, number = numbers.highest(key), crl.header.number
-        if highest is not None and (number is None or number < highest):
-            return CrlProblem.ROLLBACK
-        if number is None and _is_older(crl, file):
+        number = crl.header.number
+        if numbers.is_rollback(key, number) or (number is None and _is_older(crl, file)):
             return CrlProblem.ROLLBACK
         replace_file(file, content)
-        if number is not None:
-            numbers.saw(key, number)  # after: a full disk must not make the list that is here old
+        numbers.saw(key, number)  # after: a full disk must not make the list that is here old
     # Built now, so that no process that judges has to: see `Crl.from_file`.
     Crl.from_file(file, version_of(file)).signature_problem(issuer)
     return "stored"
@@ -265,27 +262,21 @@ def files_of(source: Path) -> list[Path]:
     return [source]
 
 
+_LOADERS: tuple[Callable[[bytes], list[x509.Certificate]], ...] = (
+    lambda der: [x509.load_der_x509_certificate(der)],
+    x509.load_pem_x509_certificates,
+    pkcs7.load_pem_pkcs7_certificates,
+    pkcs7.load_der_pkcs7_certificates,
+)
+
+
 def _certificates_in(content: bytes) -> Iterable[bytes]:
-    for load in (_load_der, _load_pem, _load_pkcs7):
+    for load in _LOADERS:
         try:
             return [certificate.public_bytes(Encoding.DER) for certificate in load(content)]
         except Exception:  # noqa: S112, not of this kind; the library lists no errors
             continue
     return ()
-
-
-def _load_der(content: bytes) -> list[x509.Certificate]:
-    return [x509.load_der_x509_certificate(content)]
-
-
-def _load_pem(content: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(content)
-
-
-def _load_pkcs7(content: bytes) -> list[x509.Certificate]:
-    if content.lstrip().startswith(b"-----BEGIN"):
-        return pkcs7.load_pem_pkcs7_certificates(content)
-    return pkcs7.load_der_pkcs7_certificates(content)
 
 
 def _read(file: Path, max_bytes: int) -> bytes:

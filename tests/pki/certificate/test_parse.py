@@ -11,10 +11,12 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cps_auth.der import element_at, inside
 from cps_auth.errors import CertificateMalformed
 from cps_auth.model import CardType
 from cps_auth.pki.certificate.identity import TRAINING
 from cps_auth.pki.certificate.parse import CERTIFICATE_MAX_BYTES, parse_certificate
+from cps_auth.pki.certificate.profiles import SHOWN_ONLY
 from hardware_mocks.igc.card_certificates import (
     OID_CARD_ID,
     OID_CARD_TYPE,
@@ -86,6 +88,30 @@ def test_order_of_names_does_not_matter(igc: FakeIgcSante) -> None:
     together = igc.issue_leaf(subject=_subject(names))
     apart = igc.issue_leaf(subject=_subject(*[[pair] for pair in reversed(names)]))
     assert parse_certificate(together.der).practitioner == parse_certificate(apart.der).practitioner
+
+
+def test_attributes_that_nobody_reads_may_come_twice(igc: FakeIgcSante) -> None:
+    """Domain components come by twos; only what is read has to be there once."""
+    names: Attributes = [(NameOID.COMMON_NAME, "899900000011")]
+    domain: list[Attributes] = [[(NameOID.DOMAIN_COMPONENT, part)] for part in ("fr", "example")]
+    leaf = igc.issue_leaf(subject=_subject(*domain, names))
+    assert parse_certificate(leaf.der).practitioner.ps_idnat == "899900000011"
+
+
+def test_a_unit_that_is_no_identifier_is_no_structure(igc: FakeIgcSante) -> None:
+    """An organizational unit in words is not taken for the identifier of a structure."""
+    names: Attributes = [(NameOID.COMMON_NAME, "899900000011")]
+    units = {"Service de nuit": None, "318751275100020": "318751275100020"}
+    for unit, structure_id in units.items():
+        leaf = igc.issue_leaf(subject=_subject([*names, (NameOID.ORGANIZATIONAL_UNIT_NAME, unit)]))
+        assert parse_certificate(leaf.der).practitioner.structure_id == structure_id
+
+
+def test_a_name_of_blanks_is_none(igc: FakeIgcSante) -> None:
+    """A surname of spaces is absent, on screens and in logs."""
+    names: Attributes = [(NameOID.COMMON_NAME, "899900000011"), (NameOID.SURNAME, "  ")]
+    leaf = igc.issue_leaf(subject=_subject(names))
+    assert parse_certificate(leaf.der).practitioner.surname is None
 
 
 def test_older_strings_are_read(igc: FakeIgcSante) -> None:
@@ -173,6 +199,71 @@ def test_private_extensions_are_strict(
     assert _malformed(igc.issue(request)) == what
 
 
+@pytest.mark.parametrize(
+    ("oid", "value", "what"),
+    [
+        (OID_CATEGORY, b"\x04\x01\x00\x00", "category"),
+        (OID_CARD_TYPE, b"\x02\x01\x00\x05\x00", "card type"),
+        (OID_CARD_ID, b"\x13\x01\x31\x31", "card id"),
+    ],
+)
+def test_nothing_follows_a_private_value(
+    igc: FakeIgcSante, oid: x509.ObjectIdentifier, value: bytes, what: str
+) -> None:
+    """Bytes after the one value of a private extension are refused."""
+    request = igc.request().having(x509.UnrecognizedExtension(oid, value), critical=False)
+    assert _malformed(igc.issue(request)) == f"{what}: trailing bytes"
+
+
+@pytest.mark.parametrize(
+    ("oid", "value", "what"),
+    [
+        (OID_CATEGORY, b"", "category"),
+        (OID_CATEGORY, b"\x04", "category"),
+        (OID_CARD_ID, b"\x13\x81" + b"1" * 0x81, "card id"),
+    ],
+    ids=["empty", "tag-only", "long-length"],
+)
+def test_private_values_are_whole_and_short(
+    igc: FakeIgcSante, oid: x509.ObjectIdentifier, value: bytes, what: str
+) -> None:
+    """A private extension without its length, or with one in long form, is refused by name."""
+    request = igc.request().having(x509.UnrecognizedExtension(oid, value), critical=False)
+    assert _malformed(igc.issue(request)) == f"{what}: not the expected DER type"
+
+
+def test_a_profile_without_cards_reads_no_category(igc: FakeIgcSante) -> None:
+    """What the IGC-Santé writes into its own extensions is nothing to another scheme."""
+    odd = x509.UnrecognizedExtension(OID_CATEGORY, b"\x05\x00")
+    der = igc.issue(igc.request().having(odd, critical=False))
+    assert parse_certificate(der, SHOWN_ONLY).category is None
+
+
+def test_a_number_of_two_bytes_need_not_begin_with_zero(igc: FakeIgcSante) -> None:
+    """Codes above 255 are read: 300 is 01 2C."""
+    extension, critical = private_extension(OID_PROFESSION, 0x02, b"\x01\x2c")
+    read = parse_certificate(igc.issue(igc.request().having(extension, critical=critical)))
+    assert read.practitioner.profession_code == "300"
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length")  # the library's own, and no refusal
+def test_identifier_has_a_longest(igc: FakeIgcSante) -> None:
+    """A PS_IdNat of 64 characters is read, one of 65 is refused (RFC 5280, ub-common-name)."""
+    longest = "0".ljust(64, "A")
+    leaf = igc.issue_leaf(subject=_subject([(NameOID.COMMON_NAME, longest)]))
+    assert parse_certificate(leaf.der).practitioner.ps_idnat == longest
+    name = x509.NameAttribute(NameOID.COMMON_NAME, f"{longest}A", _validate=False)
+    leaf = igc.issue_leaf(subject=x509.Name([name]))
+    assert _malformed(leaf.der) == "common name: not a PS_IdNat"
+
+
+def test_other_spaces_are_shown(igc: FakeIgcSante) -> None:
+    """A no-break space inside a name is no control character."""
+    names: Attributes = [(NameOID.COMMON_NAME, "899900000011"), (NameOID.SURNAME, "LE\xa0GALL")]
+    leaf = igc.issue_leaf(subject=_subject(names))
+    assert parse_certificate(leaf.der).practitioner.surname == "LE\xa0GALL"
+
+
 def test_unknown_profession_is_no_error(igc: FakeIgcSante) -> None:
     """A profession code that is in no table of ours is kept, without a label."""
     extension, critical = private_extension(OID_PROFESSION, 0x02, b"\x00\xc8")
@@ -211,6 +302,29 @@ def test_card_types_are_all_read(igc: FakeIgcSante) -> None:
         extension, critical = private_extension(OID_CARD_TYPE, 0x02, bytes([card_type]))
         der = igc.issue(igc.request().having(extension, critical=critical))
         assert parse_certificate(der).practitioner.card_type is card_type
+
+
+@pytest.mark.parametrize(
+    ("number", "is_read"),
+    [(b"\x01", True), (b"\0" + b"\xff" * 20, True), (b"\0", False), (b"\x01" + bytes(20), False)],
+    ids=["one", "160-bits", "zero", "161-bits"],
+)
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # the library's own, and no refusal
+def test_serial_numbers_have_bounds(igc: FakeIgcSante, number: bytes, is_read: bool) -> None:
+    """Positive and of at most 160 bits (RFC 5280 section 4.1.2.2)."""
+    der = igc.credentials("doctor").authentication_certificate_der
+    whole = element_at(der, 0, len(der))
+    signed, *rest = inside(der, whole)
+    version, serial, *more = inside(der, signed)
+    content = der[version.start : version.end] + bytes([2, len(number)]) + number
+    content += der[serial.end : more[-1].end]
+    content = b"\x30\x82" + len(content).to_bytes(2, "big") + content
+    content += der[rest[0].start : rest[-1].end]
+    changed = b"\x30\x82" + len(content).to_bytes(2, "big") + content
+    if is_read:
+        assert parse_certificate(changed).x509.serial_number == int.from_bytes(number, "big")
+    else:
+        assert _malformed(changed).startswith("serial number: ")
 
 
 def test_refuses_bytes_around_a_certificate(igc: FakeIgcSante) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -220,11 +221,41 @@ def test_unknown_critical_extension(igc: FakeIgcSante) -> None:
     assert _fault(_doctor(igc), trust, igc.made_at) == "ca-extensions"
 
 
+@pytest.mark.parametrize(
+    "usage", [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]
+)
+def test_authority_for_client_logins(igc: FakeIgcSante, usage: ObjectIdentifier) -> None:
+    """An authority whose extended key usage names client logins, or any, may issue for them."""
+    request = _ca(igc).having(x509.ExtendedKeyUsage([usage]), critical=False)
+    trust = _with_issuer(igc, request)
+    chain = verify_chain(parse_certificate(_doctor(igc)), trust, at=igc.made_at)
+    assert chain.issuers[0].x509 == trust.intermediates[0]
+
+
 def test_weak_leaf_key(igc: FakeIgcSante) -> None:
     """RSA-1024 on a card is refused; the library alone would accept it."""
     weak = generate_private_key(65537, 1024).public_key()  # noqa: S505, weak on purpose
     leaf = igc.issue_leaf(public_key=weak)
     assert _fault(leaf.der, igc.trust_store(), igc.made_at) == "weak-key"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [ec.generate_private_key(ec.SECP256K1()), ed25519.Ed25519PrivateKey.generate()],
+    ids=["secp256k1", "ed25519"],
+)
+def test_leaf_key_of_another_kind(
+    igc: FakeIgcSante, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+) -> None:
+    """Curves that the profile doesn't name, and kinds of keys that it doesn't know, are weak."""
+    request = dataclasses.replace(igc.request(), public_key=key.public_key())
+    assert _fault(igc.issue(request), igc.trust_store(), igc.made_at) == "weak-key"
+
+
+def test_weak_hash_of_a_stranger(igc: FakeIgcSante) -> None:
+    """Who issued it is told before how it was signed."""
+    trust = dataclasses.replace(igc.trust_store(), intermediates=())
+    assert _fault(_signed_with_sha1(igc), trust, igc.made_at) == "unknown-issuer"
 
 
 def test_sha1(igc: FakeIgcSante) -> None:

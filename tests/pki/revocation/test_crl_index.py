@@ -254,7 +254,9 @@ def test_numbers_of_two_processes_are_put_together(tmp_path: Path) -> None:
     two.saw(("b", "x"), 7)
     two.saw(("a", "x"), 4)
     third = CrlNumbers(tmp_path)
-    assert [third.highest((key, "x")) for key in "abc"] == [5, 7, None]
+    told = {(key, n): third.is_rollback((key, "x"), n) for key in "abc" for n in (None, 4, 5, 6, 7)}
+    older = {pair for pair, is_old in told.items() if is_old}
+    assert older == {("a", None), ("a", 4), ("b", None), ("b", 4), ("b", 5), ("b", 6)}
 
 
 def test_list_of_the_same_number_is_noticed(igc: FakeIgcSante, folder: Path) -> None:
@@ -329,6 +331,25 @@ def test_year_that_is_none() -> None:
     entry = b"\x30\x14\x02\x01\x07\x18\x0f00000101000000Z"
     entries, _ = read_entries(entry, Element(0x30, 0, 0, len(entry)))
     assert find_entry(entries, 7) == (datetime.min.replace(tzinfo=UTC), "unspecified")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"\x31\x12\x02\x01\x07\x17\x0d260101000000Z",
+        b"\x30\x12\x04\x01\x07\x17\x0d260101000000Z",
+        b"\x30\x12\x02\x01\x07\x17\x0e260101000000Z",
+        b"\x30\x13\x02\x01\x07\x17\x0d260101000000Z",
+        b"\x30\x53\x02\x42\0" + b"\x07" * 65 + b"\x17\x0d260101000000Z",
+        b"\x30\x20\x02\x01\x07\x17\x0d260101000000Z"
+        b"\x30\x0c\x30\x0a\x06\x03\x55\x1d\x15\x04\x03\x02\x01\x01",
+    ],
+    ids=["set", "no-number", "date-too-long", "cut-short", "long-number", "odd-reason"],
+)
+def test_entries_that_are_none(entry: bytes) -> None:
+    """What is no entry, or has a serial number that nobody gives, makes a list unreadable."""
+    with pytest.raises((ValueError, IndexError)):
+        read_entries(entry, Element(0x30, 0, 0, len(entry)))
 
 
 def test_entry_longer_than_127_bytes(igc: FakeIgcSante) -> None:

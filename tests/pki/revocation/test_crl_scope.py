@@ -273,7 +273,7 @@ def test_grace(igc: FakeIgcSante) -> None:
     judged = _judge(igc, RevocationPolicy.grace(24), stale).judge(der, at=igc.made_at)
     assert [piece.past_due for piece in judged.revocation] == [True, False]
     assert [piece.age_s for piece in judged.revocation] == [25 * 3600, 3600]
-    for policy in (RevocationPolicy.grace(23.9), RevocationPolicy.require()):
+    for policy in (RevocationPolicy.grace(23.9), RevocationPolicy()):
         with pytest.raises(RevocationUnknown) as caught:
             _judge(igc, policy, stale).judge(der, at=igc.made_at)
         assert caught.value.valid_until == igc.made_at - 24 * HOUR

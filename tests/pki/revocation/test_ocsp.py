@@ -80,7 +80,7 @@ def _answer(igc: FakeIgcSante, responder: OcspResponder | None = None, **changes
 
 def _doubt(igc: FakeIgcSante, der: bytes, nonce: bytes | None = NONCE, **policy: Any) -> str:
     issuer = igc.authorities["fort-personnes"].certificate
-    rules = dataclasses.replace(RevocationPolicy.require(), **policy)
+    rules = dataclasses.replace(RevocationPolicy(), **policy)
     try:
         judge_answer(Answer(der, nonce), _doctor(igc), Issuer.of(issuer), at=_now(), policy=rules)
     except OcspRefused as refused:
@@ -196,7 +196,7 @@ def test_revoked_counts_whatever_else_is_wrong(
         changes = changes | {"this_update": _now() + changes["this_update"] * HOUR}
     revoked = _answer(igc, nonce=nonce, status=ocsp.OCSPCertStatus.REVOKED, **changes)
     issuer = Issuer.of(igc.authorities["fort-personnes"].certificate)
-    policy = RevocationPolicy.require()
+    policy = RevocationPolicy()
     answer = Answer(revoked, NONCE)
     assert judge_answer(answer, _doctor(igc), issuer, at=_now(), policy=policy).revoked is not None
 
@@ -357,6 +357,13 @@ def test_responder_that_may_be_revoked(igc: FakeIgcSante) -> None:
         with pytest.raises(RevocationUnknown) as caught:
             _judged(igc, _Source(igc, der), *lists)
         assert caught.value.why == why
+
+
+def test_responder_that_need_not_be_checked(igc: FakeIgcSante) -> None:
+    """With id-pkix-ocsp-nocheck the responder is believed without a list, while it is valid."""
+    responder = _delegated(igc)
+    der = _answer(igc, responder, sent_along=(responder.certificate,))
+    assert _judged(igc, _Source(igc, der))[0] == "ocsp"
 
 
 def test_revoked_by_a_responder_that_nobody_can_check(igc: FakeIgcSante) -> None:
