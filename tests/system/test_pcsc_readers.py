@@ -110,6 +110,18 @@ def test_a_card_in_a_reader_of_any_name(igc: FakeIgcSante, igc_dir: Path, name: 
             assert (code, said.get("ok")) == (0, True), said
 
 
+def test_a_name_that_opensc_cuts(igc: FakeIgcSante, igc_dir: Path) -> None:
+    """OpenSC's module shortens it its own way; its slot is that reader all the same."""
+    name = b"SCM Microsystems Inc. SCR 3310 [CCID Interface] (53311850713070)"
+    with _desk([name], igc, igc_dir) as desk, ExitStack() as ending:
+        ending.callback(desk.insert(0).pull)
+        desk.await_readers(2, 1)
+        for named in ((), ("--reader", name + b" 00 00")):
+            code, said = desk.run("show", "--module", "opensc", *named)
+            assert code == 0, said
+            assert said["card"]["reader"] == name.decode() + " 00 00"
+
+
 def test_sixteen_readers(igc: FakeIgcSante, igc_dir: Path) -> None:
     """As many as pcscd takes are one more than one question does, with the one for new ones.
 
