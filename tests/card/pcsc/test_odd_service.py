@@ -253,7 +253,7 @@ REFUSALS = [
     ("SCardConnect", 0x8010000B, CardBusy, None),
     ("SCardConnect", 0x80100066, CardMisbehaved, "mute"),
     ("SCardConnect", 0x80100067, CardMisbehaved, "unpowered"),
-    ("SCardConnect", 0x80100065, UnsupportedCard, None),
+    ("SCardConnect", 0x80100065, UnsupportedCard, ""),
     ("SCardConnect", 0x80100069, NoCard, None),
     ("SCardConnect", 0x80100009, NoReader, None),
     ("SCardTransmit", 0x8010006A, ReaderServiceLost, ""),
