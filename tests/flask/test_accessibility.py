@@ -8,7 +8,7 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from cps_auth.pki.judge import Judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
@@ -106,12 +106,21 @@ def test_a_page_is_fit_for_everybody(both_walks: list[Walk], name: str) -> None:
 
 
 def _axe(page: Page) -> Iterator[str]:
-    if page.evaluate("typeof axe") == "undefined":  # a page of its own, or one made anew meanwhile
-        page.evaluate(AXE)
-    answer: dict[str, Any] = page.evaluate("(rules) => axe.run(document, rules)", RULES)
+    try:
+        answer = _run_axe(page)
+    except Error:  # the page was made anew meanwhile: a session's end leads to another one
+        page.wait_for_load_state()
+        answer = _run_axe(page)
     for violation in answer["violations"]:
         for node in violation["nodes"]:
             yield f"{violation['id']} {node['target']} {node['failureSummary']}"
+
+
+def _run_axe(page: Page) -> dict[str, Any]:
+    if page.evaluate("typeof axe") == "undefined":
+        page.evaluate(AXE)
+    answer: dict[str, Any] = page.evaluate("(rules) => axe.run(document, rules)", RULES)
+    return answer
 
 
 def _edges(page: Page) -> list[str]:
