@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from release.archives import differences, sums
 from release.audit import NOT_ASKED, SOUND, VULNERABLE, verdict
@@ -124,5 +125,4 @@ def test_metadata_is_complete() -> None:
 )
 def test_what_a_forge_reads_is_yaml(file: str) -> None:
     """A form that cannot be read is a form that nobody sees."""
-    yaml = pytest.importorskip("yaml", reason="PyYAML comes with ./dev docs")
     assert isinstance(yaml.safe_load(Path(file).read_text()), dict)
