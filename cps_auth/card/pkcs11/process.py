@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final, Self
 
 import msgspec
@@ -18,6 +20,7 @@ from cps_auth.card.pkcs11 import wire
 from cps_auth.errors import ModuleUnusable
 
 _FAREWELL_S: Final = 1.0  # for C_Finalize, once the pipe is closed
+_LOOKS_EVERY_S: Final = 0.002  # whether it has ended
 _ALARM_MARGIN_S: Final = 2  # the child's own alarm is for a parent that died: after our deadline
 
 
@@ -51,8 +54,13 @@ class ModuleProcess:
         return self._owner_pid == os.getpid()
 
     def is_alive(self) -> bool:
-        """Return whether the child runs."""
-        return self.is_ours and not self._is_stopped and self._process.poll() is None
+        """Return whether the child runs; of one that has ended nothing is left then."""
+        if not self.is_ours or self._is_stopped:
+            return False
+        if self._has_ended():
+            self._end_session(0)
+            return False
+        return True
 
     def ready(self) -> Self:
         """Have the module loaded and initialised, and return this process.
@@ -92,13 +100,8 @@ class ModuleProcess:
         """End the child: politely, then by force. Never raises, may be called twice."""
         self._is_stopped = True
         self._close_pipes()
-        if not self.is_ours:
-            return
-        try:
-            self._process.wait(_FAREWELL_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self.is_ours:
+            self._end_session(_FAREWELL_S)
 
     def _or_why(self, talk: Callable[[], wire.Reply | None]) -> wire.Reply:
         try:
@@ -149,12 +152,30 @@ class ModuleProcess:
 
     def _kill(self) -> int:
         """Kill the child unless it ended by itself just now, and return its exit status."""
-        try:
-            self._process.wait(0.1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        if self.is_ours:
+            self._end_session(0.1)
         self.stop()
         return self._process.returncode or 0
+
+    def _end_session(self, farewell_s: float) -> None:
+        """End the child, and what its module forked and left behind in its session."""
+        until_s = monotonic() + farewell_s
+        while not self._has_ended() and monotonic() < until_s:
+            sleep(_LOOKS_EVERY_S)
+        if self._process.returncode is None:  # not waited for yet: the number is still its own
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _has_ended(self) -> bool:
+        """Return whether the child has ended, without waiting for it."""
+        if self._process.returncode is not None:
+            return True
+        try:
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # somebody else in this process waited for it
+            return self._process.poll() is not None
+        return ended is not None
 
     def _require_pipes(self) -> None:
         if self._is_stopped:
@@ -163,8 +184,7 @@ class ModuleProcess:
 
 def _start(module: Path, alarm_s: int) -> tuple[subprocess.Popen[bytes], int, int]:
     """Start the process; return it, where its requests are written and its replies read."""
-    requests, ours_to_write = os.pipe()
-    ours_to_read, replies = os.pipe()
+    requests, ours_to_write, ours_to_read, replies = _two_pipes()
     program = "cps_auth.card.pkcs11.child"
     try:
         # -I: nothing of the caller's PYTHON* variables or current folder is imported.
@@ -181,6 +201,16 @@ def _start(module: Path, alarm_s: int) -> tuple[subprocess.Popen[bytes], int, in
     finally:
         _close_all((requests, replies))
     return process, ours_to_write, ours_to_read
+
+
+def _two_pipes() -> tuple[int, int, int, int]:
+    first: tuple[int, ...] = ()
+    try:
+        first = os.pipe()
+        return *first, *os.pipe()
+    except OSError as failure:
+        _close_all(first)
+        raise ModuleUnusable(f"no process for it: {failure.strerror}") from None
 
 
 def _require_file(module: Path) -> None:

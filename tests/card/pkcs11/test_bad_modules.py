@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import shutil
 import signal
 import threading
@@ -349,3 +351,77 @@ def test_a_search_that_never_ends(compile_shim) -> None:
     )
     with pytest.raises((NoCard, ModuleUnusable)):
         Pkcs11Cards(module, open_deadline_s=3).open_card()
+
+
+FORK = """
+    int forked = fork();
+    if (forked == 0) {{ signal(SIGTERM, SIG_IGN); signal(SIGHUP, SIG_IGN); for (;;) pause(); }}
+    FILE *out = fopen("{pid_file}", "w"); fprintf(out, "%d", forked); fclose(out);
+"""
+"""A process of the module's own, which keeps all our pipes open and heeds no polite signal."""
+
+
+def test_a_module_that_forks(compile_shim, challenge, tmp_path) -> None:
+    """Its process neither holds a login up nor outlives it, and the next login works."""
+    pid_file = tmp_path / "forked"
+    module = compile_shim(
+        "#include <signal.h>\nstatic word initialize(void *arguments) {{"
+        + FORK.format(pid_file=pid_file)
+        + "return ((word (*)(void *))real->call[0])(arguments); }}\n"
+        "static void override(void) {{ ours.call[0] = initialize; }}"
+    )
+    for _ in range(2):
+        start = monotonic()
+        _prove(module, challenge)
+        assert monotonic() - start < 5
+        assert _has_ended(int(pid_file.read_text()))
+        pid_file.unlink()
+
+
+@pytest.mark.usefixtures("no_child_left")
+@pytest.mark.parametrize("end", ["*(volatile int *)0 = 1;", "exit(3);", "for (;;) pause();"])
+def test_a_module_that_forks_and_fails(compile_module, tmp_path, end) -> None:
+    """It is unusable, in time, and what it forked is ended with it."""
+    pid_file = tmp_path / "forked"
+    module = compile_module(
+        "#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+        f"long C_GetFunctionList(void **list) {{ {FORK.format(pid_file=pid_file)} {end} }}"
+    )
+    start = monotonic()
+    with pytest.raises(ModuleUnusable):
+        Pkcs11Cards(module, open_deadline_s=1).open_card()
+    assert monotonic() - start < 5
+    assert _has_ended(int(pid_file.read_text()))
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_too_few_descriptors(softhsm: SoftHsm, monkeypatch, failing: int) -> None:
+    """No process for it, with the system's reason; those that were to be had are given back."""
+    softhsm.add_token("doctor")
+    before, really, calls = _descriptors(), os.pipe, iter(range(1, 10))
+
+    def pipe() -> tuple[int, int]:
+        if next(calls) == failing:  # the third is the one by which Popen hears of a failed exec
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return really()
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    with pytest.raises(ModuleUnusable, match="no process for it: Too many open files"):
+        Pkcs11Cards(softhsm.module).open_card()
+    assert _descriptors() == before
+
+
+def _descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a process ends, or has: a signal was sent, and takes effect when it is run."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], 20)[0])
+    finally:
+        os.close(process)
