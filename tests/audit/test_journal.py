@@ -243,6 +243,20 @@ def test_each_month_has_its_file_and_old_ones_go(tmp_path: Path, clock: Clock) -
     assert gone.finding is Finding.NO_BEGINNING
 
 
+@pytest.mark.parametrize("year", [1969, 1970, 2038, 2106])
+def test_a_clock_that_is_decades_off(tmp_path: Path, clock: Clock, year: int) -> None:
+    """A line bears the time that the computer had, and the journal is intact."""
+    folder = tmp_path / "audit"
+    clock.at = datetime(year, 2, 7, 6, 28, 15, tzinfo=UTC)
+    journal = AuditJournal(folder, clock=clock, host="pc-1")
+    journal.record(refusal(0))
+    assert journal.flush(10)
+    verified = verify_journal(folder)
+    assert (verified.is_intact, verified.lines, verified.faults) == (True, 1, [])
+    assert verified.first is not None
+    assert verified.first.year == year
+
+
 def test_a_clock_that_goes_back_is_told_and_is_no_alarm(tmp_path: Path, clock: Clock) -> None:
     """Also over the end of a month: lines stay in the order of writing."""
     folder = tmp_path / "audit"

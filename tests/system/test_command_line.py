@@ -178,6 +178,39 @@ def test_no_pcscd(private_pcscd: PrivatePcscd, run: Run) -> None:
     assert "(pcscd) n’est pas démarré" in words
 
 
+@pytest.mark.parametrize("words", ["readers", "show", "doctor", "login --pin-stdin"])
+@pytest.mark.parametrize("descriptors", [16, 24])
+def test_few_descriptors(
+    private_pcscd: PrivatePcscd, igc_dir: Path, words: str, descriptors: int
+) -> None:
+    """Our own driver does with what a strict `ulimit -n` leaves."""
+    inserted = private_pcscd.insert()
+    trust = () if words == "readers" else ("--trust", str(igc_dir))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh",
+         sys.executable, "-m", "cps_auth", *words.split(), "--json", *trust],
+        input="1234\n",
+        env=private_pcscd.env | {"LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert _json(done)["ok"] is True
+    assert inserted.card.pin_attempts_left == 3
+
+
+def test_a_service_that_ends_between_commands(private_pcscd: PrivatePcscd, run: Run) -> None:
+    """pcscd --auto-exit: each command finds another pcscd, and the card as it was."""
+    inserted = private_pcscd.insert()
+    for words in (("readers",), ("show",), ("login", "--pin-stdin"), ("doctor",), ("show",)):
+        private_pcscd.restart()
+        done = run(*words, "--json", stdin="1234\n")
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert inserted.card.pin_attempts_left == 3
+
+
 def test_a_trust_folder_that_is_none(private_pcscd: PrivatePcscd, tmp_path: Path) -> None:
     """A missing, an empty and a rubbish trust folder are refused before the card is touched."""
     private_pcscd.insert()

@@ -236,6 +236,25 @@ def test_no_pcscd(private_pcscd: Any) -> None:
             ask()
 
 
+def test_pcscd_that_ends_between_operations(private_pcscd: Any, challenge: Challenge) -> None:
+    """pcscd --auto-exit, and a program that stays: each operation finds the next pcscd."""
+    inserted = private_pcscd.insert()
+    cards = open_cards()
+    for _ in range(2):
+        with cards.open_card() as card:
+            card.verify_pin_and_sign(bytearray(b"1234"), challenge)
+        private_pcscd.restart()
+        assert {state.name for state in cards.readers()} == set(private_pcscd.readers)
+        private_pcscd.restart()
+    private_pcscd.stop()
+    with pytest.raises(ReaderServiceLost):
+        cards.open_card()
+    private_pcscd.start()
+    with cards.open_card() as card:
+        assert card.pin_attempts_left() == 3
+    assert inserted.card.pin_attempts_left == 3
+
+
 def test_unknown_reader(private_pcscd: Any) -> None:
     """A reader that does not exist is named."""
     assert private_pcscd.readers

@@ -141,6 +141,19 @@ def test_a_session_is_kept_as_it_was_opened(stores: Stores, new_session) -> None
     assert stores.sessions.find("another identifier") is None
 
 
+@pytest.mark.parametrize("year", [1969, 1970, 2038, 2106])
+def test_a_clock_that_is_decades_off(tmp_path: Path, new_session, year: int) -> None:
+    """A row of SQLite keeps the time that the computer had, before 1970 and after 32 bits too."""
+    at = datetime(year, 2, 7, 6, 28, 15, tzinfo=UTC)
+    stores = open_sqlite_stores(tmp_path / "s.sqlite3", form_lifetime=5 * MINUTE)
+    opened = stores.sessions.create(new_session(), at=at, lifetime=timedelta(hours=1))
+    row = stores.sessions.find(opened)
+    assert row is not None
+    assert (row.created_at, row.last_seen_at) == (at, at)
+    token = stores.forms.issue("browser", "content", at=at)
+    assert stores.forms.take(token, "browser", at=at) == "content"
+
+
 def test_the_first_reason_of_an_end_stays(stores: Stores, new_session) -> None:
     """Ended once, by whoever was first; later ends find nothing to do."""
     at = datetime.now(UTC)
