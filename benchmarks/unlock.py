@@ -176,7 +176,8 @@ class Pc:
     def _start_daemon(self, pki: Path) -> None:
         settings = self._folder / "config.toml"
         module = "" if self._pcscd is not None else f'[card]\nmodule = "{self._module}"\n'
-        settings.write_text(f'language = "en"\n{module}')
+        services = '[pam]\nothers = ["pam_cps.so"]\n'
+        settings.write_text(f'language = "en"\n{module}{services}')
         accounts = self._folder / "accounts.toml"
         accounts.write_text(
             f'[[holder]]\nps_idnat = "{PERSONAS["doctor"].ps_idnat}"\naccounts = ["{ACCOUNT}"]\n'
