@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from flask import Flask, render_template_string, request
 from flask_login import login_required
-from playwright.sync_api import APIResponse, Page, Route, expect, sync_playwright
+from playwright.sync_api import APIResponse, Page, Request, Route, expect, sync_playwright
 
 from cps_auth.flask import CpsLogin
 from cps_auth.pki.judge import Judge
@@ -34,6 +35,7 @@ ARGUMENTS = (
 NOTICED_WITHIN_S = 3.0
 """About one second, and room; on a busy machine, the best of a few times."""
 TRIES = 5
+SECOND = "Second lecteur 00 00"
 
 
 @pytest.fixture
@@ -110,27 +112,59 @@ def test_a_wrong_pin_is_explained_and_the_next_one_is_typed_by_hand(
     assert desk.card("doctor").pin_attempts_left == 2
 
 
+@contextmanager
+def held_back(
+    page: Page, path: str, meanwhile: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Hold the answer to a form back until the page's script heard of its consequences, twice."""
+    held: list[tuple[Route, APIResponse]] = []
+    asked: list[str] = []
+    led: list[str] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            held.append((route, route.fetch(max_redirects=0)))
+            meanwhile()
+        else:
+            route.continue_()
+
+    page.route(f"**{path}*", hold)
+    yield
+
+    def note(sent: Request) -> None:
+        if held:
+            (led if sent.is_navigation_request() else asked).append(sent.url)
+
+    page.on("request", note)
+    while sum(url.endswith("/cps/status") for url in asked) < 3:  # two were answered since then
+        assert led == []
+        page.wait_for_timeout(20)
+    ((route, answer),) = held
+    route.fulfill(response=answer)
+
+
 def test_a_logout_leads_where_its_answer_says(page: Page, origin: str, desk: VirtualDesk) -> None:
     """The page hears that its session is over before the logout's slow answer, and waits for it."""
     desk.insert("doctor")
     page.goto(origin)
     page.get_by_label("Les quatre chiffres du code porteur").fill("1234")
     page.get_by_role("button", name="Se connecter").click()
-    held: list[tuple[Route, APIResponse]] = []
-
-    def hold(route: Route) -> None:
-        held.append((route, route.fetch(max_redirects=0)))
-
-    asked: list[str] = []
-    page.route("**/cps/logout", hold)
-    page.locator("form[action$=logout] button").click(no_wait_after=True)
-    page.on("request", lambda sent: asked.append(sent.url) if held else None)
-    while sum(url.endswith("/cps/status") for url in asked) < 3:  # two were answered since then
-        page.wait_for_timeout(20)
-    ((route, answer),) = held
-    route.fulfill(response=answer)
+    with held_back(page, "/cps/logout"):
+        page.locator("form[action$=logout] button").click(no_wait_after=True)
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Session fermée")
     expect(page.get_by_label("Les quatre chiffres du code porteur")).to_be_visible()
+
+
+def test_a_login_leads_where_its_answer_says(page: Page, origin: str, desk: VirtualDesk) -> None:
+    """A colleague's card comes while the PIN is verified: the page is not made anew meanwhile."""
+    desk.readers.add_reader(SECOND)
+    colleague = desk.card("nurse")
+    desk.insert("doctor")
+    page.goto(origin)
+    page.get_by_label("Les quatre chiffres du code porteur").fill("1234")
+    with held_back(page, "/cps/login", lambda: desk.readers.insert(SECOND, colleague)):
+        page.get_by_role("button", name="Se connecter").click(no_wait_after=True)
+    expect(page.locator("form[action$=logout]")).to_be_visible()
 
 
 def test_another_tab_notices_too(page: Page, origin: str, desk: VirtualDesk) -> None:

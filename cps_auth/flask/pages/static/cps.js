@@ -8,7 +8,7 @@
   const UNKNOWN = "unknown";
   const FIRST_RETRY_MS = 250;
   const LONGEST_RETRY_MS = 30000;
-  const SENT_MS = 20000; // so long is the answer to a form that was sent left to lead away
+  const SENT_MS = 20000; // so long may the answer to a form take
   const {page, status, login, closed, presence, renew, unknown} = document.currentScript.dataset;
   const openedAt = Date.now();
   const name = `cps-status ${status}`;
@@ -32,18 +32,21 @@
     location.replace(url);
   };
 
+  // The answer to a form that was sent leads away, maybe to another provider's logout. Going
+  // elsewhere before it is there would lose it: a login that was accepted, for one.
+  const isSent = () => Date.now() - sentAt < SENT_MS;
+
   const pinIsEmpty = () => [...document.querySelectorAll(".cps-pin")].every((code) => !code.value);
 
   const rules = {
     session(answer) {
       if (answer.session === "open") return;
-      // A logout's own answer may lead elsewhere: to another provider's logout, for one
-      if (Date.now() - sentAt < SENT_MS) hide();
+      if (isSent()) hide();
       else go(closed);
     },
     login(answer) {
       const formIsOld = renew > 0 && Date.now() - openedAt > renew * 1000 && pinIsEmpty();
-      if (answer.presence !== presence || formIsOld) go(login);
+      if ((answer.presence !== presence || formIsOld) && !isSent()) go(login);
     },
     closed(answer) {
       if (answer.card && answer.presence !== presence) go(login);
