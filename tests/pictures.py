@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cps_auth import errors
 from cps_auth.flask.pages.refuse import answer_refusal
-from cps_auth.flask.sessions.removal import RemovalWatch
+from cps_auth.flask.sessions.removal import UNKNOWN_PRESENCE, RemovalWatch
 from cps_auth.pki.judge import Judge, folder_judge
 from hardware_mocks.igc.fake_igc import FakeIgcSante
 from webdemo.application import create_app, stop_app
@@ -83,6 +83,10 @@ class Walk:
         deadline = time.monotonic() + WATCHERS_SEE_WITHIN_S
         while any(watch._visits for watch in self.watches):  # a session would end by the last pull
             assert time.monotonic() < deadline, "the watchers did not see that the card left"
+            time.sleep(0.005)
+        # A page made while a service that came back was not asked again yet is made anew soon
+        while any(watch.presence()["presence"] == UNKNOWN_PRESENCE for watch in self.watches):
+            assert time.monotonic() < deadline, "the reader service did not come back"
             time.sleep(0.005)
 
     def open(self, path: str, *, at: str | None = None) -> None:
